@@ -1,0 +1,182 @@
+"""Every setting of a run, in sections; each default is design.md's. Reading YAML and ``--set`` is in ``config_io``."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+def _check(is_valid: bool, name: str, value: object, allowed: str) -> None:
+    if not is_valid:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingConfig:
+    """Which frames are read, at which size, and how they are grouped."""
+
+    sample_fps: float = 2.0
+    max_frames: int = 10_000
+    seek: Literal["exact", "keyframe"] = "exact"
+    snap_tolerance_s: float = 0.25
+    resize: Literal["decode", "model"] = "decode"
+    min_pixels: int = 128 * 28 * 28
+    max_pixels: int = 308 * 560
+    frames_per_group: int = 64
+    grouping: Literal["interleaved", "contiguous"] = "interleaved"
+    max_bad_frames_share: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check(self.sample_fps > 0, "sampling.sample_fps", self.sample_fps, "positive")
+        _check(self.max_frames >= 1, "sampling.max_frames", self.max_frames, "at least 1")
+        _check(self.seek in ("exact", "keyframe"), "sampling.seek", self.seek, "'exact' or 'keyframe'")
+        half_interval_s = 0.5 / self.sample_fps
+        _check(
+            0 <= self.snap_tolerance_s <= half_interval_s,
+            "sampling.snap_tolerance_s",
+            self.snap_tolerance_s,
+            f"between 0 and half the sampling interval ({half_interval_s} s)",
+        )
+        _check(self.resize in ("decode", "model"), "sampling.resize", self.resize, "'decode' or 'model'")
+        _check(self.min_pixels >= 1, "sampling.min_pixels", self.min_pixels, "positive")
+        _check(self.max_pixels >= self.min_pixels, "sampling.max_pixels", self.max_pixels, ">= sampling.min_pixels")
+        _check(
+            self.frames_per_group >= 2 and self.frames_per_group % 2 == 0,
+            "sampling.frames_per_group",
+            self.frames_per_group,
+            "an even number of at least 2",
+        )
+        _check(
+            self.grouping in ("interleaved", "contiguous"),
+            "sampling.grouping",
+            self.grouping,
+            "'interleaved' or 'contiguous'",
+        )
+        _check(
+            0 <= self.max_bad_frames_share < 1, "sampling.max_bad_frames_share", self.max_bad_frames_share, "in [0, 1)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoringConfig:
+    """How a group is judged: attention rank of its tokens, entropy of its response."""
+
+    reference_layer: int = 20
+    query_tokens: Literal["text", "last-token"] = "text"
+    attention_reduce: Literal["max", "mean"] = "max"
+    response_tokens: int = 64
+    certainty_share: float = 0.1
+    question_batch: int = 8
+    encode_patches: int = 32
+
+    def __post_init__(self) -> None:
+        _check(self.reference_layer >= 0, "scoring.reference_layer", self.reference_layer, "at least 0")
+        _check(
+            self.query_tokens in ("text", "last-token"),
+            "scoring.query_tokens",
+            self.query_tokens,
+            "'text' or 'last-token'",
+        )
+        _check(
+            self.attention_reduce in ("max", "mean"),
+            "scoring.attention_reduce",
+            self.attention_reduce,
+            "'max' or 'mean'",
+        )
+        _check(self.response_tokens >= 1, "scoring.response_tokens", self.response_tokens, "at least 1")
+        _check(0 < self.certainty_share <= 1, "scoring.certainty_share", self.certainty_share, "in (0, 1]")
+        _check(self.question_batch >= 1, "scoring.question_batch", self.question_batch, "at least 1")
+        _check(self.encode_patches >= 1, "scoring.encode_patches", self.encode_patches, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetConfig:
+    """The one global token budget and how groups share it."""
+
+    token_budget: int = 7_040
+    over_select: float = 1.1
+    tau: float = 2.0
+    proximity_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        _check(self.token_budget >= 1, "budget.token_budget", self.token_budget, "at least 1")
+        _check(self.over_select >= 1, "budget.over_select", self.over_select, "at least 1")
+        _check(self.tau > 0, "budget.tau", self.tau, "positive")
+        _check(self.proximity_s > 0, "budget.proximity_s", self.proximity_s, "positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoppingConfig:
+    """AdaptToken-Lite: when a question needs no further group."""
+
+    confident_groups: int = 2
+    stop_entropy: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check(self.confident_groups >= 1, "stopping.confident_groups", self.confident_groups, "at least 1")
+        _check(self.stop_entropy >= 0, "stopping.stop_entropy", self.stop_entropy, "at least 0 nats")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnsweringConfig:
+    """The final pass."""
+
+    positions: Literal["absolute", "compact"] = "absolute"
+    answer_tokens: int = 16
+    allow_long_context: bool = False
+
+    def __post_init__(self) -> None:
+        _check(
+            self.positions in ("absolute", "compact"),
+            "answering.positions",
+            self.positions,
+            "'absolute' or 'compact'",
+        )
+        _check(self.answer_tokens >= 1, "answering.answer_tokens", self.answer_tokens, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Which checkpoint, in which arithmetic."""
+
+    model: str = "demo"
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+    def __post_init__(self) -> None:
+        _check(bool(self.model), "model.model", self.model, "'demo', a folder or a hub id")
+        allowed = ("auto", "float32", "bfloat16", "float16")
+        _check(self.dtype in allowed, "model.dtype", self.dtype, f"one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionConfig:
+    """Where and how wide it runs. Nothing here changes an answer, so nothing here enters ``config_hash``."""
+
+    num_scorers: int = 1
+    num_decoders: int = 1
+    gpus_per_scorer: float = 0.0
+    torch_threads: int = 1
+    videos_in_flight: int = 2
+    frame_buffer_bytes: int = 2 * 1024**3
+    max_attempts: int = 3
+    decode_timeout_s: float = 1_800.0
+
+    def __post_init__(self) -> None:
+        for name in ("num_scorers", "num_decoders", "torch_threads", "videos_in_flight", "max_attempts"):
+            _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
+        _check(self.gpus_per_scorer >= 0, "execution.gpus_per_scorer", self.gpus_per_scorer, "at least 0")
+        _check(self.frame_buffer_bytes >= 1, "execution.frame_buffer_bytes", self.frame_buffer_bytes, "positive")
+        _check(self.decode_timeout_s > 0, "execution.decode_timeout_s", self.decode_timeout_s, "positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """One run. ``execution`` never changes a row's content; every other section does."""
+
+    method: str = "adapttoken"
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    answering: AnsweringConfig = field(default_factory=AnsweringConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)

@@ -1,0 +1,60 @@
+"""The demo model's tokenizer: whole words, with Qwen's special tokens and chat template."""
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from pipeline.demo.scenes import COLORS, SHAPES
+
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<unk>",
+)
+LETTERS = ("A", "B", "C", "D", "E", "F")
+_SENTENCES = (
+    "system user assistant You are a helpful assistant .",
+    "What what Which which color colour is the The of does have ? , : ' s",
+    "Answer with option letter from given choices directly in words an it It there no",
+)
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if loop.first and message['role'] != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+    "{% endif %}"
+    "<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for content in message['content'] %}"
+    "{% if content['type'] == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
+    "{% elif content['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ content['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Build it from nothing; the same on every machine. Unknown words become ``<unk>``."""
+    words = [word for sentence in _SENTENCES for word in sentence.split()]
+    vocabulary = list(dict.fromkeys([*SPECIAL_TOKENS, *LETTERS, *COLORS, *SHAPES, *words]))
+    tokenizer = Tokenizer(
+        models.WordLevel({token: index for index, token in enumerate(vocabulary)}, unk_token="<unk>")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=[token for token in SPECIAL_TOKENS if token != "<unk>"],
+        model_max_length=32_768,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast

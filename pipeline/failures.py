@@ -1,0 +1,62 @@
+"""Why a question failed: the closed list of classes, and the exception that carries one to the actor boundary."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class FailureClass(StrEnum):
+    """Closed list; the value is what ``error_class`` holds in the results."""
+
+    NOT_FOUND = "not_found"
+    ACCESS_DENIED = "access_denied"
+    TRANSFER = "transfer"
+    UNSUPPORTED_MEDIA = "unsupported_media"
+    CORRUPT_MEDIA = "corrupt_media"
+    DECODE_TIMEOUT = "decode_timeout"
+    TOO_LARGE = "too_large"
+    OUT_OF_MEMORY = "out_of_memory"
+    WORKER_LOST = "worker_lost"
+    MODEL = "model"
+    INTERNAL = "internal"
+    MANIFEST = "manifest"
+
+
+RETRYABLE = frozenset(
+    {
+        FailureClass.TRANSFER,
+        FailureClass.DECODE_TIMEOUT,
+        FailureClass.OUT_OF_MEMORY,
+        FailureClass.WORKER_LOST,
+        FailureClass.INTERNAL,
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why one piece of work failed; travels back in place of a result."""
+
+    failure_class: FailureClass
+    message: str
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether another attempt, on another worker, can end differently."""
+        return self.failure_class in RETRYABLE
+
+
+class PipelineError(Exception):
+    """A failure that knows its class; the message names the value and the remedy."""
+
+    def __init__(self, failure_class: FailureClass, message: str) -> None:
+        super().__init__(message)
+        self.failure_class = failure_class
+        self.message = message
+
+    def __reduce__(self) -> tuple[type, tuple[FailureClass, str]]:
+        """Pickle with both arguments, so that the class survives the way between processes."""
+        return (type(self), (self.failure_class, self.message))
+
+    def to_failure(self) -> Failure:
+        """The record that travels on."""
+        return Failure(failure_class=self.failure_class, message=self.message)

@@ -1,0 +1,98 @@
+"""Which frames are read: the sampling grid over presentation time, and the temporal patches made of them.
+
+Arithmetic only: reading times, seeking and snapping to keyframes are left to ``pipeline.video``. Shape suffixes:
+
+- N = frames of the stream, in presentation order
+- F = sampled frames
+- P = temporal patches
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# Time stamps are rational numbers read as floats: a frame this little after a grid time is on show at that time.
+TIME_TOLERANCE_S = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FrameSample:
+    """The frames chosen from one stream.
+
+    Attributes:
+        frame_indices: ``(F,)`` int64, strictly increasing, into presentation order.
+        times_s: ``(F,)`` float64 presentation time of each chosen frame; 0 is the first frame presented.
+    """
+
+    frame_indices: npt.NDArray[np.int64]
+    times_s: npt.NDArray[np.float64]
+
+    @property
+    def num_frames(self) -> int:
+        """F, at least 1."""
+        return len(self.frame_indices)
+
+
+def sample_frames(
+    pts_s: npt.NDArray[np.float64], *, duration_s: float, sample_fps: float, max_frames: int
+) -> FrameSample:
+    """Take the frame on show at every grid time ``i / sample_fps < duration_s``, each frame at most once.
+
+    A grid of more than ``max_frames`` times is thinned evenly; its first time stays. A stream slower than the grid
+    gives fewer frames than the grid has times::
+
+        pts_s=0,1,2 duration_s=3 sample_fps=2  ->  grid 0,.5,1,1.5,2,2.5  ->  frames 0 1 2
+
+    Args:
+        pts_s: ``(N,)`` ascending presentation times, the first one 0.
+        duration_s: end of the last frame.
+        sample_fps: grid times per second.
+        max_frames: upper bound on F.
+
+    Raises:
+        ValueError: the times are empty, unsorted, not finite or do not start at 0, or a setting is not positive.
+    """
+    _check_stream(pts_s, duration_s)
+    if not (math.isfinite(sample_fps) and sample_fps > 0):
+        raise ValueError(f"sample_fps must be positive and finite, got {sample_fps}; use frames per second such as 2.0")
+    if max_frames < 1:
+        raise ValueError(f"max_frames must be at least 1, got {max_frames}")
+    num_times = max(1, math.ceil((duration_s - TIME_TOLERANCE_S) * sample_fps))
+    num_kept = min(num_times, max_frames)
+    grid_times_s = (np.arange(num_kept, dtype=np.int64) * num_times // num_kept) / sample_fps
+    on_show = np.searchsorted(pts_s, grid_times_s + TIME_TOLERANCE_S, side="right") - 1
+    frame_indices = np.unique(on_show).astype(np.int64)
+    return FrameSample(frame_indices=frame_indices, times_s=pts_s[frame_indices].astype(np.float64))
+
+
+def _check_stream(pts_s: npt.NDArray[np.float64], duration_s: float) -> None:
+    if pts_s.ndim != 1 or len(pts_s) == 0:
+        raise ValueError(
+            f"pts_s must hold one time per frame, got shape {pts_s.shape}; a stream needs a frame at least"
+        )
+    if not np.isfinite(pts_s).all():
+        raise ValueError(f"pts_s must be finite, got {pts_s[~np.isfinite(pts_s)][0]}; drop frames without a time stamp")
+    if abs(pts_s[0]) > TIME_TOLERANCE_S:
+        raise ValueError(f"pts_s must start at 0, got {pts_s[0]}; subtract the first frame's presentation time")
+    if (np.diff(pts_s) < 0).any():
+        index = int(np.argmax(np.diff(pts_s) < 0)) + 1
+        raise ValueError(f"pts_s must ascend, got {pts_s[index]} after {pts_s[index - 1]}; sort by presentation time")
+    if not (math.isfinite(duration_s) and duration_s > 0):
+        raise ValueError(f"duration_s must be positive and finite, got {duration_s}; use the end of the last frame")
+
+
+def patch_frames(num_frames: int, *, frames_per_patch: int) -> npt.NDArray[np.int64]:
+    """Return ``(P, frames_per_patch)`` indices into the sampled frames; the last frame repeats to fill the last patch.
+
+    ``num_frames=3 frames_per_patch=2  ->  [[0, 1], [2, 2]]``
+
+    Raises:
+        ValueError: a count is below 1.
+    """
+    if num_frames < 1 or frames_per_patch < 1:
+        raise ValueError(f"patch_frames needs counts of at least 1, got {num_frames=} {frames_per_patch=}")
+    num_patches = -(-num_frames // frames_per_patch)
+    slots = np.arange(num_patches * frames_per_patch, dtype=np.int64)
+    return np.minimum(slots, num_frames - 1).reshape(num_patches, frames_per_patch)

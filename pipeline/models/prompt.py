@@ -1,0 +1,49 @@
+"""What the model is asked: one wording for all methods, group passes and final pass alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+LETTER_INSTRUCTION = "Answer with the option's letter from the given choices directly."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """Token ids around the visual tokens. The prefix never depends on the question.
+
+    Sequence: ``prefix_ids``, the visual tokens, ``suffix_ids``, then the response.
+    """
+
+    prefix_ids: tuple[int, ...]
+    suffix_ids: tuple[int, ...]
+
+
+def question_text(question: str, options: Sequence[str] | None) -> str:
+    """The user's text: the question, and for multiple choice one ``A. …`` line per option and the instruction."""
+    if options is None:
+        return question
+    lines = [f"{ascii_uppercase[index]}. {option}" for index, option in enumerate(options)]
+    return "\n".join([question, *lines, LETTER_INSTRUCTION])
+
+
+def build_prompt(tokenizer: Any, *, video_token: str, question: str, options: Sequence[str] | None) -> Prompt:
+    """Render the checkpoint's own chat template with the video before the text, and cut it at the video token.
+
+    Raises:
+        ValueError: If the question contains the video token, or the template drops it.
+    """
+    messages = [
+        {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question_text(question, options)}]}
+    ]
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    if rendered.count(video_token) != 1:
+        raise ValueError(
+            f"the rendered prompt must hold {video_token!r} exactly once, it does {rendered.count(video_token)} times; "
+            f"check the chat template and that the question does not contain it: {question!r}"
+        )
+    before, after = rendered.split(video_token)
+    return Prompt(
+        prefix_ids=tuple(tokenizer(before, add_special_tokens=False)["input_ids"]),
+        suffix_ids=tuple(tokenizer(after, add_special_tokens=False)["input_ids"]),
+    )

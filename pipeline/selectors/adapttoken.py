@@ -1,0 +1,39 @@
+"""AdaptToken (arXiv 2603.28696): every group is scored, certainty shares out the budget, redundancy is removed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config import BudgetConfig, StoppingConfig
+from pipeline.method.budget import allocate_budget, overselected
+from pipeline.selectors.base import GroupScore
+
+
+class AdaptToken:
+    """The full method."""
+
+    name = "adapttoken"
+    needs_scores = True
+    removes_redundancy = True
+
+    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> npt.NDArray[np.int64]:
+        """All of them."""
+        return np.arange(num_patches, dtype=np.int64)
+
+    def stop_after(self, prefix: Sequence[GroupScore], config: StoppingConfig) -> int | None:
+        """Never before the last group."""
+        return None
+
+    def allocate(self, prefix: Sequence[GroupScore], config: BudgetConfig) -> npt.NDArray[np.int64]:
+        """The over-selected budget, by ``softmax(certainty / tau)``."""
+        return allocate_budget(
+            [score.certainty for score in prefix],
+            [score.num_tokens for score in prefix],
+            budget=overselected(config.token_budget, config.over_select),
+            tau=config.tau,
+        )
+
+    def final_budget(self, config: BudgetConfig) -> int | None:
+        """The budget itself."""
+        return config.token_budget

@@ -1,0 +1,65 @@
+"""What a selector is: which patches are looked at, when a question stops, and what each group may keep.
+
+One file per method, one row in ``registry``. Selectors are stateless; settings reach them as config sections.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config import BudgetConfig, StoppingConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupScore:
+    """What scoring one group for one question found.
+
+    Attributes:
+        group_index: the group of the video's plan.
+        certainty: nats, at most 0; any finite number where the selector needs no scores.
+        response: the group's own answer.
+        num_tokens: visual tokens the group offers.
+    """
+
+    group_index: int
+    certainty: float
+    response: str
+    num_tokens: int
+
+    @property
+    def entropy(self) -> float:
+        """Response entropy in nats: minus the certainty."""
+        return 0.0 - self.certainty
+
+
+class Selector(Protocol):
+    """One way to spend a token budget on a video.
+
+    Attributes:
+        name: the value of ``method`` in configs and results.
+        needs_scores: groups are prefilled and scored; otherwise tokens are only encoded.
+        removes_redundancy: bought tokens pass through redundancy removal, down to ``final_budget``.
+    """
+
+    name: str
+    needs_scores: bool
+    removes_redundancy: bool
+
+    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> npt.NDArray[np.int64]:
+        """Ascending indices of the temporal patches to encode, at least one."""
+        ...
+
+    def stop_after(self, prefix: Sequence[GroupScore], config: StoppingConfig) -> int | None:
+        """Groups of the prefix after which the question stops; None to go on. A longer prefix never changes a stop."""
+        ...
+
+    def allocate(self, prefix: Sequence[GroupScore], config: BudgetConfig) -> npt.NDArray[np.int64]:
+        """``(G,)`` tokens bought from each group of the prefix, at most what it offers."""
+        ...
+
+    def final_budget(self, config: BudgetConfig) -> int | None:
+        """Tokens that remain after removal; None: all that were bought."""
+        ...

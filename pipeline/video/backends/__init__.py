@@ -1,0 +1,1 @@
+"""One file per decoding library; ``pipeline.video.decode`` chooses between them."""

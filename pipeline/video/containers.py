@@ -1,0 +1,90 @@
+"""Which container a file is, judged by its first bytes, before FFmpeg sees it. Names and suffixes prove nothing."""
+
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.failures import FailureClass, PipelineError
+
+HEAD_BYTES = 4096
+_TS_PACKET_BYTES = (188, 192, 204)  # plain, with time code (m2ts), with error correction
+_ISO_BMFF_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"sidx")
+_ASF_GUID = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_REDIRECTS = (
+    (b"#extm3u", "an HLS playlist"),
+    (b"ffconcat", "an FFmpeg concat script"),
+    (b"<mpd", "a DASH manifest"),
+    (b"<smoothstreamingmedia", "a Smooth Streaming manifest"),
+    (b"<smil", "a SMIL playlist"),
+    (b"[playlist]", "a PLS playlist"),
+    (b"rtsptext", "an RTSP redirect"),
+    (b"v=0", "an SDP description"),
+)
+
+
+class Container(StrEnum):
+    """Recognised containers; the value is the name of FFmpeg's demuxer, so that no other one can be picked."""
+
+    ISO_BMFF = "mov"
+    MATROSKA = "matroska"
+    AVI = "avi"
+    MPEG_TS = "mpegts"
+    MPEG_PS = "mpeg"
+    FLV = "flv"
+    OGG = "ogg"
+    ASF = "asf"
+
+
+def identify_container(path: str) -> Container:
+    """Recognise the container of a local file.
+
+    Raises:
+        PipelineError: ``UNSUPPORTED_MEDIA`` for anything else; playlists and scripts, which could make FFmpeg open
+            other files or hosts, are refused by name.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    container = _match_container(head)
+    if container is not None:
+        return container
+    raise PipelineError(
+        FailureClass.UNSUPPORTED_MEDIA,
+        f"{path} is {_describe(head)}, not a video file; allowed containers: mp4/mov, mkv/webm, avi, MPEG-TS, MPEG-PS, "
+        "flv, ogg, asf. Point the manifest at the video itself, or re-mux it to mp4.",
+    )
+
+
+def _match_container(head: bytes) -> Container | None:
+    if head[4:8] in _ISO_BMFF_BOXES:
+        return Container.ISO_BMFF
+    if head[:4] == b"RIFF" and head[8:11] == b"AVI":
+        return Container.AVI
+    prefixes = {
+        b"\x1aE\xdf\xa3": Container.MATROSKA,
+        b"\x00\x00\x01\xba": Container.MPEG_PS,
+        b"FLV\x01": Container.FLV,
+        b"OggS": Container.OGG,
+        _ASF_GUID: Container.ASF,
+    }
+    for prefix, container in prefixes.items():
+        if head.startswith(prefix):
+            return container
+    return Container.MPEG_TS if _is_mpeg_ts(head) else None
+
+
+def _is_mpeg_ts(head: bytes) -> bool:
+    """At least three sync bytes in a row, one packet apart; a time code of 4 bytes may come first."""
+    for size in _TS_PACKET_BYTES:
+        for offset in (0, 4):
+            marks = head[offset::size][:5]
+            if len(marks) >= 3 and set(marks) == {0x47}:
+                return True
+    return False
+
+
+def _describe(head: bytes) -> str:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for mark, name in _REDIRECTS:
+        if text.startswith(mark) or (mark.startswith(b"<") and text.startswith(b"<") and mark in text):
+            return name
+    printable = sum(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head)
+    return "a text file" if printable >= 0.95 * len(head) else f"an unknown format (first bytes {head[:8].hex(' ')})"

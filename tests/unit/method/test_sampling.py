@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.method.sampling import patch_frames, sample_frames
+
+
+def regular_pts(num_frames, fps):
+    return np.arange(num_frames) / fps
+
+
+def frame_on_show(pts_s, time_s):
+    """Linear search, independent of the implementation's bisection."""
+    return max(index for index, pts in enumerate(pts_s) if pts <= time_s + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pts_s", "duration_s", "sample_fps", "max_frames", "expected"),
+    [
+        (regular_pts(50, 25), 2.0, 2.0, 100, [0, 12, 25, 37]),
+        (regular_pts(60, 30000 / 1001), 60 * 1001 / 30000, 2.0, 100, [0, 14, 29, 44, 59]),  # NTSC: 0.5 s shows frame 14
+        (np.array([0.0, 1.0, 2.0]), 3.0, 2.0, 100, [0, 1, 2]),  # slower than the grid: each frame once
+        (np.array([0.0, 0.1, 0.2, 5.0]), 6.0, 1.0, 100, [0, 2, 3]),  # variable rate: one frame on show for 4.8 s
+        (np.array([0.0, 0.0, 0.5]), 1.0, 2.0, 100, [1, 2]),  # of equal times the later frame covers the earlier
+        (np.array([0.0]), 0.04, 2.0, 100, [0]),
+        (regular_pts(100, 10), 10.0, 10.0, 4, [0, 25, 50, 75]),  # thinned
+        (regular_pts(100, 10), 10.0, 10.0, 3, [0, 33, 66]),
+        (regular_pts(3, 10), 0.1 * 3, 10.0, 100, [0, 1, 2]),  # 0.30000000000000004 s is no room for a fourth
+    ],
+)
+def test_the_frame_on_show_at_each_grid_time_is_taken_once(pts_s, duration_s, sample_fps, max_frames, expected):
+    sample = sample_frames(pts_s, duration_s=duration_s, sample_fps=sample_fps, max_frames=max_frames)
+    assert sample.frame_indices.tolist() == expected
+    assert sample.frame_indices.dtype == np.int64
+    assert sample.times_s.tolist() == pts_s[expected].tolist()
+    assert sample.num_frames == len(expected)
+
+
+def test_the_cap_of_ten_thousand_frames_is_reached_exactly_and_spread_evenly():
+    sample = sample_frames(regular_pts(300_000, 30), duration_s=10_000.0, sample_fps=2.0, max_frames=10_000)
+    assert sample.num_frames == 10_000
+    np.testing.assert_allclose(np.diff(sample.times_s), 1.0, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    gaps_ms=st.lists(st.integers(1, 2_000), min_size=0, max_size=40),
+    last_ms=st.integers(1, 1_000),
+    sample_fps=st.sampled_from([0.5, 1.0, 2.0, 3.0, 29.97]),
+)
+def test_under_the_cap_the_frames_equal_a_linear_search_over_the_grid(gaps_ms, last_ms, sample_fps):
+    pts_s = np.cumsum([0, *gaps_ms]) / 1_000
+    duration_s = pts_s[-1] + last_ms / 1_000
+    expected, index = set(), 0
+    while index == 0 or index / sample_fps < duration_s - 1e-6:
+        expected.add(frame_on_show(pts_s, index / sample_fps))
+        index += 1
+    sample = sample_frames(pts_s, duration_s=duration_s, sample_fps=sample_fps, max_frames=10_000)
+    assert sample.frame_indices.tolist() == sorted(expected)
+
+
+@settings(deadline=None)
+@given(num_times=st.integers(1, 500), max_frames=st.integers(1, 500))
+def test_a_thinned_grid_keeps_its_first_time_fills_the_cap_and_has_steps_that_differ_by_one(num_times, max_frames):
+    sample = sample_frames(regular_pts(num_times, 1), duration_s=num_times, sample_fps=1.0, max_frames=max_frames)
+    assert sample.num_frames == min(num_times, max_frames)
+    assert sample.frame_indices[0] == 0
+    steps = np.diff([*sample.frame_indices, num_times])
+    assert steps.max() - steps.min() <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pts_s": np.array([])}, r"pts_s must hold one time per frame, got shape \(0,\)"),
+        ({"pts_s": np.array([1.0, 2.0])}, "pts_s must start at 0, got 1.0"),
+        ({"pts_s": np.array([0.0, 2.0, 1.0])}, "pts_s must ascend, got 1.0 after 2.0"),
+        ({"pts_s": np.array([0.0, np.nan])}, "pts_s must be finite, got nan"),
+        ({"duration_s": 0.0}, "duration_s must be positive and finite, got 0.0"),
+        ({"duration_s": float("inf")}, "duration_s must be positive and finite, got inf"),
+        ({"sample_fps": -2.0}, "sample_fps must be positive and finite, got -2.0"),
+        ({"max_frames": 0}, "max_frames must be at least 1, got 0"),
+    ],
+)
+def test_a_bad_stream_or_setting_is_named(changes, message):
+    arguments = {"pts_s": np.array([0.0, 1.0]), "duration_s": 2.0, "sample_fps": 2.0, "max_frames": 10} | changes
+    with pytest.raises(ValueError, match=message):
+        sample_frames(arguments.pop("pts_s"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "frames_per_patch", "expected"),
+    [
+        (4, 2, [[0, 1], [2, 3]]),
+        (3, 2, [[0, 1], [2, 2]]),
+        (1, 2, [[0, 0]]),
+        (3, 1, [[0], [1], [2]]),
+        (4, 3, [[0, 1, 2], [3, 3, 3]]),
+    ],
+)
+def test_the_last_frame_is_repeated_to_fill_the_last_patch(num_frames, frames_per_patch, expected):
+    assert patch_frames(num_frames, frames_per_patch=frames_per_patch).tolist() == expected
+
+
+def test_patching_no_frames_is_refused():
+    with pytest.raises(ValueError, match="num_frames=0"):
+        patch_frames(0, frames_per_patch=2)

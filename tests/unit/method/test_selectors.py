@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from pipeline.config import BudgetConfig, RunConfig, StoppingConfig
+from pipeline.selectors.base import GroupScore
+from pipeline.selectors.registry import SELECTORS, get_selector
+
+BUDGET = BudgetConfig(token_budget=100, over_select=1.1, tau=2.0)
+STOPPING = StoppingConfig(confident_groups=2, stop_entropy=0.2)
+
+
+def group_scores(*triples):
+    return [
+        GroupScore(group_index=index, certainty=certainty, response=response, num_tokens=num_tokens)
+        for index, (certainty, response, num_tokens) in enumerate(triples)
+    ]
+
+
+SCORES = group_scores((-0.1, "A", 90), (-1.3, "B", 90), (-0.1, "a", 10), (-0.9, "A", 90))
+
+
+@pytest.mark.parametrize("name", SELECTORS)
+def test_every_selector_keeps_the_contract(name):
+    selector = get_selector(name)
+    assert selector.name == name
+    for num_patches in (1, 2, 7, 500):
+        patches = selector.choose_patches(num_patches, tokens_per_patch=10, token_budget=BUDGET.token_budget)
+        assert patches.dtype == np.int64
+        assert 1 <= len(patches) <= num_patches
+        assert (np.diff(patches) > 0).all()
+        assert patches[0] >= 0
+        assert patches[-1] < num_patches
+    stops = [selector.stop_after(SCORES[:length], STOPPING) for length in range(len(SCORES) + 1)]
+    found = [stop for stop in stops if stop is not None]
+    assert len(set(found)) <= 1
+    assert stops[len(stops) - len(found) :] == found  # once stopped, stopped
+    bought = selector.allocate(SCORES, BUDGET)
+    offered = [score.num_tokens for score in SCORES]
+    assert bought.dtype == np.int64
+    assert bought.shape == (len(SCORES),)
+    assert ((bought >= 0) & (bought <= offered)).all()
+    limit = selector.final_budget(BUDGET)
+    assert limit is None or limit == BUDGET.token_budget
+    if not selector.removes_redundancy:
+        assert limit is None or bought.sum() <= limit
+
+
+@pytest.mark.parametrize(
+    ("name", "needs_scores", "removes_redundancy", "stop", "bought_in_all", "final_budget"),
+    [
+        ("adapttoken", True, True, None, 110, 100),
+        ("adapttoken-lite", True, True, 3, 110, 100),
+        ("flexselect", True, False, None, 100, 100),
+        ("uniform", False, False, None, 280, None),
+        ("all", False, False, None, 280, None),
+    ],
+)
+def test_selectors_differ_where_they_should(name, needs_scores, removes_redundancy, stop, bought_in_all, final_budget):
+    selector = get_selector(name)
+    assert selector.needs_scores is needs_scores
+    assert selector.removes_redundancy is removes_redundancy
+    assert selector.stop_after(SCORES, STOPPING) == stop
+    assert selector.allocate(SCORES, BUDGET).sum() == bought_in_all
+    assert selector.final_budget(BUDGET) == final_budget
+
+
+def test_adapttoken_buys_by_certainty_and_flexselect_equally():
+    prefix = group_scores((0.0, "A", 90), (-2 * np.log(2), "A", 90))
+    budget = BudgetConfig(token_budget=30, over_select=1.0, tau=2.0)
+    assert get_selector("adapttoken").allocate(prefix, budget).tolist() == [20, 10]
+    assert get_selector("flexselect").allocate(prefix, budget).tolist() == [15, 15]
+
+
+@pytest.mark.parametrize(
+    ("num_patches", "token_budget", "expected"),
+    [
+        (10, 30, [1, 5, 8]),  # middles of three bins
+        (10, 39, [1, 5, 8]),  # only whole patches
+        (10, 100, list(range(10))),
+        (10, 5, [5]),  # one patch, even over the budget
+        (3, 1_000, [0, 1, 2]),
+    ],
+)
+def test_uniform_takes_the_middle_patch_of_equal_bins(num_patches, token_budget, expected):
+    patches = get_selector("uniform").choose_patches(num_patches, tokens_per_patch=10, token_budget=token_budget)
+    assert patches.tolist() == expected
+
+
+def test_the_other_selectors_encode_every_patch():
+    for name in SELECTORS.keys() - {"uniform"}:
+        patches = get_selector(name).choose_patches(5, tokens_per_patch=10, token_budget=10)
+        assert patches.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_default_method_is_registered():
+    assert get_selector(RunConfig().method).name == "adapttoken"
+
+
+def test_entropy_is_minus_certainty():
+    assert [score.entropy for score in SCORES] == [0.1, 1.3, 0.1, 0.9]
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("adaptoken_lite", "adapttoken-lite"), ("unifrom", "uniform")])
+def test_an_unknown_method_names_the_nearest(name, nearest):
+    with pytest.raises(ValueError, match=f"got '{name}'; did you mean '{nearest}'"):
+        get_selector(name)
