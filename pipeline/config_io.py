@@ -16,9 +16,7 @@ import yaml
 from pipeline.config import RunConfig
 from pipeline.uris import StorageOptions, strip_secrets
 
-_SECTIONS: dict[str, type] = {
-    name: hint for name, hint in get_type_hints(RunConfig).items() if dataclasses.is_dataclass(hint)
-}
+_SECTIONS: dict[str, type] = {name: hint for name, hint in get_type_hints(RunConfig).items() if hint is not str}
 _TYPES: dict[str, Any] = {"method": str} | {
     f"{section}.{name}": hint for section, cls in _SECTIONS.items() for name, hint in get_type_hints(cls).items()
 }
@@ -169,7 +167,6 @@ def _checked(key: str, value: object) -> object:
         ValueError: Not of that type. An integer is a float; a bool is neither.
     """
     hint = _TYPES[key]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if get_origin(hint) is Literal:
         if isinstance(value, str) and value in get_args(hint):
             return value
@@ -179,12 +176,23 @@ def _checked(key: str, value: object) -> object:
             return value
         allowed = "text or null (quote it)"
     elif hint is float:
-        number = float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
-        if (is_number or number is not value) and math.isfinite(number):  # type: ignore[arg-type]
-            return float(number)  # type: ignore[arg-type]
+        number = _as_float(value)
+        if math.isfinite(number):
+            return number
         allowed = "a finite number"
     else:
         if isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
             return value
         allowed = {int: "a whole number", bool: "true or false", str: "text (quote it)"}[hint]
     raise ValueError(f"{key} must be {allowed}, got {value!r}")
+
+
+def _as_float(value: object) -> float:
+    """The value as a float; infinite when it is no number."""
+    is_exponent = isinstance(value, str) and _EXPONENT.fullmatch(value) is not None
+    if isinstance(value, bool) or not (isinstance(value, int | float) or is_exponent):
+        return math.inf
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return math.inf

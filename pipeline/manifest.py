@@ -1,6 +1,4 @@
-"""The manifest: which questions are asked about which videos. Files and cells are read in ``manifest_tables`` and
-``manifest_rows``.
-"""
+"""The manifest: which questions are asked about which videos. Reading files is in ``manifest_tables``."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -94,14 +92,9 @@ def read_manifest(
     if problems and not skip_bad_rows:
         raise ManifestError(uri, [str(problem) for problem in problems])
     folder = containing_folder(uri)
+    uris = [resolve_uri(video, folder) if video else "" for video in videos]
     questions = [
-        Question(
-            question_id=ids[i],
-            video=resolve_uri(videos[i], folder) if videos[i] else "",
-            text=texts[i],
-            options=options[i],
-            row_index=i,
-        )
+        Question(question_id=ids[i], video=uris[i], text=texts[i], options=options[i], row_index=i)
         for i in range(columns.num_rows)
     ]
     return _split_rejected(questions, problems, columns.pass_through)

@@ -12,7 +12,7 @@ REQUIRED_COLUMNS = KNOWN_COLUMNS[:3]
 NUM_OPTIONS = range(2, 27)
 MAX_LISTED_PROBLEMS = 20
 
-_LETTERED = re.compile(r"\(?([A-Z])[.):]\s*(\S.*)", re.DOTALL)
+_LETTERED = re.compile(r"\(?([A-Z])[.):]\s+(\S.*)", re.DOTALL)
 
 
 class ManifestError(ValueError):

@@ -47,3 +47,21 @@ def build_prompt(tokenizer: Any, *, video_token: str, question: str, options: Se
         prefix_ids=tuple(tokenizer(before, add_special_tokens=False)["input_ids"]),
         suffix_ids=tuple(tokenizer(after, add_special_tokens=False)["input_ids"]),
     )
+
+
+def letter_ids(tokenizer: Any, *, num_options: int) -> tuple[int, ...]:
+    """Token id of each option's letter, as the first token of a response.
+
+    Raises:
+        ValueError: If the checkpoint's tokenizer has no token of its own for one of the letters.
+    """
+    ids = []
+    for letter in ascii_uppercase[:num_options]:
+        encoded = tokenizer(letter, add_special_tokens=False)["input_ids"]
+        if len(encoded) != 1 or encoded[0] == tokenizer.unk_token_id:
+            raise ValueError(
+                f"the tokenizer has no single token for the option letter {letter!r}; ask with fewer than "
+                f"{num_options} options, or as an open question (without options)"
+            )
+        ids.append(int(encoded[0]))
+    return tuple(ids)

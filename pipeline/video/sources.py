@@ -15,9 +15,7 @@ from pipeline.video.containers import identify_container
 ALLOWED_SCHEMES = ("file", "s3")
 
 
-def resolve_local(
-    uri: str, storage_options: Mapping[str, Any] | None = None, *, staging_dir: str | None = None
-) -> str:
+def resolve_local(uri: str, storage_options: Mapping[str, Any] | None = None, *, staging_dir: str | None = None) -> str:
     """Check a video and return the absolute path of a local file that holds it.
 
     Args:
@@ -92,7 +90,7 @@ def _file_uri_to_path(uri: str) -> str:
 
 def _stage_s3(uri: str, storage_options: dict[str, Any], staging_dir: str | None) -> str:
     import fsspec
-    from botocore.exceptions import BotoCoreError, NoCredentialsError
+    from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignore[import-untyped]
 
     try:
         return stage_object(fsspec.filesystem("s3", **storage_options), uri, staging_dir=staging_dir)
@@ -102,7 +100,8 @@ def _stage_s3(uri: str, storage_options: dict[str, Any], staging_dir: str | None
         ) from None
     except BotoCoreError as error:
         raise PipelineError(
-            FailureClass.TRANSFER, f"{redact_uri(uri)} could not be reached ({type(error).__name__}); check the endpoint."
+            FailureClass.TRANSFER,
+            f"{redact_uri(uri)} could not be reached ({type(error).__name__}); check the endpoint.",
         ) from error
 
 

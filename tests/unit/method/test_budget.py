@@ -51,6 +51,11 @@ def test_over_selection_equals_integer_arithmetic_on_percents(token_budget, perc
         ([0.0, -2 * math.log(2)], [12, 50], 30, 2.0, [12, 18]),  # clipped, surplus poured
         ([0.0, 0.0, -2 * math.log(2)], [4, 50, 50], 34, 2.0, [4, 20, 10]),  # poured by weight
         ([-1.0, -1.0, -1.0], [9, 9, 9], 11, 2.0, [4, 4, 3]),  # ties: lower index
+        ([0.0, -2 * math.log(2)], [50, 50], 10, 2.0, [7, 3]),  # 6.67 and 3.33: the larger remainder
+        ([0.0, -2 * math.log(3)], [50, 50], 2, 2.0, [2, 0]),  # 1.5 and 0.5: a tie, whatever floats say of thirds
+        ([-2 * math.log(3), 0.0], [50, 50], 2, 2.0, [1, 1]),
+        ([0.0, -2 * math.log(7)], [50, 50], 4, 2.0, [4, 0]),
+        ([-2 * math.log(7), 0.0], [50, 50], 4, 2.0, [1, 3]),
         ([-1.0, -1.0], [3, 4], 100, 2.0, [3, 4]),  # more budget than tokens
         ([-1.0, -1.0], [3, 4], 0, 2.0, [0, 0]),
         ([0.0, -1.0], [0, 5], 3, 2.0, [0, 3]),  # a group that offers nothing
@@ -65,7 +70,7 @@ def test_the_budget_goes_by_certainty(certainty, num_tokens, budget, tau, expect
     assert allocate_budget(certainty, num_tokens, budget=budget, tau=tau).tolist() == expected
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 @given(groups=GROUPS, budget=BUDGET, tau=TAU)
 def test_the_sum_is_exact_and_no_group_gets_more_than_it_has(groups, budget, tau):
     certainty, num_tokens = split(groups)
@@ -75,7 +80,7 @@ def test_the_sum_is_exact_and_no_group_gets_more_than_it_has(groups, budget, tau
     assert (bought <= num_tokens).all()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(groups=GROUPS, budget=BUDGET, tau=st.sampled_from([2.0, 20.0]))
 def test_shares_are_those_of_the_water_level_up_to_rounding(groups, budget, tau):
     certainty, num_tokens = split(groups)
@@ -92,7 +97,7 @@ def test_among_groups_of_one_size_more_certainty_never_buys_less_by_more_than_a_
     assert (np.diff(by_certainty) >= -1).all()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(groups=GROUPS, budget=BUDGET, tau=TAU, data=st.data())
 def test_a_permutation_of_the_groups_permutes_the_tokens_up_to_ties(groups, budget, tau, data):
     certainty, num_tokens = split(groups)
@@ -100,8 +105,6 @@ def test_a_permutation_of_the_groups_permutes_the_tokens_up_to_ties(groups, budg
     bought = allocate_budget(certainty, num_tokens, budget=budget, tau=tau)
     permuted = allocate_budget(certainty[order], num_tokens[order], budget=budget, tau=tau)
     assert (np.abs(permuted - bought[order]) <= 1).all()
-    for value in set(certainty):  # groups that differ only in their place get the same tokens together
-        assert permuted[certainty[order] == value].sum() <= bought[certainty == value].sum() + len(groups)
 
 
 @settings(deadline=None)
@@ -128,7 +131,7 @@ def test_a_constant_added_to_every_certainty_changes_nothing(quarters, shift, bu
     assert allocate_budget(certainty + shift, num_tokens, budget=budget, tau=tau).tolist() == bought.tolist()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 @given(groups=GROUPS, budget=BUDGET, tau=TAU, data=st.data())
 def test_shares_only_shrink_as_the_prefix_grows_but_for_one_token(groups, budget, tau, data):
     certainty, num_tokens = split(groups)

@@ -52,7 +52,7 @@ def test_random_tokens_are_removed_as_by_brute_force(monkeypatch, seed, block_ro
     )
 
 
-# Axis-aligned features: similarities are -e, 0 or e with e depending on the time distance alone, in float32 and float64.
+# Axis-aligned: similarities are 0 or ± exp(−distance), so pairs that tie in float64 tie in float32 too.
 AXES = np.concatenate([np.eye(3), -np.eye(3), np.zeros((1, 3))])
 
 

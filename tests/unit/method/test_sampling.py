@@ -26,7 +26,8 @@ def frame_on_show(pts_s, time_s):
         (np.array([0.0]), 0.04, 2.0, 100, [0]),
         (regular_pts(100, 10), 10.0, 10.0, 4, [0, 25, 50, 75]),  # thinned
         (regular_pts(100, 10), 10.0, 10.0, 3, [0, 33, 66]),
-        (regular_pts(3, 10), 0.1 * 3, 10.0, 100, [0, 1, 2]),  # 0.30000000000000004 s is no room for a fourth
+        (regular_pts(3, 10), 0.1 * 3, 10.0, 2, [0, 1]),  # 0.30000000000000004 s has three grid times, not four
+        (np.arange(4) * 0.1, 0.4, 10.0, 100, [0, 1, 2, 3]),  # 0.30000000000000004 s is on show at 0.3
     ],
 )
 def test_the_frame_on_show_at_each_grid_time_is_taken_once(pts_s, duration_s, sample_fps, max_frames, expected):

@@ -34,8 +34,8 @@ def test_responses_are_compared_without_case_punctuation_and_spacing(text, expec
     assert normalize_response(text) == expected
 
 
-@given(text=st.text())
 @settings(deadline=None)
+@given(text=st.text(alphabet="aÄß.,1- \t\n\u3000", max_size=12))
 def test_spacing_around_a_response_never_matters(text):
     assert normalize_response(f" \t{text}\n") == normalize_response(text)
 
@@ -58,7 +58,7 @@ def test_a_question_stops_when_two_confident_groups_agree(prefix, expected):
     assert find_stop(prefix, confident_groups=2, stop_entropy=0.2) == expected
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(prefix=VOTES, confident_groups=st.integers(1, 3))
 def test_the_stop_equals_trying_every_prefix(prefix, confident_groups):
     def holds(length):
@@ -69,7 +69,7 @@ def test_the_stop_equals_trying_every_prefix(prefix, confident_groups):
     assert find_stop(prefix, confident_groups=confident_groups, stop_entropy=0.2) == expected
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(prefix=VOTES, later=VOTES, confident_groups=st.integers(1, 3))
 def test_later_votes_never_change_a_stop(prefix, later, confident_groups):
     stop = find_stop(prefix, confident_groups=confident_groups, stop_entropy=0.2)

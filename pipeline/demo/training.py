@@ -1,0 +1,213 @@
+"""Trains the demo model: vision tower, then language model on frozen features, then both on fresh clips.
+
+Shape suffixes:
+- B = clips, T = temporal patches, N = visual tokens of a clip, S = packed sequence, D = hidden size, V = vocabulary
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from pipeline.demo.batches import Batch, pack_examples
+from pipeline.demo.examples import ClipStyle, ExampleMaker
+from pipeline.demo.patches import PatchPool
+from pipeline.demo.scenes import COLORS, SHAPES
+from pipeline.models.qwen_preprocess import PatchGeometry, flatten_patches
+
+GRID_SIDE = 4  # patches of 14 pixels per frame side
+TOKENS_PER_PATCH = 4
+_ALIGNMENT_SCALE = 0.25
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Steps and rates of the three stages; the seed makes the run repeatable on one machine."""
+
+    seed: int = 0
+    vision_steps: int = 1_200
+    frozen_steps: int = 1_500
+    joint_steps: int = 2_600
+    clips_per_batch: int = 12
+    num_questions: int = 6
+    vision_rate: float = 2e-3
+    frozen_rate: float = 1.2e-3
+    joint_rate: float = 7e-4
+    alignment_weight: float = 0.3
+
+
+class Trainer:
+    """Holds the model and its data; each stage is one method."""
+
+    def __init__(
+        self,
+        model: Qwen2_5_VLForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerFast,
+        pool: PatchPool,
+        recipe: Recipe,
+        log: Log,
+    ) -> None:
+        self._model, self._tokenizer, self._pool, self._recipe, self._log = model, tokenizer, pool, recipe, log
+        self._rng = np.random.default_rng([recipe.seed, 5])
+        self._maker = ExampleMaker(pool, tokenizer, num_questions=recipe.num_questions, open_share=0.35)
+        self._video_token_id = tokenizer.convert_tokens_to_ids("<|video_pad|>")
+        self._shape_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(SHAPES)))
+        self._color_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(COLORS)))
+
+    def train_vision(self) -> None:
+        """Stage 1: each token names shape and colour, by a throw-away probe and by the word embeddings."""
+        recipe, pool = self._recipe, self._pool
+        probe = nn.Linear(128, len(SHAPES) + 1 + len(COLORS))
+        parameters = [*self._model.model.visual.parameters(), *probe.parameters()]
+        objects, background = np.flatnonzero(pool.shape_N >= 0), np.flatnonzero(pool.shape_N < 0)
+        for step in _steps(parameters, recipe.vision_rate, recipe.vision_steps, self._log, "vision"):
+            patches = np.concatenate([self._rng.choice(objects, 160), self._rng.choice(background, 64)])
+            features = self.encode(patches)
+            shows = torch.from_numpy(pool.shows_NK[patches]).reshape(-1)
+            shape = torch.from_numpy(pool.shape_N[patches]).repeat_interleave(TOKENS_PER_PATCH)
+            color = torch.from_numpy(pool.color_N[patches]).repeat_interleave(TOKENS_PER_PATCH)
+            is_empty = shape < 0
+            shape_logits, color_logits = probe(features).split([len(SHAPES) + 1, len(COLORS)], dim=-1)
+            known = shows | is_empty
+            loss = nn.functional.cross_entropy(shape_logits[known], torch.where(is_empty, len(SHAPES), shape)[known])
+            loss = loss + nn.functional.cross_entropy(color_logits[shows], color[shows])
+            loss = loss + self._alignment(features, shape, color, shows)
+            right = (shape_logits[shows].argmax(-1) == shape[shows]).float().mean()
+            step(loss, f"shape accuracy {right:.3f}")
+
+    def train_frozen(self) -> None:
+        """Stage 2: the language model learns to look and to answer, on features that are computed once."""
+        features_ND = self._encode_pool()
+        parameters = [p for n, p in self._model.named_parameters() if "visual" not in n]
+        total = self._recipe.frozen_steps
+        for index, step in enumerate(_steps(parameters, self._recipe.frozen_rate, total, self._log, "frozen")):
+            style = self._draw_style(stage=index / total)
+            loss, right = self._answer_loss(style, features_ND)
+            step(loss, f"right {right:.3f}")
+
+    def train_joint(self, on_check: Callable[[int], None]) -> None:
+        """Stage 3: all weights, fresh pixels every step; this is what makes empty groups uncertain."""
+        parameters = list(self._model.parameters())
+        total = self._recipe.joint_steps
+        for index, step in enumerate(_steps(parameters, self._recipe.joint_rate, total, self._log, "joint")):
+            loss, right = self._answer_loss(self._draw_style(stage=1.0), None)
+            step(loss, f"right {right:.3f}")
+            if (index + 1) % 400 == 0 or index + 1 == total:
+                on_check(index + 1)
+
+    def encode(self, patches: np.ndarray) -> Tensor:
+        """``(T,)`` pool indices -> ``(T * 4, D)`` visual tokens."""
+        frames = torch.from_numpy(self._pool.frames_NFHW3[patches]).flatten(0, 1)
+        pixels = flatten_patches(frames, geometry=PatchGeometry())
+        grid = torch.tensor([[len(patches), GRID_SIDE, GRID_SIDE]])
+        return self._model.model.visual(pixels, grid_thw=grid).pooler_output
+
+    @torch.no_grad()
+    def _encode_pool(self) -> Tensor:
+        chunks = np.array_split(np.arange(len(self._pool)), max(1, len(self._pool) // 512))
+        return torch.cat([self.encode(chunk) for chunk in chunks]).view(len(self._pool), TOKENS_PER_PATCH, -1)
+
+    def _draw_style(self, *, stage: float) -> ClipStyle:
+        """Clips grow with ``stage`` in [0, 1]; from the middle on, half are final-pass subsets."""
+        rng = self._rng
+        if stage < 0.25:
+            return ClipStyle(num_patches=4, num_tokens=16, max_appearances=3, max_patches_each=3, max_gap=1)
+        if stage < 0.5:
+            return ClipStyle(num_patches=12, num_tokens=48, max_appearances=5, max_patches_each=4, max_gap=1)
+        if rng.random() < 0.5:
+            return ClipStyle(num_patches=32, num_tokens=128, max_appearances=5, max_patches_each=3, max_gap=1)
+        num_patches = int(rng.integers(24, 97))
+        num_tokens = int(rng.integers(24, min(160, num_patches * TOKENS_PER_PATCH) + 1))
+        max_gap = int(rng.choice([1, 1, 4, 100]))
+        return ClipStyle(
+            num_patches=num_patches, num_tokens=num_tokens, max_appearances=8, max_patches_each=12, max_gap=max_gap
+        )
+
+    def _answer_loss(self, style: ClipStyle, features_ND: Tensor | None) -> tuple[Tensor, float]:
+        examples = [self._maker.make(self._rng, style) for _ in range(self._recipe.clips_per_batch)]
+        batch = pack_examples(
+            examples,
+            prefix_ids=self._maker.prefix_ids,
+            video_token_id=self._video_token_id,
+            pad_id=0,
+            vocab_size=len(self._tokenizer),
+        )
+        patches = np.concatenate([example.patches for example in examples])
+        kept = np.concatenate([e.token_index_N + i * style.num_patches * 4 for i, e in enumerate(examples)])
+        tokens = self.encode(patches) if features_ND is None else features_ND[patches].flatten(0, 1)
+        visual_BND = tokens[torch.from_numpy(kept)].view(len(examples), style.num_tokens, -1)
+        logits_AV = answer_logits(self._model, batch, visual_BND)
+        losses = -(batch.target_AV * logits_AV.log_softmax(-1)).sum(-1)
+        loss = (losses * batch.weight_A).sum() / batch.weight_A.sum()
+        sure = (batch.target_AV.amax(-1) == 1) & (batch.weight_A == 1)
+        right = (logits_AV.argmax(-1) == batch.target_AV.argmax(-1))[sure].float().mean().item()
+        if features_ND is None:
+            shape, color = (
+                torch.from_numpy(of[patches]).repeat_interleave(4) for of in (self._pool.shape_N, self._pool.color_N)
+            )
+            shows = torch.from_numpy(self._pool.shows_NK[patches]).reshape(-1)
+            loss = loss + self._recipe.alignment_weight * self._alignment(tokens, shape, color, shows)
+        return loss, right
+
+    def _alignment(self, features: Tensor, shape: Tensor, color: Tensor, shows: Tensor) -> Tensor:
+        """Cross-entropy of (visual token · word embedding) over shape words and over colour words."""
+        words = self._model.get_input_embeddings().weight.detach()
+        loss = features.new_zeros(())
+        for ids, label in ((self._shape_ids, shape), (self._color_ids, color)):
+            logits = features[shows] @ words[ids].T * _ALIGNMENT_SCALE
+            loss = loss + nn.functional.cross_entropy(logits, label[shows])
+        return loss
+
+
+def answer_logits(model: Qwen2_5_VLForConditionalGeneration, batch: Batch, visual_BND: Tensor) -> Tensor:
+    """``(A, V)`` logits at the target positions of a packed batch."""
+    embeddings = model.get_input_embeddings()(batch.input_ids_BS)
+    start, stop = batch.video_start, batch.video_start + visual_BND.shape[1]
+    embeddings = torch.cat([embeddings[:, :start], visual_BND, embeddings[:, stop:]], dim=1)
+    hidden = model.model.language_model(
+        inputs_embeds=embeddings,
+        position_ids=batch.position_ids_3BS,
+        attention_mask=batch.mask_B1SS,
+        use_cache=False,
+    ).last_hidden_state
+    return model.lm_head(hidden[batch.target_row_A, batch.target_column_A])
+
+
+def _steps(
+    parameters: list[nn.Parameter], rate: float, total: int, log: Log, name: str
+) -> Iterator[Callable[[Tensor, str], None]]:
+    """Yield, ``total`` times, a function that takes one optimiser step: AdamW, warm-up, cosine to a twentieth."""
+    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
+    started = time.monotonic()
+    for index in range(total):
+        warm = min(1.0, (index + 1) / 50)
+        cosine = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * index / total))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * warm * cosine
+
+        def step(loss: Tensor, note: str, index: int = index) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            if (index + 1) % 50 == 0 or index + 1 == total:
+                seconds = time.monotonic() - started
+                log(f"{name} step {index + 1}/{total} loss {loss.item():.4f} {note} {seconds:.0f} s")
+
+        yield step
+
+
+def scaled(recipe: Recipe, factor: float) -> Recipe:
+    """The same recipe with fewer steps, for tests."""
+    return replace(
+        recipe,
+        vision_steps=max(1, int(recipe.vision_steps * factor)),
+        frozen_steps=max(1, int(recipe.frozen_steps * factor)),
+        joint_steps=max(1, int(recipe.joint_steps * factor)),
+    )

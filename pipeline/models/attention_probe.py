@@ -1,0 +1,93 @@
+"""Reads the attention of text to visual tokens at one layer, beside the fast kernel and never as an n × n matrix.
+
+Shape suffixes:
+- B = questions, A = attention heads, G = key heads, Q = query positions, T = all keys, N = visual tokens, D = head size
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+PROBED_ATTENTION = "adapttoken_probed"
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class AttentionProbe:
+    """Filled by one forward pass.
+
+    Attributes:
+        layer: the reference layer.
+        num_queries: the last so many positions of the sequence are read (the text after the video).
+        is_query_BQ: which of those are real, not padding.
+        visual: key positions of the visual tokens, half-open.
+        reduce: over heads and query positions.
+        scores_BN: the result, float32; None until the layer has run.
+    """
+
+    layer: int
+    num_queries: int
+    is_query_BQ: Tensor
+    visual: tuple[int, int]
+    reduce: Literal["max", "mean"]
+    scores_BN: Tensor | None = field(default=None)
+
+    def read(self, query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> None:
+        """Compute the probe's rows from rotated queries and keys."""
+        weights = attention_rows(query_BAQD[:, :, -self.num_queries :], key_BGTD, mask, scaling)
+        visual_BAQN = weights[..., self.visual[0] : self.visual[1]]
+        is_query = self.is_query_BQ[:, None, :, None]
+        if self.reduce == "max":
+            self.scores_BN = visual_BAQN.masked_fill(~is_query, 0.0).amax(dim=(1, 2))
+        else:
+            total = (visual_BAQN * is_query).sum(dim=(1, 2))
+            self.scores_BN = total / (self.is_query_BQ.sum(dim=1, keepdim=True) * query_BAQD.shape[1])
+
+
+def attention_rows(query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+    """``(B, A, Q, T)`` float32 softmax over all keys, for the last Q positions only.
+
+    Args:
+        query_BAQD: rotated queries of the last Q positions.
+        key_BGTD: rotated keys of all positions; G divides A.
+        mask: ``(B, 1, Q', T)``, Q' >= Q, boolean (True = attend) or additive; None means causal.
+        scaling: factor on q · k.
+    """
+    num_queries, num_keys = query_BAQD.shape[2], key_BGTD.shape[2]
+    keys = key_BGTD.repeat_interleave(query_BAQD.shape[1] // key_BGTD.shape[1], dim=1)
+    logits = query_BAQD.float() @ keys.float().transpose(2, 3) * scaling
+    if mask is None:
+        last = torch.arange(num_keys - num_queries, num_keys, device=logits.device)
+        allowed = torch.arange(num_keys, device=logits.device)[None, :] <= last[:, None]
+        logits = logits.masked_fill(~allowed, float("-inf"))
+    elif mask.dtype == torch.bool:
+        logits = logits.masked_fill(~mask[:, :, -num_queries:, :num_keys], float("-inf"))
+    else:
+        logits = logits + mask[:, :, -num_queries:, :num_keys].float()
+    return logits.softmax(dim=-1).nan_to_num(0.0)  # a padding row may see nothing
+
+
+def probed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    attention_probe: AttentionProbe | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """SDPA, and the probe's rows where ``attention_probe`` reaches this layer as a keyword of the forward call."""
+    if attention_probe is not None and module.layer_idx == attention_probe.layer:
+        attention_probe.read(query, key, attention_mask, scaling)
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    return output, None
+
+
+AttentionInterface.register(PROBED_ATTENTION, probed_attention)
+AttentionMaskInterface.register(PROBED_ATTENTION, sdpa_mask)

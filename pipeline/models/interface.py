@@ -1,0 +1,133 @@
+"""What the engine needs of a model family, and the records that cross that line. One adapter file per family.
+
+Shape suffixes:
+- F = sampled frames of one group, H, W = pixels, N = visual tokens of a group, K = kept tokens, D = hidden size
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from pipeline.config import ScoringConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameGeometry:
+    """What one frame size means for a model: frames as decoded, tokens per temporal patch in rows and columns."""
+
+    height: int
+    width: int
+    token_rows: int
+    token_columns: int
+
+    @property
+    def tokens_per_patch(self) -> int:
+        """Visual tokens of one temporal patch."""
+        return self.token_rows * self.token_columns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuestionPrompt:
+    """One question, ready for the model.
+
+    Attributes:
+        suffix_ids: token ids after the visual tokens, up to where the response starts.
+        option_ids: first token id of each option's letter; None for an open question.
+        max_tokens: longest response of a group pass, end token included.
+    """
+
+    suffix_ids: tuple[int, ...]
+    option_ids: tuple[int, ...] | None
+    max_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Response:
+    """What the model said, and how sure it was.
+
+    Attributes:
+        text: decoded response without special tokens.
+        entropies: nats per response token, full vocabulary; one token for multiple choice.
+        option_probabilities: at the first response token, renormalised over the options; None for an open question.
+        attention_N: float32 on the CPU, one value per visual token.
+        option: index of the likeliest option; None for an open question.
+    """
+
+    text: str
+    entropies: tuple[float, ...]
+    option_probabilities: tuple[float, ...] | None
+    attention_N: npt.NDArray[np.float32]
+
+    @property
+    def option(self) -> int | None:
+        """Index of the likeliest option, the lower one in a tie; None for an open question."""
+        return None if self.option_probabilities is None else int(np.argmax(self.option_probabilities))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class FinalTokens:
+    """Kept visual tokens in temporal, row, column order, with what their positions depend on.
+
+    Attributes:
+        features_KD: visual tokens after the merger.
+        patch_K: temporal patch of the video; ``time_s_K`` its presentation time; ``row_K``, ``column_K`` within it.
+    """
+
+    features_KD: Tensor
+    patch_K: npt.NDArray[np.int64]
+    time_s_K: npt.NDArray[np.float64]
+    row_K: npt.NDArray[np.int64]
+    column_K: npt.NDArray[np.int64]
+
+
+class VideoModel(Protocol):
+    """One loaded checkpoint.
+
+    Attributes:
+        name: checkpoint as given; ``revision``: hub commit, or a hash of a folder's weights.
+        frames_per_patch: sampled frames that one temporal patch holds.
+        max_positions: longest sequence the checkpoint was trained for.
+    """
+
+    name: str
+    revision: str
+    frames_per_patch: int
+    num_layers: int
+    max_positions: int
+
+    def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
+        """The size at which frames of a video are shown to the model."""
+        ...
+
+    def build_question(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
+        """Tokenise one question."""
+        ...
+
+    def encode(self, frames_FHW3: npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int) -> Tensor:
+        """Frames of whole temporal patches -> ``(N, D)`` visual tokens; the same for every question."""
+        ...
+
+    def prefill(self, features_ND: Tensor, geometry: FrameGeometry, *, patch_s: float) -> Any:
+        """Run everything before the question once; ``patch_s`` is the time between the group's patches in seconds."""
+        ...
+
+    def score(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
+        """Answer each question about one prefilled group, in one batch."""
+        ...
+
+    def answer(
+        self,
+        tokens: FinalTokens,
+        prompt: QuestionPrompt,
+        *,
+        positions: str,
+        patch_s: float,
+        max_tokens: int,
+        config: ScoringConfig,
+    ) -> Response:
+        """The final pass over kept tokens of many groups."""
+        ...

@@ -1,0 +1,253 @@
+"""Qwen2.5-VL behind the model interface: the stock transformers class, explicit positions, one shared prefix per group.
+
+Shape suffixes:
+- F = frames, N = visual tokens of a group, K = kept tokens, B = questions, S = padded suffix, D = hidden size
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from pipeline.config import ScoringConfig
+from pipeline.models.attention_probe import AttentionProbe
+from pipeline.models.generation import GreedyResponse, pad_suffixes, respond_greedily
+from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt, Response
+from pipeline.models.prompt import build_prompt, letter_ids
+from pipeline.models.qwen_positions import clip_positions, kept_positions
+from pipeline.models.qwen_preprocess import PatchGeometry, fit_size, flatten_patches, resize_frames
+
+_VIDEO_TOKEN = "<|video_pad|>"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class QwenPrefix:
+    """Keys and values of everything before the question; never changed after prefill."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    visual: tuple[int, int]  # key positions of the visual tokens
+    length: int
+    next_position: int
+
+
+class Qwen25VL:
+    """Implements ``VideoModel``. One call at a time."""
+
+    def __init__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> None:
+        self.name, self.revision = name, revision
+        self._model, self._tokenizer = model, tokenizer
+        vision, text = model.config.vision_config, model.config.text_config
+        self._geometry = PatchGeometry(
+            patch_size=vision.patch_size,
+            merge_size=vision.spatial_merge_size,
+            temporal_patch_size=vision.temporal_patch_size,
+        )
+        self.frames_per_patch = int(vision.temporal_patch_size)
+        self.num_layers = int(text.num_hidden_layers)
+        self.max_positions = int(text.max_position_embeddings)
+        self._tokens_per_second = float(vision.tokens_per_second)
+        self._end_ids = _end_ids(model)
+        self._prefix_ids = build_prompt(tokenizer, video_token=_VIDEO_TOKEN, question="", options=None).prefix_ids
+
+    def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
+        """See ``VideoModel``; sides are multiples of 28 pixels."""
+        height, width = fit_size(
+            height, width, geometry=self._geometry, min_pixels=min_pixels, max_pixels=max_pixels
+        )
+        factor = self._geometry.factor
+        return FrameGeometry(height=height, width=width, token_rows=height // factor, token_columns=width // factor)
+
+    def build_question(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
+        """See ``VideoModel``."""
+        prompt = build_prompt(self._tokenizer, video_token=_VIDEO_TOKEN, question=question, options=options)
+        if options is None:
+            return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=None, max_tokens=response_tokens)
+        ids = letter_ids(self._tokenizer, num_options=len(options))
+        return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=ids, max_tokens=1)
+
+    @torch.inference_mode()
+    def encode(self, frames_FHW3: npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int) -> Tensor:
+        """See ``VideoModel``; runs ``batch_patches`` temporal patches at a time."""
+        step = batch_patches * self.frames_per_patch
+        parts = []
+        for start in range(0, len(frames_FHW3), step):
+            frames = torch.from_numpy(frames_FHW3[start : start + step].copy()).to(self._model.device)
+            frames = resize_frames(frames, height=geometry.height, width=geometry.width)
+            pixels = flatten_patches(frames, geometry=self._geometry).to(self._model.dtype)
+            merge = self._geometry.merge_size
+            grid = [len(frames) // self.frames_per_patch, geometry.token_rows * merge, geometry.token_columns * merge]
+            grid_thw = torch.tensor([grid], device=self._model.device)
+            parts.append(self._model.model.visual(pixels, grid_thw=grid_thw).pooler_output)
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def prefill(self, features_ND: Tensor, geometry: FrameGeometry, *, patch_s: float) -> QwenPrefix:
+        """See ``VideoModel``; the group is an ordinary clip to the model, whatever lies between its patches."""
+        visual_3N = clip_positions(
+            num_patches=len(features_ND) // geometry.tokens_per_patch,
+            token_rows=geometry.token_rows,
+            token_columns=geometry.token_columns,
+            start=len(self._prefix_ids),
+            patch_s=patch_s,
+            tokens_per_second=self._tokens_per_second,
+        )
+        embeddings, positions = self._join(features_ND, visual_3N, ())
+        cache = DynamicCache(config=self._model.config)
+        self._model.model.language_model(
+            inputs_embeds=embeddings,
+            position_ids=positions,
+            attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return QwenPrefix(
+            layers=tuple((layer.keys, layer.values) for layer in cache.layers),
+            visual=(len(self._prefix_ids), embeddings.shape[1]),
+            length=embeddings.shape[1],
+            next_position=int(visual_3N.max()) + 1,
+        )
+
+    @torch.inference_mode()
+    def score(
+        self, prefix: QwenPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig
+    ) -> list[Response]:
+        """See ``VideoModel``; the cache is copied into one batch row per question."""
+        device = self._model.device
+        ids_BS, is_real_BS = (t.to(device) for t in pad_suffixes([p.suffix_ids for p in prompts], pad_id=0))
+        cache = DynamicCache(config=self._model.config)
+        for index, (keys, values) in enumerate(prefix.layers):
+            cache.update(keys.expand(len(prompts), -1, -1, -1), values.expand(len(prompts), -1, -1, -1), index)
+        offsets_BS = (is_real_BS.long().cumsum(dim=1) - 1).clamp(min=0)
+        mask_BT = torch.cat([is_real_BS.new_ones(len(prompts), prefix.length), is_real_BS], dim=1).long()
+        probe = self._probe(is_real_BS, prefix.visual, config)
+        logits_BV = self._model(
+            input_ids=ids_BS,
+            position_ids=(prefix.next_position + offsets_BS).expand(3, -1, -1),
+            attention_mask=mask_BT,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            attention_probe=probe,
+        ).logits[:, -1]
+        responses = respond_greedily(
+            self._model,
+            logits_BV,
+            cache=cache,
+            attention_mask_BT=mask_BT,
+            next_position_B=prefix.next_position + is_real_BS.sum(dim=1),
+            max_tokens=[prompt.max_tokens for prompt in prompts],
+            end_ids=self._end_ids,
+        )
+        return self._to_responses(responses, prompts, probe)
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        tokens: FinalTokens,
+        prompt: QuestionPrompt,
+        *,
+        positions: str,
+        patch_s: float,
+        max_tokens: int,
+        config: ScoringConfig,
+    ) -> Response:
+        """See ``VideoModel``."""
+        visual_3K = kept_positions(
+            patch_N=tokens.patch_K,
+            time_s_N=tokens.time_s_K,
+            row_N=tokens.row_K,
+            column_N=tokens.column_K,
+            start=len(self._prefix_ids),
+            positions=positions,
+            patch_s=patch_s,
+            tokens_per_second=self._tokens_per_second,
+        )
+        embeddings, position_ids = self._join(tokens.features_KD, visual_3K, prompt.suffix_ids)
+        mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
+        is_query = torch.ones(1, len(prompt.suffix_ids), dtype=torch.bool, device=embeddings.device)
+        first_visual = len(self._prefix_ids)
+        probe = self._probe(is_query, (first_visual, first_visual + len(tokens.features_KD)), config)
+        cache = DynamicCache(config=self._model.config)
+        logits = self._model(
+            inputs_embeds=embeddings,
+            position_ids=position_ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            attention_probe=probe,
+        ).logits[:, -1]
+        responses = respond_greedily(
+            self._model,
+            logits,
+            cache=cache,
+            attention_mask_BT=mask,
+            next_position_B=position_ids.amax(dim=(0, 2)) + 1,
+            max_tokens=[max_tokens],
+            end_ids=self._end_ids,
+        )
+        return self._to_responses(responses, [prompt], probe)[0]
+
+    def _join(self, features_ND: Tensor, visual_3N: npt.NDArray[np.int64], suffix: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Embeddings ``(1, T, D)`` and positions ``(3, 1, T)`` of prefix text, visual tokens and suffix text."""
+        device, embed = self._model.device, self._model.get_input_embeddings()
+        before, after = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (self._prefix_ids, suffix))
+        features = features_ND.to(device=device, dtype=self._model.dtype)
+        embeddings = torch.cat([embed(before), features, embed(after)])[None]
+        text_start = int(visual_3N.max()) + 1
+        positions = np.concatenate(
+            [
+                np.tile(np.arange(len(before)), (3, 1)),
+                visual_3N,
+                np.tile(np.arange(text_start, text_start + len(after)), (3, 1)),
+            ],
+            axis=1,
+        )
+        return embeddings, torch.from_numpy(positions)[:, None].to(device)
+
+    def _probe(self, is_real_BS: Tensor, visual: tuple[int, int], config: ScoringConfig) -> AttentionProbe:
+        is_query = is_real_BS
+        if config.query_tokens == "last-token":
+            is_query = torch.zeros_like(is_real_BS)
+            is_query[:, -1] = True
+        return AttentionProbe(
+            layer=config.reference_layer,
+            num_queries=is_real_BS.shape[1],
+            is_query_BQ=is_query,
+            visual=visual,
+            reduce=config.attention_reduce,
+        )
+
+    def _to_responses(
+        self, responses: list[GreedyResponse], prompts: Sequence[QuestionPrompt], probe: AttentionProbe
+    ) -> list[Response]:
+        assert probe.scores_BN is not None, "the reference layer did not run"
+        scores = probe.scores_BN.cpu().numpy()
+        return [
+            Response(
+                text=self._tokenizer.decode(response.token_ids, skip_special_tokens=True).strip(),
+                entropies=response.entropies if prompt.option_ids is None else response.entropies[:1],
+                option_probabilities=_option_probabilities(response.first_logits_V, prompt.option_ids),
+                attention_N=scores[row],
+            )
+            for row, (response, prompt) in enumerate(zip(responses, prompts, strict=True))
+        ]
+
+
+def _option_probabilities(logits_V: Tensor, option_ids: tuple[int, ...] | None) -> tuple[float, ...] | None:
+    if option_ids is None:
+        return None
+    return tuple(logits_V.float()[list(option_ids)].softmax(dim=-1).tolist())
+
+
+def _end_ids(model: Any) -> frozenset[int]:
+    ids: set[int] = set()
+    for config in (model.generation_config, model.config.text_config):
+        value = getattr(config, "eos_token_id", None)
+        ids.update(value if isinstance(value, list) else [] if value is None else [value])
+    return frozenset(ids)

@@ -1,0 +1,76 @@
+"""From uint8 frames to Qwen's flattened patches, in torch on the frames' device; equals the family's own processor.
+
+Shape suffixes:
+- F = frames, T = temporal patches (F / 2), H, W = pixels, C = 3 colours
+- P = patches of all frames (T * H/14 * W/14), X = C * 2 * 14 * 14 = 1176
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_RGB_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_RGB_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchGeometry:
+    """Sizes that define the patch layout; read from the checkpoint's vision config."""
+
+    patch_size: int = 14
+    merge_size: int = 2
+    temporal_patch_size: int = 2
+
+    @property
+    def factor(self) -> int:
+        """Frame sides are multiples of this many pixels."""
+        return self.patch_size * self.merge_size
+
+
+def fit_size(height: int, width: int, *, geometry: PatchGeometry, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """Frame size the model sees: sides multiples of 28, area in bounds, aspect ratio kept (Qwen's ``smart_resize``).
+
+    Raises:
+        ValueError: If one side is more than 200 times the other, as in the family's processor.
+    """
+    if min(height, width) < 1 or max(height, width) / min(height, width) > 200:
+        raise ValueError(f"frame sides must differ by a factor of at most 200, got {height} x {width} pixels")
+    factor = geometry.factor
+    fitted = max(factor, round(height / factor) * factor), max(factor, round(width / factor) * factor)
+    if fitted[0] * fitted[1] > max_pixels:
+        scale = math.sqrt(height * width / max_pixels)
+        return (
+            max(factor, math.floor(height / scale / factor) * factor),
+            max(factor, math.floor(width / scale / factor) * factor),
+        )
+    if fitted[0] * fitted[1] < min_pixels:
+        scale = math.sqrt(min_pixels / (height * width))
+        return math.ceil(height * scale / factor) * factor, math.ceil(width * scale / factor) * factor
+    return fitted
+
+
+def resize_frames(frames_FHWC: Tensor, *, height: int, width: int) -> Tensor:
+    """Resize uint8 frames, bicubic with antialiasing, rounded back to uint8 as the family's processor does."""
+    if frames_FHWC.shape[1:3] == (height, width):
+        return frames_FHWC
+    frames_FCHW = frames_FHWC.permute(0, 3, 1, 2).float()
+    resized = nn.functional.interpolate(frames_FCHW, (height, width), mode="bicubic", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def flatten_patches(frames_FHWC: Tensor, *, geometry: PatchGeometry) -> Tensor:
+    """Normalise and cut ``(F, H, W, 3)`` uint8 frames, F even, sides multiples of 28, into ``(P, X)`` float32 rows.
+
+    Rows run over temporal patch, merged row, merged column, row in merge, column in merge, so that four rows in a
+    run become one visual token.
+    """
+    frames, height, width, colors = frames_FHWC.shape
+    patch, merge, temporal = geometry.patch_size, geometry.merge_size, geometry.temporal_patch_size
+    mean, std = (torch.tensor(v, device=frames_FHWC.device) for v in (_RGB_MEAN, _RGB_STD))
+    pixels = (frames_FHWC.float() - mean * 255) / (std * 255)
+    grid_h, grid_w = height // patch // merge, width // patch // merge
+    blocks = pixels.view(frames // temporal, temporal, grid_h, merge, patch, grid_w, merge, patch, colors)
+    rows = blocks.permute(0, 2, 5, 3, 6, 8, 1, 4, 7)
+    return rows.reshape(-1, colors * temporal * patch * patch)

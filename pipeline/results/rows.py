@@ -1,0 +1,158 @@
+"""One question's result as a record. How it becomes a Parquet row is in ``schema``."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pipeline.failures import Failure, FailureClass
+from pipeline.manifest import Question
+
+SCHEMA_VERSION = 1
+
+VOLATILE_COLUMNS = frozenset(
+    {
+        *("decode_s", "encode_s", "prefill_s", "score_s", "scorer_wait_s", "answer_s", "total_s"),
+        *("video_num_frames_decoded", "video_num_decode_passes", "video_num_groups_encoded"),
+        *("video_num_groups_prefilled", "num_groups_wasted", "attempts", "run_id", "finished_at"),
+    }
+)
+"""What load, arrival order and the number of workers may change; all other columns are the same in every run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvidenceRow:
+    """Half-open span ``[start_s, end_s)`` of presentation time whose tokens reached the final pass.
+
+    Attributes:
+        weight: Share of the final pass's attention at the reference layer, in [0, 1].
+    """
+
+    start_s: float
+    end_s: float
+    weight: float
+    num_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GroupRow:
+    """What one group of frames contributed; entropy and certainty in nats."""
+
+    group_index: int
+    entropy: float
+    certainty: float
+    response: str
+    num_tokens_offered: int
+    num_tokens_bought: int
+    num_tokens_kept: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunStamp:
+    """What all rows of one run have in common."""
+
+    run_id: str
+    method: str
+    model: str
+    model_revision: str | None
+    config_hash: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuestionResult:
+    """One row of the results; units and meaning of each column are in ``schema.ANSWERS_SCHEMA``.
+
+    Stage seconds are this question's even share of what the questions of its video spent together.
+    """
+
+    question_id: str
+    question_key: str
+    video: str
+    question: str
+    options: tuple[str, ...] | None
+    status: Literal["ok", "failed"]
+    error_class: FailureClass | None = None
+    error_message: str | None = None
+    warnings: tuple[str, ...] = ()
+    attempts: int = 1
+    answer: str | None = None
+    answer_text: str | None = None
+    option_probabilities: tuple[float, ...] | None = None
+    answer_entropy: float | None = None
+    evidence: tuple[EvidenceRow, ...] = ()
+    groups: tuple[GroupRow, ...] = ()
+    num_groups: int | None = None
+    num_groups_scored: int = 0
+    num_groups_wasted: int = 0
+    stop_reason: str | None = None
+    num_sampled_frames: int | None = None
+    num_tokens_offered: int | None = None
+    num_tokens_kept: int | None = None
+    duration_s: float | None = None
+    decoder: str | None = None
+    video_num_frames_decoded: int = 0
+    video_num_decode_passes: int = 0
+    video_num_groups_encoded: int = 0
+    video_num_groups_prefilled: int = 0
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+    prefill_s: float = 0.0
+    score_s: float = 0.0
+    scorer_wait_s: float = 0.0
+    answer_s: float = 0.0
+    total_s: float = 0.0
+    model: str
+    model_revision: str | None
+    method: str
+    config_hash: str
+    video_fingerprint: str | None
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    finished_at: datetime
+
+    def __post_init__(self) -> None:
+        if self.status == "ok" and (self.answer is None or self.error_class is not None):
+            raise ValueError(
+                f"an 'ok' row needs an answer and no error_class, got {self.answer=} {self.error_class=}: "
+                "use failed_result for failures"
+            )
+        if self.status == "failed" and (self.error_class is None or not self.error_message):
+            raise ValueError(
+                f"a 'failed' row needs error_class and error_message, got {self.error_class=} {self.error_message=}"
+            )
+        if self.status not in ("ok", "failed"):
+            raise ValueError(f"status must be 'ok' or 'failed', got {self.status!r}")
+        if self.finished_at.tzinfo is None:
+            raise ValueError(f"finished_at needs a time zone, got {self.finished_at!r}: use datetime.now(UTC)")
+
+
+def failed_result(
+    question: Question,
+    failure: Failure,
+    *,
+    question_key: str,
+    stamp: RunStamp,
+    finished_at: datetime,
+    attempts: int = 1,
+    video_fingerprint: str | None = None,
+    warnings: tuple[str, ...] = (),
+) -> QuestionResult:
+    """The row of a question that could not be answered; add what else is known with ``dataclasses.replace``."""
+    return QuestionResult(
+        question_id=question.question_id,
+        question_key=question_key,
+        video=question.video,
+        question=question.text,
+        options=question.options,
+        status="failed",
+        error_class=failure.failure_class,
+        error_message=failure.message or failure.failure_class.value,
+        warnings=warnings,
+        attempts=attempts,
+        model=stamp.model,
+        model_revision=stamp.model_revision,
+        method=stamp.method,
+        config_hash=stamp.config_hash,
+        video_fingerprint=video_fingerprint,
+        run_id=stamp.run_id,
+        finished_at=finished_at,
+    )

@@ -1,0 +1,151 @@
+"""The columns of the results: names, types, meaning. Columns are never renamed; some may be added at their place."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from pipeline.results.rows import QuestionResult
+from pipeline.uris import redact_text, strip_secrets
+
+_INT, _LONG, _FLOAT, _TEXT = pa.int32(), pa.int64(), pa.float64(), pa.string()
+
+EVIDENCE_TYPE = pa.struct([("start_s", _FLOAT), ("end_s", _FLOAT), ("weight", _FLOAT), ("num_tokens", _LONG)])
+GROUP_TYPE = pa.struct(
+    [
+        ("group_index", _INT),
+        ("entropy", _FLOAT),
+        ("certainty", _FLOAT),
+        ("response", _TEXT),
+        ("num_tokens_offered", _LONG),
+        ("num_tokens_bought", _LONG),
+        ("num_tokens_kept", _LONG),
+    ]
+)
+
+_COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
+    ("question_id", _TEXT, "id of the manifest row"),
+    ("question_key", _TEXT, "hash of video fingerprint, question, options and config hash"),
+    ("video", _TEXT, "URI without user info and query string"),
+    ("question", _TEXT, "the question"),
+    ("options", pa.list_(_TEXT), "answer options without letters; null for an open question"),
+    ("status", _TEXT, "ok or failed"),
+    ("error_class", _TEXT, "why it failed, from a closed list; null when ok"),
+    ("error_message", _TEXT, "what failed and what to do; null when ok"),
+    ("warnings", pa.list_(_TEXT), "what was unusual but did not prevent an answer"),
+    ("attempts", _INT, "how often the work was tried; 1 means no retry"),
+    ("answer", _TEXT, "multiple choice: the most probable option's letter; open: the text"),
+    ("answer_text", _TEXT, "raw text of the model"),
+    ("option_probabilities", pa.list_(_FLOAT), "probability of each option at the first answer token, in [0, 1]"),
+    ("answer_entropy", _FLOAT, "entropy of the answer, nats"),
+    ("evidence", pa.list_(EVIDENCE_TYPE), "spans [start_s, end_s) of presentation time, seconds, by weight"),
+    ("groups", pa.list_(GROUP_TYPE), "groups in visiting order; entropy and certainty in nats, counts in tokens"),
+    ("num_groups", _INT, "groups planned; null when planning failed"),
+    ("num_groups_scored", _INT, "groups that counted"),
+    ("num_groups_wasted", _INT, "groups scored beyond the stop"),
+    ("stop_reason", _TEXT, "why no further group was scored"),
+    ("num_sampled_frames", _LONG, "frames sampled from the video"),
+    ("num_tokens_offered", _LONG, "visual tokens of the groups that counted"),
+    ("num_tokens_kept", _LONG, "visual tokens that reached the final pass"),
+    ("duration_s", _FLOAT, "duration of the video, seconds of presentation time"),
+    ("decoder", _TEXT, "library that decoded the frames"),
+    ("video_num_frames_decoded", _LONG, "frames decoded for all questions of the video together"),
+    ("video_num_decode_passes", _INT, "readings of the video for all its questions together"),
+    ("video_num_groups_encoded", _INT, "groups encoded for all questions of the video together"),
+    ("video_num_groups_prefilled", _INT, "groups prefilled for all questions of the video together"),
+    ("decode_s", _FLOAT, "this question's share of decoding, seconds"),
+    ("encode_s", _FLOAT, "this question's share of encoding, seconds"),
+    ("prefill_s", _FLOAT, "this question's share of prefilling, seconds"),
+    ("score_s", _FLOAT, "this question's share of scoring, seconds"),
+    ("scorer_wait_s", _FLOAT, "this question's share of scorers waiting for frames, seconds"),
+    ("answer_s", _FLOAT, "the final pass, seconds"),
+    ("total_s", _FLOAT, "this question's share of all stages, seconds"),
+    ("model", _TEXT, "model as named by the settings"),
+    ("model_revision", _TEXT, "commit or content hash of the weights"),
+    ("method", _TEXT, "name of the selector"),
+    ("config_hash", _TEXT, "hash of all settings that change answers"),
+    ("video_fingerprint", _TEXT, "hash of URI, size and version of the file; null when it could not be had"),
+    ("schema_version", _INT, "version of this list of columns"),
+    ("run_id", _TEXT, "run that wrote the row"),
+    ("finished_at", pa.timestamp("us", tz="UTC"), "when the row was finished, UTC"),
+)
+
+ANSWERS_SCHEMA = pa.schema(
+    [pa.field(name, column_type, metadata={"description": meaning}) for name, column_type, meaning in _COLUMNS]
+)
+_NUM_LEADING = ANSWERS_SCHEMA.names.index("options") + 1
+
+_PORTABLE = {
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+    pa.float16(): pa.float32(),
+    pa.null(): pa.string(),
+    pa.string_view(): pa.string(),
+    pa.binary_view(): pa.binary(),
+}
+
+
+def results_schema(pass_through: pa.Schema) -> pa.Schema:
+    """`ANSWERS_SCHEMA` with the manifest's other columns after ``options``.
+
+    A column whose name is taken (SQL engines ignore case) gets ``manifest_`` before it; a type that Spark or Athena
+    cannot read becomes the nearest one that they can.
+    """
+    taken = {name.lower() for name in ANSWERS_SCHEMA.names}
+    free = {name.lower() for name in pass_through.names} - taken
+    fields: list[pa.Field] = []
+    for field in pass_through:
+        name = field.name
+        while name.lower() in taken or (name != field.name and name.lower() in free):
+            name = f"manifest_{name}"
+        taken.add(name.lower())
+        fields.append(pa.field(name, _portable_type(field.type)))
+    columns = list(ANSWERS_SCHEMA)
+    return pa.schema([*columns[:_NUM_LEADING], *fields, *columns[_NUM_LEADING:]])
+
+
+def results_table(results: Sequence[QuestionResult], pass_through: pa.Table) -> pa.Table:
+    """Rows for one file; credentials are removed from addresses here, so that none reaches a file.
+
+    Args:
+        results: In any order.
+        pass_through: The manifest's other columns, one row per result in the same order (or no columns).
+
+    Raises:
+        ValueError: The two do not have the same number of rows.
+    """
+    if pass_through.num_columns and pass_through.num_rows != len(results):
+        raise ValueError(f"{len(results)} results need as many pass-through rows, got {pass_through.num_rows}")
+    schema = results_schema(pass_through.schema)
+    records = [_to_record(result) for result in results]
+    columns = {field.name: pa.array([record[field.name] for record in records], field.type) for field in ANSWERS_SCHEMA}
+    last = _NUM_LEADING + pass_through.num_columns
+    for field, column in zip(list(schema)[_NUM_LEADING:last], pass_through.columns, strict=True):
+        # Unsafe only in that nanoseconds are cut to microseconds: every other portable type is wider.
+        columns[field.name] = column.cast(field.type, safe=False)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _to_record(result: QuestionResult) -> dict[str, object]:
+    record = dataclasses.asdict(result)
+    message = result.error_message
+    return record | {
+        "video": strip_secrets(result.video),
+        "error_message": None if message is None else redact_text(message),
+        "warnings": [redact_text(warning) for warning in result.warnings],
+    }
+
+
+def _portable_type(column_type: pa.DataType) -> pa.DataType:
+    """The nearest type that Spark and Athena read."""
+    if pa.types.is_dictionary(column_type):
+        return _portable_type(column_type.value_type)
+    if pa.types.is_timestamp(column_type):
+        return pa.timestamp("us", tz=column_type.tz)
+    if pa.types.is_struct(column_type):
+        return pa.struct([pa.field(field.name, _portable_type(field.type)) for field in column_type])
+    if pa.types.is_list(column_type) or pa.types.is_large_list(column_type) or pa.types.is_fixed_size_list(column_type):
+        return pa.list_(_portable_type(column_type.value_type))
+    return _PORTABLE.get(column_type, column_type)

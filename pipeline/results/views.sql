@@ -1,0 +1,27 @@
+-- DuckDB views over an output folder; '{output}' is filled in by pipeline.results.finished.views_sql.
+-- They fail while the folder holds no results.
+
+-- One row per question key: ok before failed, then the newest.
+CREATE OR REPLACE VIEW answers AS
+SELECT * EXCLUDE (filename)
+FROM read_parquet('{output}/answers/**/part-*.parquet', union_by_name = true, filename = true, hive_partitioning = false)
+QUALIFY row_number() OVER (
+    PARTITION BY question_key ORDER BY (status = 'ok') DESC, finished_at DESC, filename
+) = 1;
+
+-- One row per question and group of frames that counted.
+CREATE OR REPLACE VIEW groups AS
+SELECT question_key, question_id, video, unnest(groups, max_depth := 2) FROM answers;
+
+-- One row per question and span [start_s, end_s) of the video that the answer rests on.
+CREATE OR REPLACE VIEW evidence AS
+SELECT question_key, question_id, video, unnest(evidence, max_depth := 2) FROM answers;
+
+CREATE OR REPLACE VIEW failures AS
+SELECT question_key, question_id, video, question, error_class, error_message, attempts, run_id, finished_at
+FROM answers
+WHERE status = 'failed';
+
+-- One row per run: what summary.json says.
+CREATE OR REPLACE VIEW runs AS
+SELECT * FROM read_json_auto('{output}/runs/*/summary.json', union_by_name = true);

@@ -1,0 +1,55 @@
+import os
+
+import pytest
+
+from pipeline.uris import containing_folder, redact_text, resolve_uri, strip_secrets
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("https://user:pw@host/a.mp4?X-Amz-Signature=s&b=1#t", "https://host/a.mp4"),
+        ("s3://key:secret@bucket/a@b.mp4", "s3://bucket/a@b.mp4"),
+        ("https://user:p@ss@host/a.mp4", "https://host/a.mp4"),
+        ("s3://bucket/a.mp4?versionId=3", "s3://bucket/a.mp4"),
+        ("filecache::https://u:p@host/a.mp4?sig=1", "filecache::https://host/a.mp4"),
+        ("/data/why?#1.mp4", "/data/why?#1.mp4"),  # a local name, not a query
+        ("file:///data/why?.mp4", "file:///data/why?.mp4"),
+        ("https://host?token=x", "https://host"),
+    ],
+)
+def test_strip_secrets(uri, expected):
+    assert strip_secrets(uri) == expected
+
+
+def test_addresses_inside_messages_lose_their_secrets():
+    text = "cannot open 'https://u:p@h/a.mp4?sig=s', tried s3://k:s@b/a.mp4?x=1 and /data/a?.mp4"
+    assert redact_text(text) == "cannot open 'https://h/a.mp4', tried s3://b/a.mp4 and /data/a?.mp4"
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("s3://bucket/set/videos.csv", "s3://bucket/set"),
+        ("https://h/set/videos.csv?sig=a/b", "https://h/set"),
+        ("/data/set/videos.csv", "/data/set"),
+        ("videos.csv", os.getcwd()),
+    ],
+)
+def test_containing_folder(uri, expected):
+    assert containing_folder(uri) == expected
+
+
+@pytest.mark.parametrize(
+    ("uri", "folder", "expected"),
+    [
+        ("a.mp4", "/data", "/data/a.mp4"),
+        ("./clips/../a.mp4", "/data", "/data/a.mp4"),
+        ("a.mp4", "s3://bucket/set", "s3://bucket/set/a.mp4"),
+        ("../b//a.mp4", "s3://bucket/set", "s3://bucket/b/a.mp4"),
+        ("/other/./a.mp4", "s3://bucket/set", "/other/a.mp4"),
+        ("https://h/a.mp4?x=1", "/data", "https://h/a.mp4?x=1"),
+    ],
+)
+def test_relative_addresses_resolve_against_the_folder_with_one_spelling(uri, folder, expected):
+    assert resolve_uri(uri, folder) == expected
