@@ -57,6 +57,13 @@ class ArchiveSpec:
             )
 
 
+def demo_spec() -> ArchiveSpec:
+    """The archive of ``run.py --demo``: one video of 10,000 sampled frames among others, 12 questions, 3 of them open."""
+    return ArchiveSpec(
+        num_frames=(10_000, 4_000, 3_000), questions_per_video=4, open_questions_per_video=1, seed=2026
+    )
+
+
 def generator(split: Split, seed: int, *stream: int) -> np.random.Generator:
     """Independent random numbers for one purpose; training and archive never share a stream."""
     return np.random.default_rng(np.random.SeedSequence([_SPLIT_TAG[split], seed, *stream]))

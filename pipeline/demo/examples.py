@@ -30,6 +30,8 @@ class ClipStyle:
     max_appearances: int
     max_patches_each: int
     max_gap: int  # temporal position step between patches, in patches; 1 = an ordinary clip
+    open_share: float  # of questions answered in words
+    lookup_share: float = 0.0  # of questions about the options alone ("Which option is red?"), a stepping stone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +59,9 @@ class Example:
 class ExampleMaker:
     """Draws clips and questions from a pool."""
 
-    def __init__(self, pool: PatchPool, tokenizer: object, *, num_questions: int, open_share: float) -> None:
+    def __init__(self, pool: PatchPool, tokenizer: object, *, num_questions: int) -> None:
         self._pool, self._tokenizer = pool, tokenizer
-        self._num_questions, self._open_share = num_questions, open_share
+        self._num_questions = num_questions
         self._background = np.flatnonzero(pool.appearance_N < 0)
         self._by_shape: list[list[NDArray[np.int64]]] = [[] for _ in SHAPES]
         order = np.argsort(pool.appearance_N, kind="stable")
@@ -87,7 +89,7 @@ class ExampleMaker:
         offset: list[int] = []
         targets: list[Target] = []
         for number in range(1, self._num_questions + 1):
-            ids, wanted = self._draw_question(rng, colors)
+            ids, wanted = self._draw_question(rng, colors, style)
             targets += [
                 Target(position=len(text_ids) + t.position, token_ids=t.token_ids, weight=t.weight) for t in wanted
             ]
@@ -151,16 +153,20 @@ class ExampleMaker:
         return colors
 
     def _draw_question(
-        self, rng: np.random.Generator, colors: dict[int, int | None]
+        self, rng: np.random.Generator, colors: dict[int, int | None], style: ClipStyle
     ) -> tuple[list[int], list[Target]]:
+        kind = rng.random()
+        if kind < style.lookup_share:
+            color = int(rng.integers(len(_COLOR_NAMES)))
+            return self._choice_question(rng, f"Which option is {_COLOR_NAMES[color]}?", color)
         visible = [shape for shape, color in colors.items() if color is not None]
         absent = [shape for shape in range(len(SHAPES)) if shape not in colors]
         is_present = bool(visible) and (not absent or rng.random() < 0.65)
         shape = int(rng.choice(visible if is_present else absent)) if is_present or absent else 0
         color = colors.get(shape)
-        if rng.random() < self._open_share:
+        if kind < style.lookup_share + style.open_share:
             return self._open_question(rng, SHAPES[shape], color)
-        return self._choice_question(rng, SHAPES[shape], color)
+        return self._choice_question(rng, f"What color is the {SHAPES[shape]}?", color)
 
     def _suffix(self, question: str, options: tuple[str, ...] | None) -> tuple[int, ...]:
         key = (question, options)
@@ -169,12 +175,12 @@ class ExampleMaker:
         return self._cache[key]
 
     def _choice_question(
-        self, rng: np.random.Generator, shape: str, color: int | None
+        self, rng: np.random.Generator, question: str, color: int | None
     ) -> tuple[list[int], list[Target]]:
         right = int(rng.integers(len(_COLOR_NAMES))) if color is None else color
         wrong = rng.permutation([c for c in range(len(_COLOR_NAMES)) if c != right])[:3]
         options = tuple(_COLOR_NAMES[c] for c in rng.permutation([right, *wrong]))
-        suffix = list(self._suffix(f"What color is the {shape}?", options))
+        suffix = list(self._suffix(question, options))
         letters = [self._ids[letter] for letter in LETTERS[: len(options)]]
         answer = letters[options.index(_COLOR_NAMES[right])]
         wanted = (answer,) if color is not None else tuple(letters)

@@ -32,7 +32,7 @@ class Recipe:
 
     seed: int = 0
     vision_steps: int = 1_200
-    frozen_steps: int = 1_500
+    frozen_steps: int = 2_400
     joint_steps: int = 2_600
     clips_per_batch: int = 12
     num_questions: int = 6
@@ -55,7 +55,7 @@ class Trainer:
     ) -> None:
         self._model, self._tokenizer, self._pool, self._recipe, self._log = model, tokenizer, pool, recipe, log
         self._rng = np.random.default_rng([recipe.seed, 5])
-        self._maker = ExampleMaker(pool, tokenizer, num_questions=recipe.num_questions, open_share=0.35)
+        self._maker = ExampleMaker(pool, tokenizer, num_questions=recipe.num_questions)
         self._video_token_id = tokenizer.convert_tokens_to_ids("<|video_pad|>")
         self._shape_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(SHAPES)))
         self._color_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(COLORS)))
@@ -89,7 +89,7 @@ class Trainer:
         for index, step in enumerate(_steps(parameters, self._recipe.frozen_rate, total, self._log, "frozen")):
             style = self._draw_style(stage=index / total)
             loss, right = self._answer_loss(style, features_ND)
-            step(loss, f"right {right:.3f}")
+            step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
 
     def train_joint(self, on_check: Callable[[int], None]) -> None:
         """Stage 3: all weights, fresh pixels every step; this is what makes empty groups uncertain."""
@@ -97,7 +97,7 @@ class Trainer:
         total = self._recipe.joint_steps
         for index, step in enumerate(_steps(parameters, self._recipe.joint_rate, total, self._log, "joint")):
             loss, right = self._answer_loss(self._draw_style(stage=1.0), None)
-            step(loss, f"right {right:.3f}")
+            step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
             if (index + 1) % 400 == 0 or index + 1 == total:
                 on_check(index + 1)
 
@@ -114,22 +114,29 @@ class Trainer:
         return torch.cat([self.encode(chunk) for chunk in chunks]).view(len(self._pool), TOKENS_PER_PATCH, -1)
 
     def _draw_style(self, *, stage: float) -> ClipStyle:
-        """Clips grow with ``stage`` in [0, 1]; from the middle on, half are final-pass subsets."""
+        """Clips and questions grow harder with ``stage`` in [0, 1]; at the end half are final-pass subsets."""
         rng = self._rng
-        if stage < 0.25:
-            return ClipStyle(num_patches=4, num_tokens=16, max_appearances=3, max_patches_each=3, max_gap=1)
-        if stage < 0.5:
-            return ClipStyle(num_patches=12, num_tokens=48, max_appearances=5, max_patches_each=4, max_gap=1)
-        if rng.random() < 0.5:
-            return ClipStyle(num_patches=32, num_tokens=128, max_appearances=5, max_patches_each=3, max_gap=1)
-        num_patches = int(rng.integers(24, 97))
-        num_tokens = int(rng.integers(24, min(160, num_patches * TOKENS_PER_PATCH) + 1))
-        max_gap = int(rng.choice([1, 1, 4, 100]))
+        if stage < 0.1:  # look: colour words only
+            return _clip(4, appearances=3, each=2, open_share=1.0)
+        if stage < 0.4:  # read: find a word among the options
+            return _clip(4, appearances=3, each=3, open_share=0.35, lookup_share=0.65)
+        if stage < 0.65:  # both: look, then find
+            return _clip(4, appearances=3, each=3, open_share=0.25, lookup_share=0.25)
+        if stage < 0.8:
+            return _clip(12, appearances=5, each=4, open_share=0.3, lookup_share=0.05)
+        if rng.random() < 0.5:  # a group: an ordinary clip of many patches, most of them empty
+            return _clip(32, appearances=5, each=3, open_share=0.3)
+        num_patches = int(rng.integers(24, 97))  # a final pass: some tokens of many groups
         return ClipStyle(
-            num_patches=num_patches, num_tokens=num_tokens, max_appearances=8, max_patches_each=12, max_gap=max_gap
+            num_patches=num_patches,
+            num_tokens=int(rng.integers(24, min(160, num_patches * TOKENS_PER_PATCH) + 1)),
+            max_appearances=8,
+            max_patches_each=12,
+            max_gap=int(rng.choice([1, 1, 4, 100])),
+            open_share=0.3,
         )
 
-    def _answer_loss(self, style: ClipStyle, features_ND: Tensor | None) -> tuple[Tensor, float]:
+    def _answer_loss(self, style: ClipStyle, features_ND: Tensor | None) -> tuple[Tensor, tuple[float, float]]:
         examples = [self._maker.make(self._rng, style) for _ in range(self._recipe.clips_per_batch)]
         batch = pack_examples(
             examples,
@@ -146,7 +153,9 @@ class Trainer:
         losses = -(batch.target_AV * logits_AV.log_softmax(-1)).sum(-1)
         loss = (losses * batch.weight_A).sum() / batch.weight_A.sum()
         sure = (batch.target_AV.amax(-1) == 1) & (batch.weight_A == 1)
-        right = (logits_AV.argmax(-1) == batch.target_AV.argmax(-1))[sure].float().mean().item()
+        is_right = logits_AV.argmax(-1) == batch.target_AV.argmax(-1)
+        is_color = torch.isin(batch.target_AV.argmax(-1), self._color_ids)
+        right = _share(is_right[sure & is_color]), _share(is_right[sure & ~is_color])
         if features_ND is None:
             shape, color = (
                 torch.from_numpy(of[patches]).repeat_interleave(4) for of in (self._pool.shape_N, self._pool.color_N)
@@ -201,6 +210,23 @@ def _steps(
                 log(f"{name} step {index + 1}/{total} loss {loss.item():.4f} {note} {seconds:.0f} s")
 
         yield step
+
+
+def _clip(patches: int, *, appearances: int, each: int, open_share: float, lookup_share: float = 0.0) -> ClipStyle:
+    """All tokens of an ordinary clip."""
+    return ClipStyle(
+        num_patches=patches,
+        num_tokens=patches * TOKENS_PER_PATCH,
+        max_appearances=appearances,
+        max_patches_each=each,
+        max_gap=1,
+        open_share=open_share,
+        lookup_share=lookup_share,
+    )
+
+
+def _share(is_right: Tensor) -> float:
+    return is_right.float().mean().item() if len(is_right) else float("nan")
 
 
 def scaled(recipe: Recipe, factor: float) -> Recipe:

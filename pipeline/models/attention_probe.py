@@ -58,8 +58,9 @@ def attention_rows(query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, sc
         scaling: factor on q · k.
     """
     num_queries, num_keys = query_BAQD.shape[2], key_BGTD.shape[2]
-    keys = key_BGTD.repeat_interleave(query_BAQD.shape[1] // key_BGTD.shape[1], dim=1)
-    logits = query_BAQD.float() @ keys.float().transpose(2, 3) * scaling
+    by_key_head = query_BAQD.float().reshape(*key_BGTD.shape[:2], -1, query_BAQD.shape[3])
+    products = by_key_head @ key_BGTD.float().transpose(2, 3) * scaling
+    logits = products.view(*query_BAQD.shape[:3], num_keys)
     if mask is None:
         last = torch.arange(num_keys - num_queries, num_keys, device=logits.device)
         allowed = torch.arange(num_keys, device=logits.device)[None, :] <= last[:, None]

@@ -52,9 +52,8 @@ def respond_greedily(
         max_tokens: per row.
         end_ids: tokens that end a response.
     """
-    count = len(max_tokens)
-    ids: list[list[int]] = [[] for _ in range(count)]
-    entropies: list[list[float]] = [[] for _ in range(count)]
+    ids: list[list[int]] = [[] for _ in max_tokens]
+    entropies: list[list[float]] = [[] for _ in max_tokens]
     logits_BV = first_logits_BV
     for step in range(max(max_tokens)):
         chosen_B = logits_BV.argmax(dim=-1)
@@ -63,9 +62,9 @@ def respond_greedily(
             if _is_open(ids[row], max_tokens[row], end_ids):
                 ids[row].append(token)
                 entropies[row].append(entropy_B[row])
-        if not any(_is_open(ids[row], max_tokens[row], end_ids) for row in range(count)):
+        if not any(_is_open(ids[row], max_tokens[row], end_ids) for row in range(len(max_tokens))):
             break
-        attention_mask_BT = torch.cat([attention_mask_BT, attention_mask_BT.new_ones(count, 1)], dim=1)
+        attention_mask_BT = torch.cat([attention_mask_BT, attention_mask_BT.new_ones(len(max_tokens), 1)], dim=1)
         logits_BV = model(
             input_ids=chosen_B[:, None],
             position_ids=(next_position_B + step)[None, :, None].expand(3, -1, -1),
@@ -75,7 +74,7 @@ def respond_greedily(
         ).logits[:, -1]
     return [
         GreedyResponse(token_ids=tuple(ids[row]), entropies=tuple(entropies[row]), first_logits_V=first_logits_BV[row])
-        for row in range(count)
+        for row in range(len(max_tokens))
     ]
 
 

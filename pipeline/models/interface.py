@@ -30,6 +30,27 @@ class FrameGeometry:
         return self.token_rows * self.token_columns
 
 
+class ModelLayout(Protocol):
+    """What a checkpoint's configuration alone says; enough to plan a video without loading weights.
+
+    Attributes:
+        frames_per_patch: sampled frames that one temporal patch holds.
+        num_layers: decoder layers of the language model.
+        max_positions: longest sequence the checkpoint was trained for.
+    """
+
+    @property
+    def frames_per_patch(self) -> int: ...  # noqa: D102
+    @property
+    def num_layers(self) -> int: ...  # noqa: D102
+    @property
+    def max_positions(self) -> int: ...  # noqa: D102
+
+    def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
+        """The size at which frames of a video are shown to the model."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuestionPrompt:
     """One question, ready for the model.

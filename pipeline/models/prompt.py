@@ -20,9 +20,17 @@ class Prompt:
 
 
 def question_text(question: str, options: Sequence[str] | None) -> str:
-    """The user's text: the question, and for multiple choice one ``A. …`` line per option and the instruction."""
+    """The user's text: the question, and for multiple choice one ``A. …`` line per option and the instruction.
+
+    Raises:
+        ValueError: If there are more options than letters.
+    """
     if options is None:
         return question
+    if len(options) > len(ascii_uppercase):
+        raise ValueError(
+            f"a question may have at most {len(ascii_uppercase)} options, got {len(options)}: {question!r}"
+        )
     lines = [f"{ascii_uppercase[index]}. {option}" for index, option in enumerate(options)]
     return "\n".join([question, *lines, LETTER_INSTRUCTION])
 
@@ -65,3 +73,8 @@ def letter_ids(tokenizer: Any, *, num_options: int) -> tuple[int, ...]:
             )
         ids.append(int(encoded[0]))
     return tuple(ids)
+
+
+def option_letter(index: int) -> str:
+    """``0 -> A``, ``1 -> B``, and so on."""
+    return ascii_uppercase[index]

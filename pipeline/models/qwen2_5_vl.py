@@ -19,8 +19,9 @@ from pipeline.models.attention_probe import AttentionProbe
 from pipeline.models.generation import GreedyResponse, pad_suffixes, respond_greedily
 from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt, Response
 from pipeline.models.prompt import build_prompt, letter_ids
+from pipeline.models.qwen_layout import QwenLayout
 from pipeline.models.qwen_positions import clip_positions, kept_positions
-from pipeline.models.qwen_preprocess import PatchGeometry, fit_size, flatten_patches, resize_frames
+from pipeline.models.qwen_preprocess import flatten_patches, resize_frames
 
 _VIDEO_TOKEN = "<|video_pad|>"
 
@@ -41,26 +42,16 @@ class Qwen25VL:
     def __init__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> None:
         self.name, self.revision = name, revision
         self._model, self._tokenizer = model, tokenizer
-        vision, text = model.config.vision_config, model.config.text_config
-        self._geometry = PatchGeometry(
-            patch_size=vision.patch_size,
-            merge_size=vision.spatial_merge_size,
-            temporal_patch_size=vision.temporal_patch_size,
-        )
-        self.frames_per_patch = int(vision.temporal_patch_size)
-        self.num_layers = int(text.num_hidden_layers)
-        self.max_positions = int(text.max_position_embeddings)
-        self._tokens_per_second = float(vision.tokens_per_second)
+        self._layout = QwenLayout.from_config(model.config)
+        self.frames_per_patch = self._layout.frames_per_patch
+        self.num_layers = self._layout.num_layers
+        self.max_positions = self._layout.max_positions
         self._end_ids = _end_ids(model)
         self._prefix_ids = build_prompt(tokenizer, video_token=_VIDEO_TOKEN, question="", options=None).prefix_ids
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """See ``VideoModel``; sides are multiples of 28 pixels."""
-        height, width = fit_size(
-            height, width, geometry=self._geometry, min_pixels=min_pixels, max_pixels=max_pixels
-        )
-        factor = self._geometry.factor
-        return FrameGeometry(height=height, width=width, token_rows=height // factor, token_columns=width // factor)
+        return self._layout.frame_geometry(height, width, min_pixels=min_pixels, max_pixels=max_pixels)
 
     def build_question(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
         """See ``VideoModel``."""
@@ -78,8 +69,8 @@ class Qwen25VL:
         for start in range(0, len(frames_FHW3), step):
             frames = torch.from_numpy(frames_FHW3[start : start + step].copy()).to(self._model.device)
             frames = resize_frames(frames, height=geometry.height, width=geometry.width)
-            pixels = flatten_patches(frames, geometry=self._geometry).to(self._model.dtype)
-            merge = self._geometry.merge_size
+            pixels = flatten_patches(frames, geometry=self._layout.patches).to(self._model.dtype)
+            merge = self._layout.patches.merge_size
             grid = [len(frames) // self.frames_per_patch, geometry.token_rows * merge, geometry.token_columns * merge]
             grid_thw = torch.tensor([grid], device=self._model.device)
             parts.append(self._model.model.visual(pixels, grid_thw=grid_thw).pooler_output)
@@ -94,7 +85,7 @@ class Qwen25VL:
             token_columns=geometry.token_columns,
             start=len(self._prefix_ids),
             patch_s=patch_s,
-            tokens_per_second=self._tokens_per_second,
+            tokens_per_second=self._layout.tokens_per_second,
         )
         embeddings, positions = self._join(features_ND, visual_3N, ())
         cache = DynamicCache(config=self._model.config)
@@ -113,9 +104,7 @@ class Qwen25VL:
         )
 
     @torch.inference_mode()
-    def score(
-        self, prefix: QwenPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig
-    ) -> list[Response]:
+    def score(self, prefix: QwenPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
         """See ``VideoModel``; the cache is copied into one batch row per question."""
         device = self._model.device
         ids_BS, is_real_BS = (t.to(device) for t in pad_suffixes([p.suffix_ids for p in prompts], pad_id=0))
@@ -157,21 +146,21 @@ class Qwen25VL:
         config: ScoringConfig,
     ) -> Response:
         """See ``VideoModel``."""
+        start = len(self._prefix_ids)
         visual_3K = kept_positions(
             patch_N=tokens.patch_K,
             time_s_N=tokens.time_s_K,
             row_N=tokens.row_K,
             column_N=tokens.column_K,
-            start=len(self._prefix_ids),
+            start=start,
             positions=positions,
             patch_s=patch_s,
-            tokens_per_second=self._tokens_per_second,
+            tokens_per_second=self._layout.tokens_per_second,
         )
         embeddings, position_ids = self._join(tokens.features_KD, visual_3K, prompt.suffix_ids)
         mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
-        is_query = torch.ones(1, len(prompt.suffix_ids), dtype=torch.bool, device=embeddings.device)
-        first_visual = len(self._prefix_ids)
-        probe = self._probe(is_query, (first_visual, first_visual + len(tokens.features_KD)), config)
+        visual = (start, start + len(tokens.features_KD))
+        probe = self._probe(mask[:, visual[1] :].bool(), visual, config)
         cache = DynamicCache(config=self._model.config)
         logits = self._model(
             inputs_embeds=embeddings,
@@ -193,7 +182,9 @@ class Qwen25VL:
         )
         return self._to_responses(responses, [prompt], probe)[0]
 
-    def _join(self, features_ND: Tensor, visual_3N: npt.NDArray[np.int64], suffix: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _join(
+        self, features_ND: Tensor, visual_3N: npt.NDArray[np.int64], suffix: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
         """Embeddings ``(1, T, D)`` and positions ``(3, 1, T)`` of prefix text, visual tokens and suffix text."""
         device, embed = self._model.device, self._model.get_input_embeddings()
         before, after = (torch.tensor(ids, dtype=torch.long, device=device) for ids in (self._prefix_ids, suffix))

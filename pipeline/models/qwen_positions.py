@@ -1,4 +1,4 @@
-"""Multi-modal rotary positions of Qwen2.5-VL as the checkpoints were trained: text goes on after the largest of all axes.
+"""Multi-modal rotary positions of Qwen2.5-VL as the checkpoints were trained: text goes on after the largest axis.
 
 Stock transformers 5.3 to 5.23 advances by the larger frame side only, so that a question would start before the end of
 its video; a test pins the difference.
@@ -11,21 +11,22 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 
 
 def clip_positions(
     *, num_patches: int, token_rows: int, token_columns: int, start: int, patch_s: float, tokens_per_second: float
 ) -> IntArray:
     """``(3, N)`` positions of an ordinary clip whose patches are ``patch_s`` seconds apart."""
-    temporal = np.arange(num_patches) * patch_s * tokens_per_second
-    axes = np.meshgrid(temporal.astype(np.int64), np.arange(token_rows), np.arange(token_columns), indexing="ij")
+    temporal = _temporal_positions(np.arange(num_patches), patch_s * tokens_per_second)
+    axes = np.meshgrid(temporal, np.arange(token_rows), np.arange(token_columns), indexing="ij")
     return np.stack([axis.reshape(-1) for axis in axes]).astype(np.int64) + start
 
 
 def kept_positions(
     *,
     patch_N: IntArray,
-    time_s_N: npt.NDArray[np.float64],
+    time_s_N: FloatArray,
     row_N: IntArray,
     column_N: IntArray,
     start: int,
@@ -44,11 +45,19 @@ def kept_positions(
         positions: ``absolute`` (from presentation time) or ``compact`` (the kept patches as an ordinary clip).
         patch_s: seconds between patches of an ordinary clip.
         tokens_per_second: temporal positions per second, of the checkpoint.
+
+    Raises:
+        ValueError: If ``positions`` is neither.
     """
     if positions == "absolute":
-        temporal = time_s_N * tokens_per_second
+        temporal_N = _temporal_positions(time_s_N, tokens_per_second)
     elif positions == "compact":
-        temporal = np.unique(patch_N, return_inverse=True)[1].astype(np.float64) * patch_s * tokens_per_second
+        temporal_N = _temporal_positions(np.unique(patch_N, return_inverse=True)[1], patch_s * tokens_per_second)
     else:
         raise ValueError(f"positions must be 'absolute' or 'compact', got {positions!r}")
-    return np.stack([np.floor(temporal + 1e-6).astype(np.int64), row_N, column_N]) + start
+    return np.stack([temporal_N, row_N, column_N]) + start
+
+
+def _temporal_positions(steps: IntArray | FloatArray, per_step: float) -> IntArray:
+    # Rounded down as in stock transformers; float error must not turn a whole number into the one before it.
+    return np.floor(steps * per_step + 1e-6).astype(np.int64)

@@ -38,7 +38,7 @@ def fit_size(height: int, width: int, *, geometry: PatchGeometry, min_pixels: in
     if min(height, width) < 1 or max(height, width) / min(height, width) > 200:
         raise ValueError(f"frame sides must differ by a factor of at most 200, got {height} x {width} pixels")
     factor = geometry.factor
-    fitted = max(factor, round(height / factor) * factor), max(factor, round(width / factor) * factor)
+    fitted = round(height / factor) * factor, round(width / factor) * factor
     if fitted[0] * fitted[1] > max_pixels:
         scale = math.sqrt(height * width / max_pixels)
         return (
@@ -52,12 +52,17 @@ def fit_size(height: int, width: int, *, geometry: PatchGeometry, min_pixels: in
 
 
 def resize_frames(frames_FHWC: Tensor, *, height: int, width: int) -> Tensor:
-    """Resize uint8 frames, bicubic with antialiasing, rounded back to uint8 as the family's processor does."""
-    if frames_FHWC.shape[1:3] == (height, width):
-        return frames_FHWC
-    frames_FCHW = frames_FHWC.permute(0, 3, 1, 2).float()
-    resized = nn.functional.interpolate(frames_FCHW, (height, width), mode="bicubic", antialias=True)
-    return resized.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    """Resize ``(F, H, W, 3)`` uint8 frames, bicubic with antialiasing, as the family's processors do.
+
+    Width first, rounded and clipped to uint8, then height: torchvision's order, and Pillow's before 13, which
+    now takes the cheaper one. The clipping between the passes shows at hard edges only.
+    """
+    frames_FCHW = frames_FHWC.permute(0, 3, 1, 2)
+    for size in ((frames_FHWC.shape[1], width), (height, width)):
+        if tuple(frames_FCHW.shape[2:]) != size:
+            resized = nn.functional.interpolate(frames_FCHW.float(), size, mode="bicubic", antialias=True)
+            frames_FCHW = (resized + 0.5).floor().clamp(0, 255).to(torch.uint8)  # halves go up, as in PIL
+    return frames_FCHW.permute(0, 2, 3, 1)
 
 
 def flatten_patches(frames_FHWC: Tensor, *, geometry: PatchGeometry) -> Tensor:
@@ -65,9 +70,17 @@ def flatten_patches(frames_FHWC: Tensor, *, geometry: PatchGeometry) -> Tensor:
 
     Rows run over temporal patch, merged row, merged column, row in merge, column in merge, so that four rows in a
     run become one visual token.
+
+    Raises:
+        ValueError: If the frames are not whole temporal patches, or a side is not a multiple of 28 pixels.
     """
     frames, height, width, colors = frames_FHWC.shape
     patch, merge, temporal = geometry.patch_size, geometry.merge_size, geometry.temporal_patch_size
+    if frames % temporal or height % geometry.factor or width % geometry.factor:
+        raise ValueError(
+            f"frames must come in whole patches of {temporal} frames with sides of {geometry.factor} pixels, got "
+            f"{frames} frames of {height} x {width}; repeat the last frame, and resize to fit_size first"
+        )
     mean, std = (torch.tensor(v, device=frames_FHWC.device) for v in (_RGB_MEAN, _RGB_STD))
     pixels = (frames_FHWC.float() - mean * 255) / (std * 255)
     grid_h, grid_w = height // patch // merge, width // patch // merge

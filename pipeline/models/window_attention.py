@@ -44,8 +44,9 @@ def window_attention(
 
 def _attend_equal(query: Tensor, key: Tensor, value: Tensor, *, length: int, scaling: float) -> Tensor:
     _, heads, total, size = query.shape
-    windows = [t[0].view(heads, total // length, length, size).transpose(0, 1) for t in (query, key, value)]
-    attended = nn.functional.scaled_dot_product_attention(*windows, scale=scaling)
+    shape = (heads, total // length, length, size)
+    q, k, v = (tensor[0].view(shape).transpose(0, 1) for tensor in (query, key, value))
+    attended = nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling)
     return attended.transpose(1, 2).reshape(1, total, heads, size)
 
 

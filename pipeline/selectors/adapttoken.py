@@ -15,6 +15,7 @@ class AdaptToken:
 
     name = "adapttoken"
     needs_scores = True
+    can_stop = False
     removes_redundancy = True
 
     def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> npt.NDArray[np.int64]:

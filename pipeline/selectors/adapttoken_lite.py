@@ -12,6 +12,7 @@ class AdaptTokenLite(AdaptToken):
     """The full method with an early stop."""
 
     name = "adapttoken-lite"
+    can_stop = True
 
     def stop_after(self, prefix: Sequence[GroupScore], config: StoppingConfig) -> int | None:
         """At the shortest prefix in which ``confident_groups`` groups are confident and agree."""

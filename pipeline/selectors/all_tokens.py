@@ -14,6 +14,7 @@ class AllTokens:
 
     name = "all"
     needs_scores = False
+    can_stop = False
     removes_redundancy = False
 
     def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> npt.NDArray[np.int64]:

@@ -41,12 +41,14 @@ class Selector(Protocol):
     Attributes:
         name: the value of ``method`` in configs and results.
         needs_scores: groups are prefilled and scored; otherwise tokens are only encoded.
+        can_stop: a question may end before its last group, so reading ahead may be wasted.
         removes_redundancy: bought tokens pass through redundancy removal, down to ``final_budget``.
     """
 
     name: str
     needs_scores: bool
     removes_redundancy: bool
+    can_stop: bool
 
     def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> npt.NDArray[np.int64]:
         """Ascending indices of the temporal patches to encode, at least one."""

@@ -47,7 +47,8 @@ def decode_with_decord(
             chunk = frame_indices[start : start + CHUNK_FRAMES].tolist()
             frames[start : start + len(chunk)] = reader.get_batch(chunk).asnumpy()
     except (decord.DECORDError, RuntimeError, IndexError) as error:
-        raise DecordRefusedError(f"decord failed: {str(error).strip().splitlines()[0]}") from error
+        first_line = str(error).strip().partition("\n")[0]
+        raise DecordRefusedError(f"decord failed: {first_line}") from error
     finally:
         del reader
     return frames

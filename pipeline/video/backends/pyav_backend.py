@@ -67,13 +67,15 @@ def _decode_gop(
     """Images of the wanted pts (ascending) as far as they decode, and all pts that came by."""
     images: dict[int, Image] = {}
     seen: list[int] = []
+    missing = set(wanted)
     for frame in _decode_packets(stream, _packets_from(opened, stream, probe, gop), last_pts=wanted[-1]):
         if frame.pts is None:
             continue
         seen.append(frame.pts)
-        if frame.pts in wanted and frame.pts not in images:
+        if frame.pts in missing:
             images[frame.pts] = scaler.convert(frame)
-            if len(images) == len(wanted):
+            missing.remove(frame.pts)
+            if not missing:
                 break
     return images, seen
 

@@ -34,9 +34,10 @@ def make_probe(num_frames, keyframe_indices) -> VideoProbe:
 
 
 def interleaved(num_samples, num_groups):
-    """Sampled frame positions per two-frame patch, and the groups g, g+G, ..."""
+    """Sampled frame positions per two-frame patch, and the groups g, g+G, ... in bit-reversed visiting order."""
     patches = np.arange(num_samples + num_samples % 2).clip(max=num_samples - 1).reshape(-1, 2)
-    return patches, [np.arange(g, len(patches), num_groups) for g in range(min(num_groups, len(patches)))]
+    order = sorted(range(min(num_groups, len(patches))), key=lambda group: f"{group:010b}"[::-1])
+    return patches, [np.arange(group, len(patches), num_groups) for group in order]
 
 
 def plan(probe, sample, num_groups, *, max_frames=10**6, num_stretches=1, growing=False):
@@ -70,10 +71,10 @@ def test_everything_that_fits_the_buffer_is_one_pass():
 
 
 def test_a_smaller_buffer_takes_the_fewest_passes_in_visiting_order():
-    # 4 groups: 6, 6, 4, 4 frames; 10 fit: 6 | 6 4 | 4
-    passes = plan(make_probe(100, [0]), np.arange(0, 100, 5), 4, max_frames=10).passes
-    assert [p.group_positions for p in passes] == [range(0, 1), range(1, 3), range(3, 4)]
-    assert [p.num_frames for p in passes] == [6, 10, 4]
+    # groups 0, 2, 1, 3 have 6, 4, 6, 4 frames; 11 fit: 6 4 | 6 4
+    passes = plan(make_probe(100, [0]), np.arange(0, 100, 5), 4, max_frames=11).passes
+    assert [p.group_positions for p in passes] == [range(0, 2), range(2, 4)]
+    assert [p.num_frames for p in passes] == [10, 10]
 
 
 def test_a_group_larger_than_the_buffer_is_refused_with_bytes_and_option():

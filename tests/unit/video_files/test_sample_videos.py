@@ -38,7 +38,7 @@ def test_good_videos_probe_and_decode(name, num_frames, duration_s, width, heigh
     slow = decode_stretch(probe, wanted, size=SIZE, backend="pyav")
     assert fast.frames.shape == (5, *SIZE, 3)
     assert fast.bad_frames == slow.bad_frames == ()
-    assert fast.frames.std() > 20  # a picture, not a grey field
+    assert fast.frames.std() > 15  # a picture, not a grey field
     np.testing.assert_array_equal(fast.frames, slow.frames)
 
 

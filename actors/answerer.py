@@ -1,0 +1,23 @@
+"""Runs final passes. The logic is ``pipeline.answering``; this opens the gathered tokens and times it."""
+
+import time
+
+from actors.store import ObjectStore
+from pipeline.answering import answer_question
+from pipeline.config import RunConfig
+from pipeline.engine.work import AnswerWork, Completion, StageSeconds
+from pipeline.models.interface import VideoModel
+
+
+class AnswererActor:
+    """Plain class; shares the model with the scorer of its process."""
+
+    def __init__(self, model: VideoModel, store: ObjectStore, config: RunConfig) -> None:
+        self._model, self._store, self._config = model, store, config
+
+    def answer(self, work: AnswerWork) -> Completion:
+        """One question's final pass."""
+        started = time.perf_counter()
+        pieces = [piece for ref in work.pieces for piece in self._store.get(ref)]
+        done = answer_question(self._model, pieces, work, self._config)
+        return Completion(key=work.key, result=done, seconds=StageSeconds(answer_s=time.perf_counter() - started))

@@ -1,0 +1,48 @@
+"""Builds what a worker process owns. Picklable, and called in the worker: weights never travel."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actors.answerer import AnswererActor
+from actors.decoder import DecoderActor
+from actors.scorer import ScorerActor
+from actors.store import ObjectStore
+from actors.worker import DecodeWorker, ModelWorker
+from pipeline.config import RunConfig
+from pipeline.engine.work import VideoTask
+from pipeline.models.interface import ModelLayout, VideoModel
+from pipeline.results.rows import RunStamp
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """Everything an executor needs to run."""
+
+    tasks: tuple[VideoTask, ...]
+    config: RunConfig
+    layout: ModelLayout
+    stamp: RunStamp
+    load_model: Callable[[RunConfig], VideoModel]
+    storage_options: Mapping[str, Any] | None = None
+
+
+def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
+    """A worker that reads videos."""
+    return DecodeWorker(
+        lambda: DecoderActor(
+            store,
+            max_bad_frames_share=job.config.sampling.max_bad_frames_share,
+            storage_options=job.storage_options,
+        )
+    )
+
+
+def build_model_worker(job: Job, store: ObjectStore) -> ModelWorker:
+    """A worker that loads the checkpoint once, for scoring and answering."""
+
+    def build() -> tuple[ScorerActor, AnswererActor]:
+        model = job.load_model(job.config)
+        return ScorerActor(model, store, job.config), AnswererActor(model, store, job.config)
+
+    return ModelWorker(build)

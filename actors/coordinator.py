@@ -1,0 +1,56 @@
+"""Takes every decision of a run, by asking ``pipeline.engine.JobState``; hands out work and collects finished rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.config import RunConfig
+from pipeline.engine.job_state import JobState, Progress
+from pipeline.engine.rows import build_rows
+from pipeline.engine.work import Batch, Completion, VideoTask
+from pipeline.models.interface import ModelLayout
+from pipeline.results.rows import QuestionResult, RunStamp
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoOutcome:
+    """All rows of one finished video: what one commit holds."""
+
+    video_id: int
+    rows: tuple[QuestionResult, ...]
+
+
+class CoordinatorActor:
+    """Plain class; one per run. It sees scores and keys, never frames or features."""
+
+    def __init__(
+        self, tasks: Sequence[VideoTask], *, config: RunConfig, layout: ModelLayout, stamp: RunStamp
+    ) -> None:
+        self._state = JobState(tasks, config=config, layout=layout)
+        self._stamp = stamp
+
+    def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
+        """A worker's results in, its next work out; an empty batch means nothing is ready for it yet."""
+        return self._state.exchange(worker, completions)
+
+    def lose_worker(self, worker: str) -> None:
+        """Redo elsewhere what a dead worker held."""
+        self._state.lose_worker(worker)
+
+    def take_outcomes(self) -> list[VideoOutcome]:
+        """Videos that finished since the last call."""
+        now = datetime.now(UTC)
+        return [
+            VideoOutcome(
+                video_id=video.task.video_id, rows=tuple(build_rows(video, stamp=self._stamp, finished_at=now))
+            )
+            for video in self._state.take_finished()
+        ]
+
+    def progress(self) -> Progress:
+        """Counts so far."""
+        return self._state.progress
+
+    def is_finished(self) -> bool:
+        """Whether every video has ended."""
+        return self._state.is_finished

@@ -1,0 +1,71 @@
+"""Owns one copy of the model: encodes and scores groups, and holds their candidates until they are bought or dropped."""
+
+import time
+
+import numpy as np
+
+from actors.store import ObjectStore
+from pipeline.config import RunConfig
+from pipeline.engine.candidates import GroupCandidates
+from pipeline.engine.work import (
+    Completion,
+    GatherDone,
+    GatherWork,
+    Retention,
+    ScoreDone,
+    ScoreWork,
+    StageSeconds,
+)
+from pipeline.models.interface import VideoModel
+from pipeline.scoring import assemble_frames, score_group
+
+
+class ScorerActor:
+    """Plain class; the model is shared with the answerer of the same process."""
+
+    def __init__(self, model: VideoModel, store: ObjectStore, config: RunConfig) -> None:
+        self._model, self._store, self._config = model, store, config
+        self._candidates: dict[tuple[int, int, int], GroupCandidates] = {}  # video, attempt, position
+        self._idle_since = time.perf_counter()
+
+    def score(self, work: ScoreWork) -> Completion:
+        """Encode one group once, prefill it once, score it for all questions."""
+        frames = assemble_frames([self._store.get(ref) for ref in work.frames], num_frames=work.num_frames)
+        wait_s = time.perf_counter() - self._idle_since
+        group = score_group(self._model, frames, work, self._config)
+        self._candidates[work.key.video_id, work.key.attempt, work.key.index] = group.candidates
+        done = ScoreDone(scores=group.scores, was_prefilled=bool(work.batches) and group.was_prefilled)
+        seconds = StageSeconds(
+            encode_s=group.encode_s, prefill_s=group.prefill_s, score_s=group.score_s, scorer_wait_s=wait_s
+        )
+        return Completion(key=work.key, result=done, seconds=seconds)
+
+    def gather(self, work: GatherWork) -> Completion:
+        """Hand out bought tokens; only these ever leave the process."""
+        started = time.perf_counter()
+        key = work.key
+        pieces = [
+            self._candidates[key.video_id, key.attempt, position].take(key.index, count, position=position)
+            for position, count in sorted(work.bought.items())
+        ]
+        seconds = StageSeconds(answer_s=time.perf_counter() - started)
+        return Completion(key=key, result=GatherDone(pieces=self._store.put(pieces)), seconds=seconds)
+
+    def retain(self, retention: Retention) -> None:
+        """Drop candidates beyond a shrunken share."""
+        for (video_id, _, position), candidates in self._candidates.items():
+            if (video_id, position) == (retention.video_id, retention.position):
+                candidates.retain(retention.question, retention.limit)
+
+    def release(self, video_id: int) -> None:
+        """Drop all candidates of a finished or abandoned video."""
+        self._candidates = {key: held for key, held in self._candidates.items() if key[0] != video_id}
+
+    def mark_idle(self) -> None:
+        """The wait for the next frames counts from now."""
+        self._idle_since = time.perf_counter()
+
+    @property
+    def num_candidate_tokens(self) -> int:
+        """Tokens whose features are held; bounded by the shares, not by the video."""
+        return int(np.sum([len(held.held) for held in self._candidates.values()], dtype=np.int64))

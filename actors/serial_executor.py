@@ -1,0 +1,33 @@
+"""Runs a job in one process, with the very classes that Ray runs: for debugging, and as the reference in tests."""
+
+from collections.abc import Iterator
+
+from actors.builders import Job, build_decode_worker, build_model_worker
+from actors.coordinator import CoordinatorActor, VideoOutcome
+from actors.store import LocalStore
+from pipeline.engine.job_state import DECODER, SCORER, Progress
+from pipeline.engine.work import Completion
+
+
+def run_serial(job: Job) -> Iterator[VideoOutcome | Progress]:
+    """Yield finished videos as they come, and progress in between."""
+    store = LocalStore()
+    coordinator = CoordinatorActor(job.tasks, config=job.config, layout=job.layout, stamp=job.stamp)
+    workers = {
+        f"{SCORER}-0": build_model_worker(job, store),
+        f"{DECODER}-0": build_decode_worker(job, store),
+    }
+    completions: dict[str, list[Completion]] = {name: [] for name in workers}
+    while not coordinator.is_finished():
+        worked = False
+        for name, worker in workers.items():
+            batch = coordinator.exchange(name, completions[name])
+            worked |= bool(batch.work or completions[name])
+            completions[name] = worker.run_batch(batch)
+            yield from coordinator.take_outcomes()
+            yield coordinator.progress()
+            if batch.work:
+                break  # scoring first: decoding ahead would only fill memory
+        assert worked or coordinator.is_finished(), "the coordinator has work left but hands out none"
+    yield from coordinator.take_outcomes()
+    yield coordinator.progress()

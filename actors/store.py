@@ -1,0 +1,41 @@
+"""Where bulk data lies between workers: Ray's object store, or plain memory in the serial executor."""
+
+from typing import Any, Protocol
+
+import ray
+
+
+class ObjectStore(Protocol):
+    """Values travel as references; only who needs the value opens it."""
+
+    def put(self, value: Any) -> Any:
+        """Store a value; returns its reference."""
+        ...
+
+    def get(self, ref: Any) -> Any:
+        """The value behind a reference; read-only."""
+        ...
+
+
+class LocalStore:
+    """One process: a reference is the value itself."""
+
+    def put(self, value: Any) -> Any:
+        """See ``ObjectStore``."""
+        return value
+
+    def get(self, ref: Any) -> Any:
+        """See ``ObjectStore``."""
+        return ref
+
+
+class RayStore:
+    """Ray's shared memory. A reference is boxed, or Ray would open it when it is an argument."""
+
+    def put(self, value: Any) -> Any:
+        """See ``ObjectStore``."""
+        return [ray.put(value)]
+
+    def get(self, ref: Any) -> Any:
+        """See ``ObjectStore``."""
+        return ray.get(ref[0])

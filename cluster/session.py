@@ -1,0 +1,43 @@
+"""The only module that starts or stops Ray."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+_REPO_ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def ray_session(*, num_cpus: int | None = None, address: str | None = None) -> Iterator[None]:
+    """Connect to the cluster this process belongs to (inside ``ray job submit``, or ``RAY_ADDRESS``), else start one.
+
+    A local Ray shares this machine's files; a cluster gets the repository shipped, unless the job has shipped it.
+    """
+    is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    is_remote = address not in (None, "local") or "RAY_ADDRESS" in os.environ
+    if is_job:
+        ray.init(log_to_driver=False)
+    elif is_remote:
+        ray.init(address=address, log_to_driver=False, runtime_env={"working_dir": str(_REPO_ROOT)})
+    else:
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="warning",
+            runtime_env={"env_vars": {"PYTHONPATH": str(_REPO_ROOT)}},
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def cluster_resources() -> tuple[float, float]:
+    """CPUs and GPUs of the connected cluster."""
+    resources = ray.cluster_resources()
+    return float(resources.get("CPU", 0)), float(resources.get("GPU", 0))

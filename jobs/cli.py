@@ -1,0 +1,67 @@
+"""The command line of ``run.py``: options only; what they mean is in ``pipeline.config``."""
+
+import argparse
+
+from pipeline.config import RunConfig
+from pipeline.config_io import apply_overrides, load_config
+from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
+from pipeline.presets import preset_for
+from pipeline.selectors.registry import SELECTORS, get_selector
+
+_SHORTCUTS = {
+    "method": "method",
+    "model": "model.model",
+    "max_frames": "sampling.max_frames",
+    "sample_fps": "sampling.sample_fps",
+    "frames_per_group": "sampling.frames_per_group",
+    "token_budget": "budget.token_budget",
+    "num_scorers": "execution.num_scorers",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options of the main job."""
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        description="Answer questions about long videos. Exit codes: 0 done, 2 usage or manifest, "
+        "3 more failed questions than --max-failures, 1 the job itself, 130/143 interrupted.",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--manifest", help="Parquet, CSV or JSON lines: question_id, video, question, options, …")
+    source.add_argument("--demo", action="store_true", help="make a small archive, answer it, print a table")
+    parser.add_argument("--output", help="folder of the results (default with --demo: demo_output)")
+    parser.add_argument("--model", help="demo, a folder, or a Hugging Face hub id (default: demo)")
+    parser.add_argument("--method", choices=sorted(SELECTORS), help="default: adapttoken")
+    parser.add_argument("--max-frames", type=int, help="at most so many sampled frames per video")
+    parser.add_argument("--sample-fps", type=float, help="sampled frames per second of video")
+    parser.add_argument("--frames-per-group", type=int, help="sampled frames per group")
+    parser.add_argument("--token-budget", type=int, help="visual tokens in the final pass")
+    parser.add_argument("--num-scorers", type=int, help="processes that own a copy of the model")
+    parser.add_argument("--executor", choices=("ray", "serial"), default="ray")
+    parser.add_argument("--config", help="YAML file with the sections of pipeline/config.py")
+    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="any setting")
+    parser.add_argument("--limit", type=int, help="only the first rows of the manifest")
+    parser.add_argument("--max-failures", type=int, default=0, help="failed questions that still end with exit code 0")
+    parser.add_argument("--skip-bad-rows", action="store_true", help="bad manifest rows become failed rows")
+    parser.add_argument("--retry-failed", action="store_true", help="answer again what failed in an earlier run")
+    return parser
+
+
+def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentity]:
+    """Preset of the model, then ``--config``, then ``--set``, then the named options.
+
+    Raises:
+        ValueError: For an unknown setting or a value out of range.
+        PipelineError: Class ``model``: the checkpoint cannot be used.
+    """
+    named = {key: getattr(options, name) for name, key in _SHORTCUTS.items() if getattr(options, name) is not None}
+
+    def layer_over(base: RunConfig) -> RunConfig:
+        return apply_overrides(load_config(base, yaml_uri=options.config, sets=options.sets), named)
+
+    identity = describe_model(layer_over(RunConfig()).model)  # which model decides which preset lies below
+    is_demo = is_demo_model(identity.name)
+    config = layer_over(preset_for(identity.name, num_layers=identity.layout.num_layers, is_demo=is_demo))
+    check_reference_layer(identity.layout, config.scoring.reference_layer)
+    get_selector(config.method)
+    return config, identity

@@ -1,0 +1,119 @@
+"""What a person sees of a run: a progress line, and a table of answers."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from pipeline.engine.job_state import Progress
+
+_PLAIN_INTERVAL_S = 15.0
+
+
+class ProgressDisplay:
+    """A bar on a terminal, one plain line every 15 seconds elsewhere."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self._stream, self._is_terminal = stream, stream.isatty()
+        self._started = self._last = time.monotonic()
+        self._bar: Any = None
+
+    def show(self, progress: Progress) -> None:
+        """Update; cheap enough to call several times a second."""
+        if self._is_terminal:
+            self._show_bar(progress)
+        elif time.monotonic() - self._last >= _PLAIN_INTERVAL_S:
+            self._last = time.monotonic()
+            print(f"[{self._last - self._started:5.0f} s] {describe_progress(progress)}", file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _show_bar(self, progress: Progress) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=progress.num_questions, unit="question", file=self._stream, dynamic_ncols=True)
+        self._bar.n = progress.num_questions_done
+        self._bar.set_postfix_str(
+            f"videos {progress.num_videos_done}/{progress.num_videos}, groups {progress.num_groups_scored}"
+        )
+
+
+def describe_progress(progress: Progress) -> str:
+    """``videos 1/3, questions 4/12, groups 160 scored``."""
+    return (
+        f"videos {progress.num_videos_done}/{progress.num_videos}, "
+        f"questions {progress.num_questions_done}/{progress.num_questions}, "
+        f"groups {progress.num_groups_scored} scored"
+    )
+
+
+_COLUMNS = (
+    ("question", 30),
+    ("answer", 22),
+    ("expected", 8),
+    ("conf.", 5),
+    ("evidence", 19),
+    ("groups", 8),
+    ("tokens", 10),
+    ("seconds", 7),
+)
+
+
+def format_answers(rows: Sequence[dict[str, Any]]) -> str:
+    """One line per row: question, answer, expected, confidence, evidence, groups, tokens, seconds."""
+    lines = ["  ".join(name.ljust(width) for name, width in _COLUMNS)]
+    lines.append("  ".join("-" * width for _, width in _COLUMNS))
+    video = None
+    for row in rows:
+        if row["video"] != video:
+            video = row["video"]
+            frames = f", {row['num_sampled_frames']:,} sampled frames" if row["num_sampled_frames"] else ""
+            lines.append(f"{str(video).rsplit('/', 1)[-1]}{frames}")
+        cells = _cells(row)
+        lines.append("  ".join(_fit(cell, width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)))
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    if row["status"] != "ok":
+        return [row["question"], f"failed: {row['error_class']}", "", "", "", "", "", ""]
+    answer, probabilities, options = row["answer"], row["option_probabilities"], row["options"]
+    if options:
+        answer = f"{answer}. {options[ord(answer) - ord('A')]}"
+    confidence = f"{max(probabilities):.2f}" if probabilities else f"H {row['answer_entropy']:.1f}"
+    top = row["evidence"][0] if row["evidence"] else None
+    scored = f"{row['num_groups_scored']}/{row['num_groups']}"
+    return [
+        row["question"],
+        answer,
+        str(row.get("expected") or ""),
+        confidence,
+        f"{format_clock(top['start_s'])}-{format_clock(top['end_s'])}" if top else "",
+        scored,
+        f"{row['num_tokens_kept']}/{row['num_tokens_offered']}",
+        f"{row['total_s']:.1f}",
+    ]
+
+
+def _fit(text: str, width: int) -> str:
+    return text.ljust(width) if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def format_clock(seconds: float) -> str:
+    """``3725.5 -> 1:02:05``."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+def describe_summary(summary: dict[str, Any], *, output: str) -> str:
+    """A few lines on what a run did, for people."""
+    counts = f"{summary['num_ok']} answered, {summary['num_failed']} failed, {summary['num_skipped']} done earlier"
+    groups = f"{summary['num_groups_scored']} of {summary['num_groups_planned']} question-groups scored"
+    lines = [f"{counts} in {summary['wall_s']:.0f} s; {groups}"]
+    lines += [f"  failed with {name}: {count}" for name, count in summary["failures_by_class"].items()]
+    lines.append(f"answers: {output}/answers/  run: {output}/runs/{summary['run_id']}/")
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""The tokens that a scorer still holds: per group the features, per question which of them and how they rank.
+
+Shape suffixes: N = visual tokens of a group, K = tokens of one piece, D = hidden size
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class CandidatePiece:
+    """Tokens one question bought from one group; arrays of numpy, so that they travel without a copy."""
+
+    position: int
+    patch_K: IntArray
+    token_K: IntArray  # within the patch, row-major
+    score_K: npt.NDArray[np.float32]
+    features_KD: npt.NDArray[np.float32]
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class GroupCandidates:
+    """One group's tokens; shrinks as shares shrink.
+
+    Attributes:
+        patches: temporal patches of the group.
+        features: rows of the tokens in ``held``.
+        held: token numbers within the group, ascending.
+        ranked: question -> token numbers, best first.
+        scores: question -> attention score of every token of the group.
+    """
+
+    patches: IntArray
+    tokens_per_patch: int
+    features: Tensor
+    held: IntArray
+    ranked: dict[int, IntArray]
+    scores: dict[int, npt.NDArray[np.float32]]
+
+    @classmethod
+    def build(
+        cls,
+        features_ND: Tensor,
+        *,
+        patches: IntArray,
+        tokens_per_patch: int,
+        scores: dict[int, npt.NDArray[np.float32]],
+    ) -> "GroupCandidates":
+        """Rank all tokens of a group for each question; ties go to the lower token."""
+        ranked = {question: np.argsort(-score_N, kind="stable") for question, score_N in scores.items()}
+        return cls(
+            patches=patches,
+            tokens_per_patch=tokens_per_patch,
+            features=features_ND,
+            held=np.arange(len(features_ND)),
+            ranked=ranked,
+            scores=scores,
+        )
+
+    def retain(self, question: int, limit: int) -> None:
+        """Keep only a question's best ``limit`` tokens; features that no question needs go when half of them do."""
+        self.ranked[question] = self.ranked[question][:limit]
+        needed = np.unique(np.concatenate(list(self.ranked.values())))
+        if len(needed) * 2 <= len(self.held):
+            rows = np.searchsorted(self.held, needed)
+            self.features = self.features[torch.from_numpy(rows).to(self.features.device)].clone()
+            self.held = needed
+
+    def take(self, question: int, count: int, *, position: int) -> CandidatePiece:
+        """A question's best ``count`` tokens, in temporal, row, column order."""
+        tokens = np.sort(self.ranked[question][:count])
+        assert len(tokens) == count, "more tokens bought than were retained"
+        rows = torch.from_numpy(np.searchsorted(self.held, tokens)).to(self.features.device)
+        return CandidatePiece(
+            position=position,
+            patch_K=self.patches[tokens // self.tokens_per_patch],
+            token_K=tokens % self.tokens_per_patch,
+            score_K=self.scores[question][tokens],
+            features_KD=self.features[rows].float().cpu().numpy(),
+        )

@@ -1,0 +1,136 @@
+"""What will be done with one video: sampled frames, groups in visiting order, decode passes. Pure, from the probe.
+
+Shape suffixes: F = sampled frames, P = temporal patches, G = groups
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.config import RunConfig
+from pipeline.failures import FailureClass, PipelineError
+from pipeline.method.grouping import count_groups, plan_groups, visiting_order
+from pipeline.method.sampling import FrameSample, patch_frames, sample_frames
+from pipeline.models.interface import FrameGeometry, ModelLayout
+from pipeline.selectors.base import Selector
+from pipeline.video.decode_plan import DecodePass, plan_decode
+from pipeline.video.probe import VideoProbe
+
+IntArray = npt.NDArray[np.int64]
+_PROMPT_POSITIONS = 1_024  # room left for the text around the video
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class VideoPlan:
+    """One video's plan; positions 0 … G-1 are in visiting order.
+
+    Attributes:
+        patch_frames: ``(P, frames per patch)`` positions in the sample.
+        patch_times_s: ``(P,)`` presentation time at which each temporal patch starts.
+        groups: per position, its temporal patches, ascending.
+        group_indices: per position, the group's number in time.
+    """
+
+    probe: VideoProbe
+    sample: FrameSample
+    geometry: FrameGeometry
+    patch_frames: IntArray
+    patch_times_s: npt.NDArray[np.float64]
+    groups: tuple[IntArray, ...]
+    group_indices: tuple[int, ...]
+    passes: tuple[DecodePass, ...]
+    decode_size: tuple[int, int] | None
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one decoded frame."""
+        height, width = self.decode_size or (self.probe.height, self.probe.width)
+        return height * width * 3
+
+    @property
+    def num_tokens_offered(self) -> int:
+        """Visual tokens of all groups."""
+        return sum(len(group) for group in self.groups) * self.geometry.tokens_per_patch
+
+    def group_frames(self, position: int) -> IntArray:
+        """Frames of the video that fill a group's slots, in slot order."""
+        return self.sample.frame_indices[self.patch_frames[self.groups[position]].reshape(-1)]
+
+
+def plan_video(probe: VideoProbe, *, layout: ModelLayout, selector: Selector, config: RunConfig) -> VideoPlan:
+    """Plan one video.
+
+    Raises:
+        PipelineError: ``TOO_LARGE`` when a group exceeds the frame buffer, or a method that keeps all tokens exceeds
+            the model's context; ``UNSUPPORTED_MEDIA`` when no frame size suits the model.
+    """
+    sampling = config.sampling
+    sample = sample_frames(
+        probe.pts_s, duration_s=probe.duration_s, sample_fps=sampling.sample_fps, max_frames=sampling.max_frames
+    )
+    geometry = _fit_geometry(probe, layout, config)
+    frames_PF = patch_frames(sample.num_frames, frames_per_patch=layout.frames_per_patch)
+    chosen = selector.choose_patches(
+        len(frames_PF), tokens_per_patch=geometry.tokens_per_patch, token_budget=config.budget.token_budget
+    )
+    _check_context(probe, len(chosen) * geometry.tokens_per_patch, layout=layout, selector=selector, config=config)
+    in_time = _cut_groups(chosen, layout=layout, config=config)
+    order = visiting_order(len(in_time))
+    groups = tuple(in_time[index] for index in order)
+    decode_size = (geometry.height, geometry.width) if sampling.resize == "decode" else None
+    height, width = decode_size or (probe.height, probe.width)
+    passes = plan_decode(
+        probe,
+        sample.frame_indices,
+        frames_PF,
+        groups,
+        frame_bytes=height * width * 3,
+        frame_buffer_bytes=config.execution.frame_buffer_bytes,
+        num_stretches=config.execution.num_decoders,
+        growing=selector.can_stop,
+    ).passes
+    return VideoPlan(
+        probe=probe,
+        sample=sample,
+        geometry=geometry,
+        patch_frames=frames_PF,
+        patch_times_s=sample.times_s[frames_PF[:, 0]],
+        groups=groups,
+        group_indices=tuple(int(index) for index in order),
+        passes=passes,
+        decode_size=decode_size,
+    )
+
+
+def _fit_geometry(probe: VideoProbe, layout: ModelLayout, config: RunConfig) -> FrameGeometry:
+    try:
+        return layout.frame_geometry(
+            probe.height, probe.width, min_pixels=config.sampling.min_pixels, max_pixels=config.sampling.max_pixels
+        )
+    except ValueError as error:
+        raise PipelineError(FailureClass.UNSUPPORTED_MEDIA, f"{probe.path}: {error}; crop the video.") from error
+
+
+def _cut_groups(chosen: IntArray, *, layout: ModelLayout, config: RunConfig) -> list[IntArray]:
+    num_groups = count_groups(
+        len(chosen) * layout.frames_per_patch, frames_per_group=config.sampling.frames_per_group
+    )
+    groups = plan_groups(len(chosen), num_groups=num_groups, grouping=config.sampling.grouping)
+    return [chosen[group] for group in groups]
+
+
+def _check_context(
+    probe: VideoProbe, num_tokens: int, *, layout: ModelLayout, selector: Selector, config: RunConfig
+) -> None:
+    """A method that keeps everything must fit into the positions the model was trained for."""
+    if selector.final_budget(config.budget) is not None or config.answering.allow_long_context:
+        return
+    room = layout.max_positions - _PROMPT_POSITIONS
+    if num_tokens > max(room, config.budget.token_budget):
+        raise PipelineError(
+            FailureClass.TOO_LARGE,
+            f"{probe.path}: method {selector.name!r} would show {num_tokens} visual tokens at once, the model was "
+            f"trained for {layout.max_positions} positions; lower sampling.max_frames, use another method, or force "
+            "it with answering.allow_long_context=true.",
+        )

@@ -1,0 +1,207 @@
+"""What the coordinator hands out and what comes back. Tensors never appear here, only references to where they are.
+
+A reference is whatever the executor's object store makes of a value: an ``ObjectRef`` under Ray, the value itself in
+the serial executor. The coordinator passes references on without opening them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.failures import Failure
+from pipeline.manifest import Question
+from pipeline.method.evidence import EvidenceSpan
+from pipeline.models.interface import FrameGeometry
+from pipeline.selectors.base import GroupScore
+from pipeline.video.decode_plan import Stretch
+from pipeline.video.probe import VideoProbe
+
+Ref = Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoTask:
+    """One video and its pending questions, in manifest order."""
+
+    video_id: int
+    uri: str
+    fingerprint: str
+    questions: tuple[Question, ...]
+    question_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkKey:
+    """Which piece of work; ``attempt`` is the video's, so that results of an abandoned attempt are recognised."""
+
+    video_id: int
+    attempt: int
+    stage: str
+    index: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeWork:
+    """Read a video's timeline."""
+
+    key: WorkKey
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DecodeWork:
+    """Decode one stretch and bundle its frames by group.
+
+    Attributes:
+        slots: group position -> (slots, frames): slot j of the group's frames shows frame ``frames[j]`` of the video.
+        size: height and width to resize to while decoding; None keeps the stored size.
+    """
+
+    key: WorkKey
+    probe: VideoProbe
+    stretch: Stretch
+    slots: Mapping[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScoreWork:
+    """Encode one group and score it for all questions that still need it.
+
+    Attributes:
+        key: ``index`` is the group's position in visiting order.
+        frames: references to ``(slots, frames)`` bundles that together fill the group.
+        patches: temporal patches of the group, ascending.
+        batches: micro-batches of question indices in manifest order; empty where only encoding is wanted.
+        num_questions: questions that keep candidates of this group.
+    """
+
+    key: WorkKey
+    group_index: int
+    frames: tuple[Ref, ...]
+    num_frames: int
+    geometry: FrameGeometry
+    patches: npt.NDArray[np.int64]
+    questions: tuple[Question, ...]
+    batches: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatherWork:
+    """Hand out the tokens one question bought from groups that this worker holds: group position -> count."""
+
+    key: WorkKey
+    bought: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AnswerWork:
+    """The final pass of one question; ``key.index`` is the question.
+
+    Attributes:
+        pieces: references to lists of ``CandidatePiece``.
+        final_budget: tokens that remain after removal; None keeps all.
+        patch_times_s: start of every temporal patch.
+    """
+
+    key: WorkKey
+    question: Question
+    pieces: tuple[Ref, ...]
+    final_budget: int | None
+    geometry: FrameGeometry
+    patch_times_s: npt.NDArray[np.float64]
+    duration_s: float
+
+
+Work = ProbeWork | DecodeWork | ScoreWork | GatherWork | AnswerWork
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retention:
+    """How many candidates of one group a question may still need; what is beyond is dropped."""
+
+    video_id: int
+    position: int
+    question: int
+    limit: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """One reply of the coordinator. ``released`` are videos whose candidates can go."""
+
+    work: tuple[Work, ...] = ()
+    retain: tuple[Retention, ...] = ()
+    released: tuple[int, ...] = ()
+    is_finished: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageSeconds:
+    """Wall seconds by stage; fields are result columns."""
+
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+    prefill_s: float = 0.0
+    score_s: float = 0.0
+    scorer_wait_s: float = 0.0
+    answer_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ProbeDone:
+    """A video's timeline."""
+
+    probe: VideoProbe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DecodeDone:
+    """Frames of one stretch: group position -> reference to a bundle."""
+
+    bundles: Mapping[int, Ref]
+    decoder: str
+    num_frames_decoded: int
+    num_bad_frames: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreDone:
+    """Question index -> what the group says about it. ``was_prefilled`` is False where tokens were only encoded."""
+
+    scores: Mapping[int, GroupScore]
+    was_prefilled: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatherDone:
+    """Where the gathered tokens are."""
+
+    pieces: Ref
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerDone:
+    """The final answer. ``kept`` counts tokens in the final pass by group position."""
+
+    answer: str
+    answer_text: str
+    option_probabilities: tuple[float, ...] | None
+    answer_entropy: float
+    evidence: tuple[EvidenceSpan, ...]
+    kept: Mapping[int, int]
+
+
+Result = ProbeDone | DecodeDone | ScoreDone | GatherDone | AnswerDone | Failure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """One finished piece of work."""
+
+    key: WorkKey
+    result: Result
+    seconds: StageSeconds = field(default_factory=StageSeconds)

@@ -1,0 +1,53 @@
+"""The model families this project can drive: one row per ``model_type`` of a checkpoint's config.json."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from pipeline.models.attention_probe import PROBED_ATTENTION
+from pipeline.models.interface import ModelLayout, VideoModel
+from pipeline.models.qwen2_5_vl import Qwen25VL
+from pipeline.models.qwen_layout import QwenLayout
+from pipeline.models.window_attention import WINDOW_ATTENTION
+
+
+class LayoutReader(Protocol):
+    """Reads a transformers config of the family."""
+
+    def __call__(self, config: Any) -> ModelLayout: ...  # noqa: D102
+
+
+class AdapterBuilder(Protocol):
+    """Puts a loaded checkpoint behind the interface."""
+
+    def __call__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> VideoModel: ...  # noqa: D102
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """How a family is loaded.
+
+    Attributes:
+        architecture: stock transformers class.
+        attention: attention implementation of each sub-config.
+    """
+
+    architecture: Any
+    attention: Mapping[str, str]
+    read_layout: LayoutReader
+    build: AdapterBuilder
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "qwen2_5_vl": Family(
+            architecture=Qwen2_5_VLForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
+            read_layout=QwenLayout.from_config,
+            build=Qwen25VL,
+        ),
+    }
+)

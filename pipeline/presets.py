@@ -1,0 +1,48 @@
+"""One full configuration per model: what differs from the defaults, and why."""
+
+from pipeline.config import (
+    AnsweringConfig,
+    BudgetConfig,
+    ModelConfig,
+    RunConfig,
+    SamplingConfig,
+    ScoringConfig,
+    StoppingConfig,
+)
+
+# The paper's reference layer: Qwen2.5-VL-7B, layer 20 of 28.
+_PROBED_LAYER, _PROBED_DEPTH = 20, 28
+
+
+def preset_for(model: str, *, num_layers: int, is_demo: bool) -> RunConfig:
+    """The configuration a run of this model starts from.
+
+    Example: 28 layers (7B) -> layer 20; 80 layers (72B) -> layer 57. Only the first was probed; for other depths the
+    layer is at the same height, which is a guess until a needle probe says better.
+
+    Args:
+        model: checkpoint as the user names it: ``demo``, a folder or a hub id.
+        num_layers: decoder layers of its language model.
+        is_demo: whether it is the project's own tiny model, whatever its path.
+
+    Raises:
+        ValueError: If the model has no layer, or the demo model fewer than two.
+    """
+    if num_layers < (2 if is_demo else 1):
+        raise ValueError(f"num_layers must be at least {2 if is_demo else 1}, got {num_layers} for model {model!r}")
+    if is_demo:
+        return _demo_preset(model)
+    layer = _PROBED_LAYER * num_layers // _PROBED_DEPTH
+    return RunConfig(model=ModelConfig(model=model), scoring=ScoringConfig(reference_layer=layer))
+
+
+def _demo_preset(model: str) -> RunConfig:
+    """Frames of 160 x 120 become 56 x 56; a small budget over many groups needs a τ that separates them."""
+    return RunConfig(
+        model=ModelConfig(model=model),
+        sampling=SamplingConfig(min_pixels=784, max_pixels=4_704),
+        scoring=ScoringConfig(reference_layer=1, response_tokens=16),
+        budget=BudgetConfig(token_budget=128, tau=0.2, proximity_s=10.0),
+        stopping=StoppingConfig(stop_entropy=0.1, confident_groups=2),
+        answering=AnsweringConfig(positions="compact"),
+    )
