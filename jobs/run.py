@@ -149,9 +149,7 @@ def _events(run: _Run, job: Job) -> Iterator[VideoOutcome | Progress]:
             num_decoders=execution.num_decoders,
             gpus_per_scorer=execution.gpus_per_scorer,
         )
-        options = ActorOptions(
-            scorer=placement.scorer, decoder=placement.decoder, coordinator=placement.coordinator
-        )
+        options = ActorOptions(scorer=placement.scorer, decoder=placement.decoder, coordinator=placement.coordinator)
         yield from run_on_ray(job, options)
 
 

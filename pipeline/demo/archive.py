@@ -58,10 +58,8 @@ class ArchiveSpec:
 
 
 def demo_spec() -> ArchiveSpec:
-    """The archive of ``run.py --demo``: one video of 10,000 sampled frames among others, 12 questions, 3 of them open."""
-    return ArchiveSpec(
-        num_frames=(10_000, 4_000, 3_000), questions_per_video=4, open_questions_per_video=1, seed=2026
-    )
+    """The archive of ``run.py --demo``: a video of 10,000 sampled frames among others; 12 questions, 3 of them open."""
+    return ArchiveSpec(num_frames=(10_000, 4_000, 3_000), questions_per_video=4, open_questions_per_video=1, seed=2026)
 
 
 def generator(split: Split, seed: int, *stream: int) -> np.random.Generator:
@@ -216,4 +214,3 @@ def write_archive(
     manifest = folder / "manifest.parquet"
     pq.write_table(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA), manifest)
     return manifest
-

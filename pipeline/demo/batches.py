@@ -1,7 +1,8 @@
 """Packs training examples into tensors: one prefix and clip, then all questions side by side under a block mask.
 
 Shape suffixes:
-- B = clips, N = visual tokens of a clip, S = packed sequence, A = positions with a target, V = vocabulary, D = hidden size
+- B = clips, N = visual tokens of a clip, S = packed sequence
+- A = positions with a target, V = vocabulary, D = hidden size
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.demo.patches import TOKENS_PER_SIDE, PatchPool
 from pipeline.demo.scenes import COLORS, SHAPES
 from pipeline.demo.vocabulary import LETTERS
-from pipeline.models.prompt import build_prompt
+from pipeline.models.prompt import Prompt, build_prompt
 
 _COLOR_NAMES = tuple(COLORS)
 _TOKENS_PER_PATCH = TOKENS_PER_SIDE**2
@@ -76,7 +76,7 @@ class ExampleMaker:
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[operator, no-any-return]
 
-    def _prompt(self, question: str, options: tuple[str, ...] | None):  # noqa: ANN202
+    def _prompt(self, question: str, options: tuple[str, ...] | None) -> Prompt:
         return build_prompt(self._tokenizer, video_token="<|video_pad|>", question=question, options=options)
 
     def make(self, rng: np.random.Generator, style: ClipStyle) -> Example:
@@ -106,9 +106,7 @@ class ExampleMaker:
             targets=tuple(targets),
         )
 
-    def _draw_patches(
-        self, rng: np.random.Generator, style: ClipStyle
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _draw_patches(self, rng: np.random.Generator, style: ClipStyle) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Patches in temporal order, and their temporal positions in patches (an appearance stays together)."""
         count = int(rng.integers(0, style.max_appearances + 1))
         chosen: list[tuple[float, int]] = []
@@ -126,9 +124,7 @@ class ExampleMaker:
         steps = rng.integers(1, style.max_gap + 1, size=style.num_patches)
         return patches, np.cumsum(steps) - steps[0]
 
-    def _draw_tokens(
-        self, rng: np.random.Generator, patches: NDArray[np.int64], style: ClipStyle
-    ) -> NDArray[np.int64]:
+    def _draw_tokens(self, rng: np.random.Generator, patches: NDArray[np.int64], style: ClipStyle) -> NDArray[np.int64]:
         """Which tokens stay: all, or a subset that may favour objects as attention rank does."""
         total = style.num_patches * _TOKENS_PER_PATCH
         if style.num_tokens == total:
@@ -157,8 +153,8 @@ class ExampleMaker:
     ) -> tuple[list[int], list[Target]]:
         kind = rng.random()
         if kind < style.lookup_share:
-            color = int(rng.integers(len(_COLOR_NAMES)))
-            return self._choice_question(rng, f"Which option is {_COLOR_NAMES[color]}?", color)
+            named = int(rng.integers(len(_COLOR_NAMES)))
+            return self._choice_question(rng, f"Which option is {_COLOR_NAMES[named]}?", named)
         visible = [shape for shape, color in colors.items() if color is not None]
         absent = [shape for shape in range(len(SHAPES)) if shape not in colors]
         is_present = bool(visible) and (not absent or rng.random() < 0.65)
@@ -191,9 +187,7 @@ class ExampleMaker:
             Target(position=last + 1, token_ids=(end,), weight=_FORM_WEIGHT),
         ]
 
-    def _open_question(
-        self, rng: np.random.Generator, shape: str, color: int | None
-    ) -> tuple[list[int], list[Target]]:
+    def _open_question(self, rng: np.random.Generator, shape: str, color: int | None) -> tuple[list[int], list[Target]]:
         suffix = list(self._suffix(f"What color is the {shape}?", None))
         said = _COLOR_NAMES[int(rng.integers(len(_COLOR_NAMES))) if color is None else color]
         answer = self._encode(f"The {shape} is {said}.<|im_end|>")

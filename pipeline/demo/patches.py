@@ -68,19 +68,23 @@ def _read_video(folder: Path, spec: ArchiveSpec, index: int) -> dict[str, NDArra
     decoded = decode_stretch(probe, np.arange(spec.num_frames[index]), size=(side, side))
     num_patches = spec.num_frames[index] // FRAMES_PER_PATCH
     frames = decoded.frames[: num_patches * FRAMES_PER_PATCH].reshape(num_patches, FRAMES_PER_PATCH, side, side, 3)
-    part: dict[str, NDArray[np.generic]] = {"frames_NFHW3": frames, **label_patches(timeline, num_patches)}
+    part: dict[str, NDArray[np.generic]] = {
+        "frames_NFHW3": frames,
+        **label_patches(timeline, num_patches, first_number=100_000 * index),
+    }
     part["video_N"] = np.full(num_patches, index)
-    part["appearance_N"] = np.where(part["appearance_N"] >= 0, part["appearance_N"] + 100_000 * index, -1)
     np.savez(cached, **part)  # type: ignore[arg-type]
     path.unlink()
     return part
 
 
-def label_patches(timeline: list[Appearance], num_patches: int) -> dict[str, NDArray[np.generic]]:
+def label_patches(
+    timeline: list[Appearance], num_patches: int, *, first_number: int = 0
+) -> dict[str, NDArray[np.generic]]:
     """What each patch shows; a patch that two appearances touch cannot occur (there are free frames between)."""
     shape, color, appearance_of = (np.full(num_patches, -1) for _ in range(3))
     shows_NK = np.zeros((num_patches, TOKENS_PER_SIDE**2), dtype=bool)
-    for number, appearance in enumerate(timeline):
+    for number, appearance in enumerate(timeline, start=first_number):
         first, last = appearance.start_frame // FRAMES_PER_PATCH, (appearance.end_frame - 1) // FRAMES_PER_PATCH
         for patch in range(first, min(last + 1, num_patches)):
             shape[patch] = SHAPES.index(appearance.shape)

@@ -6,6 +6,7 @@ Shape suffixes:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,10 @@ def place_appearance(
 
 def shape_mask(shape: str, side_px: int) -> NDArray[np.bool_]:
     """Which pixels of an ``(S, S)`` box belong to the shape."""
+    return np.asarray(_is_inside(shape, side_px), dtype=bool)
+
+
+def _is_inside(shape: str, side_px: int) -> Any:
     y, x = np.mgrid[0:side_px, 0:side_px] / (side_px - 1) * 2 - 1  # both in [-1, 1], y grows downwards
     radius = np.hypot(x, y)
     if shape == "circle":
@@ -118,7 +123,7 @@ def make_texture(rng: np.random.Generator) -> NDArray[np.uint8]:
     tint = rng.uniform(-28, 28, size=(2, 3))
     low, high = grey[0] + tint[0], grey[1] + tint[1]
     texture = low + (high - low) * np.clip(pattern, 0, 1)[..., None]
-    return np.clip(texture + rng.normal(0, 3, texture.shape), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(texture + rng.normal(0, 3, texture.shape), 0, 255), dtype=np.uint8)
 
 
 class Scenery:
@@ -138,7 +143,8 @@ class Scenery:
         self._frames_left -= 1
         self._phase = self._phase + self._speed
         left, top = ((np.sin(self._phase) + 1) / 2 * _PAN_MARGIN_PX).astype(int)
-        return self._texture[top : top + HEIGHT, left : left + WIDTH].copy()
+        view: NDArray[np.uint8] = self._texture[top : top + HEIGHT, left : left + WIDTH]
+        return view.copy()
 
 
 class Sprite:

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from pipeline.demo.batches import Batch, pack_examples
+from pipeline.demo.curriculum import TOKENS_PER_PATCH, draw_style
 from pipeline.demo.examples import ClipStyle, ExampleMaker
 from pipeline.demo.patches import PatchPool
 from pipeline.demo.scenes import COLORS, SHAPES
 from pipeline.models.qwen_preprocess import PatchGeometry, flatten_patches
 
 GRID_SIDE = 4  # patches of 14 pixels per frame side
-TOKENS_PER_PATCH = 4
 _ALIGNMENT_SCALE = 0.25
 Log = Callable[[str], None]
 
@@ -54,7 +54,7 @@ class Trainer:
         log: Log,
     ) -> None:
         self._model, self._tokenizer, self._pool, self._recipe, self._log = model, tokenizer, pool, recipe, log
-        self._rng = np.random.default_rng([recipe.seed, 5])
+        self._rng = np.random.default_rng([recipe.seed, 5])  # each stage starts its own stream
         self._maker = ExampleMaker(pool, tokenizer, num_questions=recipe.num_questions)
         self._video_token_id = tokenizer.convert_tokens_to_ids("<|video_pad|>")
         self._shape_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(SHAPES)))
@@ -63,6 +63,7 @@ class Trainer:
     def train_vision(self) -> None:
         """Stage 1: each token names shape and colour, by a throw-away probe and by the word embeddings."""
         recipe, pool = self._recipe, self._pool
+        self._rng = np.random.default_rng([recipe.seed, 5])
         probe = nn.Linear(128, len(SHAPES) + 1 + len(COLORS))
         parameters = [*self._model.model.visual.parameters(), *probe.parameters()]
         objects, background = np.flatnonzero(pool.shape_N >= 0), np.flatnonzero(pool.shape_N < 0)
@@ -83,20 +84,22 @@ class Trainer:
 
     def train_frozen(self) -> None:
         """Stage 2: the language model learns to look and to answer, on features that are computed once."""
+        self._rng = np.random.default_rng([self._recipe.seed, 5])
         features_ND = self._encode_pool()
         parameters = [p for n, p in self._model.named_parameters() if "visual" not in n]
         total = self._recipe.frozen_steps
         for index, step in enumerate(_steps(parameters, self._recipe.frozen_rate, total, self._log, "frozen")):
-            style = self._draw_style(stage=index / total)
+            style = draw_style(self._rng, stage=index / total)
             loss, right = self._answer_loss(style, features_ND)
             step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
 
-    def train_joint(self, on_check: Callable[[int], None]) -> None:
+    def train_joint(self, on_check: Callable[[int], None] = lambda step: None) -> None:
         """Stage 3: all weights, fresh pixels every step; this is what makes empty groups uncertain."""
+        self._rng = np.random.default_rng([self._recipe.seed, 6])
         parameters = list(self._model.parameters())
         total = self._recipe.joint_steps
         for index, step in enumerate(_steps(parameters, self._recipe.joint_rate, total, self._log, "joint")):
-            loss, right = self._answer_loss(self._draw_style(stage=1.0), None)
+            loss, right = self._answer_loss(draw_style(self._rng, stage=1.0), None)
             step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
             if (index + 1) % 400 == 0 or index + 1 == total:
                 on_check(index + 1)
@@ -106,37 +109,32 @@ class Trainer:
         frames = torch.from_numpy(self._pool.frames_NFHW3[patches]).flatten(0, 1)
         pixels = flatten_patches(frames, geometry=PatchGeometry())
         grid = torch.tensor([[len(patches), GRID_SIDE, GRID_SIDE]])
-        return self._model.model.visual(pixels, grid_thw=grid).pooler_output
+        features: Tensor = self._model.model.visual(pixels, grid_thw=grid).pooler_output
+        return features
 
     @torch.no_grad()
     def _encode_pool(self) -> Tensor:
         chunks = np.array_split(np.arange(len(self._pool)), max(1, len(self._pool) // 512))
         return torch.cat([self.encode(chunk) for chunk in chunks]).view(len(self._pool), TOKENS_PER_PATCH, -1)
 
-    def _draw_style(self, *, stage: float) -> ClipStyle:
-        """Clips and questions grow harder with ``stage`` in [0, 1]; at the end half are final-pass subsets."""
-        rng = self._rng
-        if stage < 0.1:  # look: colour words only
-            return _clip(4, appearances=3, each=2, open_share=1.0)
-        if stage < 0.4:  # read: find a word among the options
-            return _clip(4, appearances=3, each=3, open_share=0.35, lookup_share=0.65)
-        if stage < 0.65:  # both: look, then find
-            return _clip(4, appearances=3, each=3, open_share=0.25, lookup_share=0.25)
-        if stage < 0.8:
-            return _clip(12, appearances=5, each=4, open_share=0.3, lookup_share=0.05)
-        if rng.random() < 0.5:  # a group: an ordinary clip of many patches, most of them empty
-            return _clip(32, appearances=5, each=3, open_share=0.3)
-        num_patches = int(rng.integers(24, 97))  # a final pass: some tokens of many groups
-        return ClipStyle(
-            num_patches=num_patches,
-            num_tokens=int(rng.integers(24, min(160, num_patches * TOKENS_PER_PATCH) + 1)),
-            max_appearances=8,
-            max_patches_each=12,
-            max_gap=int(rng.choice([1, 1, 4, 100])),
-            open_share=0.3,
-        )
+    @torch.no_grad()
+    def probe_answers(self, style: ClipStyle) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Fresh clips without a training step.
 
-    def _answer_loss(self, style: ClipStyle, features_ND: Tensor | None) -> tuple[Tensor, tuple[float, float]]:
+        Returns:
+            ``(A, V)`` logits at the answer tokens that matter, and per answer: does the clip decide it, is the
+            likeliest token right (of the possible ones, where nothing decides), is it a letter.
+        """
+        _, _, batch, logits_AV = self._forward(style, None)
+        matters = batch.weight_A == 1
+        logits_AV, target_AV = logits_AV[matters], batch.target_AV[matters]
+        is_sure = target_AV.amax(-1) == 1
+        best = logits_AV.argmax(-1)
+        is_right = target_AV[torch.arange(len(best)), best] > 0
+        return logits_AV, is_sure, is_right, ~torch.isin(best, self._color_ids)
+
+    def _forward(self, style: ClipStyle, features_ND: Tensor | None) -> tuple[np.ndarray, Tensor, Batch, Tensor]:
+        """Draw a batch and run it: patches, visual tokens of all of them, the batch, logits at its targets."""
         examples = [self._maker.make(self._rng, style) for _ in range(self._recipe.clips_per_batch)]
         batch = pack_examples(
             examples,
@@ -149,7 +147,10 @@ class Trainer:
         kept = np.concatenate([e.token_index_N + i * style.num_patches * 4 for i, e in enumerate(examples)])
         tokens = self.encode(patches) if features_ND is None else features_ND[patches].flatten(0, 1)
         visual_BND = tokens[torch.from_numpy(kept)].view(len(examples), style.num_tokens, -1)
-        logits_AV = answer_logits(self._model, batch, visual_BND)
+        return patches, tokens, batch, answer_logits(self._model, batch, visual_BND)
+
+    def _answer_loss(self, style: ClipStyle, features_ND: Tensor | None) -> tuple[Tensor, tuple[float, float]]:
+        patches, tokens, batch, logits_AV = self._forward(style, features_ND)
         losses = -(batch.target_AV * logits_AV.log_softmax(-1)).sum(-1)
         loss = (losses * batch.weight_A).sum() / batch.weight_A.sum()
         sure = (batch.target_AV.amax(-1) == 1) & (batch.weight_A == 1)
@@ -185,7 +186,8 @@ def answer_logits(model: Qwen2_5_VLForConditionalGeneration, batch: Batch, visua
         attention_mask=batch.mask_B1SS,
         use_cache=False,
     ).last_hidden_state
-    return model.lm_head(hidden[batch.target_row_A, batch.target_column_A])
+    logits: Tensor = model.lm_head(hidden[batch.target_row_A, batch.target_column_A])
+    return logits
 
 
 def _steps(
@@ -202,7 +204,7 @@ def _steps(
 
         def step(loss: Tensor, note: str, index: int = index) -> None:
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             if (index + 1) % 50 == 0 or index + 1 == total:
@@ -210,19 +212,6 @@ def _steps(
                 log(f"{name} step {index + 1}/{total} loss {loss.item():.4f} {note} {seconds:.0f} s")
 
         yield step
-
-
-def _clip(patches: int, *, appearances: int, each: int, open_share: float, lookup_share: float = 0.0) -> ClipStyle:
-    """All tokens of an ordinary clip."""
-    return ClipStyle(
-        num_patches=patches,
-        num_tokens=patches * TOKENS_PER_PATCH,
-        max_appearances=appearances,
-        max_patches_each=each,
-        max_gap=1,
-        open_share=open_share,
-        lookup_share=lookup_share,
-    )
 
 
 def _share(is_right: Tensor) -> float:

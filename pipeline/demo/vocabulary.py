@@ -43,9 +43,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     """Build it from nothing; the same on every machine. Unknown words become ``<unk>``."""
     words = [word for sentence in _SENTENCES for word in sentence.split()]
     vocabulary = list(dict.fromkeys([*SPECIAL_TOKENS, *LETTERS, *COLORS, *SHAPES, *words]))
-    tokenizer = Tokenizer(
-        models.WordLevel({token: index for index, token in enumerate(vocabulary)}, unk_token="<unk>")
-    )
+    tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(vocabulary)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
     fast = PreTrainedTokenizerFast(

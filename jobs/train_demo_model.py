@@ -1,0 +1,68 @@
+"""Trains the demo model from nothing on videos it makes itself. About an hour on two CPU cores."""
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from pipeline.demo.architecture import build_demo_model
+from pipeline.demo.card import measure, save_model
+from pipeline.demo.patches import build_pool
+from pipeline.demo.training import Recipe, Trainer, scaled
+from pipeline.demo.vocabulary import build_tokenizer
+from pipeline.models.window_attention import WINDOW_ATTENTION
+
+_HELD_OUT_SEED_STEP = 500
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Resumable: finished stages are read from ``--work-dir``."""
+    parser = argparse.ArgumentParser(prog="train_demo_model.py", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("pipeline/demo/model"), help="model folder to write")
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dir"), help="training videos and finished stages")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--num-videos", type=int, default=48, help="training videos of 2,000 frames")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the recipe's steps, for trials")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    recipe = scaled(replace(Recipe(), seed=options.seed), options.scale)
+
+    def log(line: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+    tokenizer = build_tokenizer()
+    model = build_demo_model(tokenizer, seed=recipe.seed)
+    model.set_attn_implementation({"vision_config": WINDOW_ATTENTION, "text_config": "sdpa"})
+    pool = build_pool(
+        options.work_dir / "train", num_videos=options.num_videos, frames_per_video=2_000, seed=recipe.seed
+    )
+    log(f"{len(pool)} training patches")
+    trainer = Trainer(model, tokenizer, pool, recipe, log)
+    for stage, train in (
+        ("vision", trainer.train_vision),
+        ("frozen", trainer.train_frozen),
+        ("joint", trainer.train_joint),
+    ):
+        done = options.work_dir / f"{stage}-seed{recipe.seed}-scale{options.scale:g}.pt"
+        if done.exists():
+            model.load_state_dict(torch.load(done))
+            log(f"stage {stage} was done: {done}")
+            continue
+        train()
+        torch.save(model.state_dict(), done)
+    held_out = build_pool(
+        options.work_dir / "held_out", num_videos=4, frames_per_video=2_000, seed=recipe.seed + _HELD_OUT_SEED_STEP
+    )
+    judge = Trainer(model, tokenizer, held_out, replace(recipe, seed=recipe.seed + 1), log)
+    measurements = measure(judge, num_batches=60)
+    save_model(options.output, model, tokenizer, recipe=recipe, measurements=measurements)
+    log(f"{options.output}: {measurements}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

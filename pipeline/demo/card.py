@@ -1,0 +1,88 @@
+"""Measures a trained demo model on fresh clips of held-out training videos, and writes its folder with a model card."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from pipeline.demo.examples import ClipStyle
+from pipeline.demo.scoreboard import NeedleEntropies
+from pipeline.demo.training import Recipe, Trainer
+from pipeline.method.entropy import token_entropies
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurements:
+    """On 32-patch groups, questions with options; entropies in nats."""
+
+    questions: int
+    accuracy_with_needle: float
+    median_entropy_with: float
+    median_entropy_without: float
+    auroc: float
+    falsely_certain_below_0_1: float
+    open_accuracy_with_needle: float
+
+
+@torch.no_grad()
+def measure(trainer: Trainer, *, num_batches: int) -> Measurements:
+    """Score ``num_batches`` batches of clips like the groups of a long video: mostly empty, few objects."""
+    group = ClipStyle(num_patches=32, num_tokens=128, max_appearances=3, max_patches_each=1, max_gap=1, open_share=0.3)
+    logits_AV, is_sure_A, right_A, is_choice_A = (
+        torch.cat(parts) for parts in zip(*(trainer.probe_answers(group) for _ in range(num_batches)), strict=True)
+    )
+    entropy_A = token_entropies(logits_AV).numpy()
+    sure, choice, right = is_sure_A.numpy(), is_choice_A.numpy(), right_A.numpy()
+    found = NeedleEntropies(with_needle=entropy_A[sure & choice], without_needle=entropy_A[~sure & choice])
+    return Measurements(
+        questions=len(entropy_A),
+        accuracy_with_needle=round(float(right[sure & choice].mean()), 4),
+        median_entropy_with=round(float(np.median(found.with_needle)), 4),
+        median_entropy_without=round(float(np.median(found.without_needle)), 4),
+        auroc=round(found.auroc, 4),
+        falsely_certain_below_0_1=round(found.false_certainty(0.1), 5),
+        open_accuracy_with_needle=round(float(right[sure & ~choice].mean()), 4),
+    )
+
+
+def save_model(
+    folder: Path,
+    model: Qwen2_5_VLForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    recipe: Recipe,
+    measurements: Measurements,
+) -> None:
+    """Half-precision safetensors, tokenizer, chat template, recipe and card: what ``from_pretrained`` loads."""
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    folder.mkdir(parents=True, exist_ok=True)
+    model.half().save_pretrained(folder)
+    model.float()
+    tokenizer.save_pretrained(folder)
+    record = {"recipe": asdict(recipe), "num_parameters": num_parameters, "measured": asdict(measurements)}
+    (folder / "recipe.json").write_text(json.dumps(record, indent=2) + "\n")
+    (folder / "README.md").write_text(_card(num_parameters, recipe, measurements))
+
+
+def _card(num_parameters: int, recipe: Recipe, measured: Measurements) -> str:
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in asdict(measured).items())
+    return f"""# Demo model
+
+A stock Qwen2.5-VL architecture with {num_parameters / 1e6:.2f} M parameters, trained from random ones. It answers
+"What color is the <shape>?" about the videos of `jobs/make_demo_archive.py`, with options (a letter) or without (a
+sentence). It knows eight shapes, six colours and nothing else: it shows the method, not the world.
+
+Made by `python jobs/train_demo_model.py --seed {recipe.seed}` from nothing: no other weights, no other data than the
+videos that the script renders, encodes (H.264), decodes and resizes itself. `recipe.json` holds every setting.
+
+Measured on clips of held-out training videos, 32 temporal patches each, objects on at most one patch
+(a blind guess among four options has entropy ln 4 = {math.log(4):.3f}):
+
+| | |
+|---|---|
+{rows}
+"""
