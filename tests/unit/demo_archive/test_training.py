@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config import ModelConfig
+from pipeline.demo.architecture import build_demo_model
+from pipeline.demo.batches import pack_examples
+from pipeline.demo.card import measure, save_model
+from pipeline.demo.curriculum import draw_style
+from pipeline.demo.examples import ClipStyle, ExampleMaker
+from pipeline.demo.patches import build_pool, label_patches
+from pipeline.demo.scenes import COLORS, SHAPES, Appearance
+from pipeline.demo.training import Recipe, Trainer, answer_logits
+from pipeline.demo.vocabulary import LETTERS, build_tokenizer
+from pipeline.models.loading import load_model
+from pipeline.models.window_attention import WINDOW_ATTENTION
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    return build_pool(tmp_path_factory.mktemp("pool"), num_videos=2, frames_per_video=400, seed=3)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    model = build_demo_model(tokenizer, seed=1)
+    model.set_attn_implementation({"vision_config": WINDOW_ATTENTION, "text_config": "sdpa"})
+    return model
+
+
+def test_every_word_of_the_demo_is_one_known_token(tokenizer):
+    for word in (*SHAPES, *COLORS, *LETTERS):
+        ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+        assert len(ids) == 1
+        assert ids[0] != tokenizer.unk_token_id
+
+
+def test_answers_read_like_sentences(tokenizer):
+    ids = tokenizer("The star is red.<|im_end|>", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "The star is red."
+
+
+def test_labels_follow_the_timeline_frame_by_frame():
+    appearance = Appearance(
+        shape="star",
+        color="red",
+        start_frame=3,
+        end_frame=6,
+        side_px=60,
+        left_px=0.0,
+        top_px=0.0,
+        velocity_x=0.0,
+        velocity_y=0.0,
+    )
+    labels = label_patches([appearance], num_patches=5)
+    assert labels["shape_N"].tolist() == [-1, SHAPES.index("star"), SHAPES.index("star"), -1, -1]
+    assert labels["shows_NK"].tolist() == [
+        [False] * 4,
+        [True, False, False, False],
+        [True, False, False, False],
+        [False] * 4,
+        [False] * 4,
+    ]
+
+
+def test_the_pool_is_decoded_video_at_the_models_size(pool):
+    assert pool.frames_NFHW3.shape == (400, 2, 56, 56, 3)
+    assert 0.3 < (pool.shape_N >= 0).mean() < 0.6
+    shown = pool.frames_NFHW3[pool.shape_N >= 0].astype(float)
+    assert shown.std() > 20  # pictures, not padding
+
+
+@pytest.mark.parametrize("stage", [0.0, 0.2, 0.5, 0.7, 1.0])
+def test_answers_in_examples_agree_with_what_the_kept_tokens_show(pool, tokenizer, stage):
+    rng = np.random.default_rng(0)
+    maker = ExampleMaker(pool, tokenizer, num_questions=3)
+    colors = dict(zip(tokenizer.convert_tokens_to_ids(list(COLORS)), COLORS, strict=True))
+    checked = 0
+    for _ in range(25):
+        example = maker.make(rng, draw_style(rng, stage=stage))
+        visible = {}
+        for token in example.token_index_N:
+            patch = example.patches[token // 4]
+            if pool.shows_NK[patch, token % 4]:
+                visible[SHAPES[pool.shape_N[patch]]] = list(COLORS)[pool.color_N[patch]]
+        for number in (1, 2, 3):
+            text = tokenizer.decode(example.text_ids[example.text_segment == number])
+            shape = next((shape for shape in SHAPES if f" {shape}?" in text), None)
+            positions = np.flatnonzero(example.text_segment == number)
+            targets = [t for t in example.targets if t.position in positions and t.weight == 1]
+            if shape is None or len(targets) != 1:
+                continue
+            checked += 1
+            said = [
+                colors.get(i) or text.split(f"{tokenizer.decode([i])}. ")[1].split()[0] for i in targets[0].token_ids
+            ]
+            assert said == [visible[shape]] if shape in visible else len(said) >= 4
+    assert checked > 20
+
+
+def test_packed_questions_are_blind_to_each_other(pool, tokenizer, model):
+    style = ClipStyle(num_patches=3, num_tokens=12, max_appearances=2, max_patches_each=1, max_gap=1, open_share=0.5)
+    maker = ExampleMaker(pool, tokenizer, num_questions=3)
+    example = maker.make(np.random.default_rng(4), style)
+    visual = torch.randn(1, 12, 128)
+
+    def logits_of(examples):
+        batch = pack_examples(
+            examples, prefix_ids=maker.prefix_ids, video_token_id=7, pad_id=0, vocab_size=len(tokenizer)
+        )
+        with torch.no_grad():
+            return answer_logits(model, batch, visual)
+
+    packed = logits_of([example])
+    alone = []
+    for number in (1, 2, 3):
+        inside = np.flatnonzero(example.text_segment == number)
+        own = [t for t in example.targets if t.position in inside]
+        moved = tuple(type(t)(position=t.position - inside[0], token_ids=t.token_ids, weight=t.weight) for t in own)
+        single = type(example)(
+            patches=example.patches,
+            token_index_N=example.token_index_N,
+            temporal_N=example.temporal_N,
+            text_ids=example.text_ids[inside],
+            text_segment=np.ones(len(inside), dtype=int),
+            text_offset=example.text_offset[inside],
+            targets=moved,
+        )
+        alone.append(logits_of([single]))
+    torch.testing.assert_close(packed, torch.cat(alone), atol=1e-4, rtol=0)
+
+
+def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(pool, tokenizer, tmp_path):
+    model = build_demo_model(tokenizer, seed=2)
+    model.set_attn_implementation({"vision_config": WINDOW_ATTENTION, "text_config": "sdpa"})
+    recipe = Recipe(seed=0, vision_steps=12, frozen_steps=6, joint_steps=2, clips_per_batch=3, num_questions=2)
+    lines = []
+    trainer = Trainer(model, tokenizer, pool, recipe, lines.append)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    trainer.train_vision()
+    assert not torch.equal(before["model.visual.merger.mlp.2.weight"], model.model.visual.merger.mlp[2].weight)
+    assert torch.equal(before["lm_head.weight"], model.lm_head.weight)
+    trainer.train_frozen()
+    assert not torch.equal(before["lm_head.weight"], model.lm_head.weight)
+    trainer.train_joint()
+    assert sum("joint step 2/2" in line for line in lines) == 1
+    save_model(tmp_path, model, tokenizer, recipe=recipe, measurements=measure(trainer, num_batches=12))
+    loaded = load_model(ModelConfig(model=str(tmp_path), dtype="float32"))
+    assert (loaded.num_layers, loaded.frames_per_patch) == (4, 2)
+    assert "falsely certain" in (tmp_path / "README.md").read_text()
