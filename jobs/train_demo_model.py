@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("pipeline/demo/model"), help="model folder to write")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dir"), help="training videos and finished stages")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num-videos", type=int, default=48, help="training videos of 2,000 frames")
+    parser.add_argument("--num-videos", type=int, default=64, help="training videos of 2,000 frames")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the recipe's steps, for trials")
     options = parser.parse_args(arguments)
@@ -38,7 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     model = build_demo_model(tokenizer, seed=recipe.seed)
     model.set_attn_implementation({"vision_config": WINDOW_ATTENTION, "text_config": "sdpa"})
     pool = build_pool(
-        options.work_dir / "train", num_videos=options.num_videos, frames_per_video=2_000, seed=recipe.seed
+        options.work_dir / "train",
+        num_videos=options.num_videos,
+        frames_per_video=2_000,
+        seed=recipe.seed,
+        processes=options.threads,
     )
     log(f"{len(pool)} training patches")
     trainer = Trainer(model, tokenizer, pool, recipe, log)

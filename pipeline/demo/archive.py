@@ -11,7 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.demo.scenes import COLORS, HEIGHT, SHAPES, WIDTH, Appearance, Scenery, Sprite, place_appearance
+from pipeline.demo.scenes import (
+    COLORS,
+    HEIGHT,
+    SCENE_FRAMES,
+    SHAPES,
+    WIDTH,
+    Appearance,
+    Scenery,
+    Sprite,
+    place_appearance,
+)
 
 NEEDLE_FRAMES = (4, 64)  # sampled frames a needle is visible for, uniformly
 NUM_OPTIONS = 4
@@ -33,6 +43,8 @@ class ArchiveSpec:
     distractor_share: float = 0.06
     open_questions_per_video: int = 0
     split: Split = "archive"
+    needle_frames: tuple[int, int] = NEEDLE_FRAMES
+    scene_frames: tuple[int, int] = SCENE_FRAMES
 
     def __post_init__(self) -> None:
         most = len(SHAPES) - 2  # two shapes always remain for distractors
@@ -45,7 +57,7 @@ class ArchiveSpec:
                 f"open_questions_per_video must be between 0 and {self.questions_per_video}, "
                 f"got {self.open_questions_per_video}"
             )
-        fewest = self.questions_per_video * (NEEDLE_FRAMES[1] + _GAP_FRAMES) * 2
+        fewest = self.questions_per_video * (self.needle_frames[1] + _GAP_FRAMES) * 2
         if not self.num_frames or min(self.num_frames) < fewest:
             raise ValueError(
                 f"num_frames must be at least {fewest} for {self.questions_per_video} questions, got {self.num_frames}"
@@ -75,7 +87,7 @@ def plan_timeline(rng: np.random.Generator, spec: ArchiveSpec, num_frames: int) 
     timeline: list[Appearance] = []
 
     def add(shape: str) -> int:
-        length = int(rng.integers(NEEDLE_FRAMES[0], NEEDLE_FRAMES[1] + 1))
+        length = int(rng.integers(spec.needle_frames[0], spec.needle_frames[1] + 1))
         start = _free_start(rng, is_free, length)
         is_free[max(0, start - _GAP_FRAMES) : start + length + _GAP_FRAMES] = False
         color = str(rng.choice(list(COLORS)))
@@ -99,10 +111,15 @@ def _free_start(rng: np.random.Generator, is_free: np.ndarray, length: int) -> i
 
 
 def render_frames(
-    rng: np.random.Generator, timeline: list[Appearance], *, num_frames: int, repeats: int = 1
+    rng: np.random.Generator,
+    timeline: list[Appearance],
+    *,
+    num_frames: int,
+    repeats: int = 1,
+    scene_frames: tuple[int, int] = SCENE_FRAMES,
 ) -> Iterator[np.ndarray]:
     """Yield ``num_frames * repeats`` pictures, ``(H, W, 3)`` uint8 RGB."""
-    scenery = Scenery(rng)
+    scenery = Scenery(rng, scene_frames=scene_frames)
     sprites = [(appearance, Sprite(appearance, rng)) for appearance in timeline]
     by_frame: dict[int, list[Sprite]] = {}
     for appearance, sprite in sprites:
@@ -146,6 +163,7 @@ def write_video(path: Path, spec: ArchiveSpec, *, video_index: int) -> list[Appe
         timeline,
         num_frames=num_frames,
         repeats=spec.encoded_frames_per_sample,
+        scene_frames=spec.scene_frames,
     )
     fps = Fraction(spec.sample_fps).limit_denominator(1000) * spec.encoded_frames_per_sample
     encode_h264(path, frames, fps=fps)

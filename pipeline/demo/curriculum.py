@@ -11,15 +11,15 @@ def draw_style(rng: np.random.Generator, *, stage: float) -> ClipStyle:
     """Clips and questions grow harder with ``stage`` in [0, 1]; at the end half are final-pass subsets."""
     if stage < 0.1:  # look: colour words only
         return _clip(4, appearances=3, each=2, open_share=1.0)
-    if stage < 0.4:  # read: find a word among the options
+    if stage < 0.5:  # read: find a word among the options
         return _clip(4, appearances=3, each=3, open_share=0.35, lookup_share=0.65)
-    if stage < 0.65:  # both: look, then find
+    if stage < 0.72:  # both: look, then find
         return _clip(4, appearances=3, each=3, open_share=0.25, lookup_share=0.25)
-    if stage < 0.8:
+    if stage < 0.82:
         return _clip(12, appearances=5, each=4, open_share=0.3, lookup_share=0.05)
     if rng.random() < 0.5:  # a group: an ordinary clip of many patches, most of them empty
         return _clip(32, appearances=5, each=3, open_share=0.3)
-    num_patches = int(rng.integers(24, 97))  # a final pass: some tokens of many groups
+    num_patches = int(rng.integers(24, 65))  # a final pass: some tokens of many groups
     return ClipStyle(
         num_patches=num_patches,
         num_tokens=int(rng.integers(24, min(160, num_patches * TOKENS_PER_PATCH) + 1)),

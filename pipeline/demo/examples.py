@@ -113,10 +113,10 @@ class ExampleMaker:
         for shape in rng.permutation(len(SHAPES))[:count]:
             runs = self._by_shape[shape]
             run = runs[int(rng.integers(len(runs)))]
-            most = min(style.max_patches_each, len(run))
-            length = 1 if rng.random() < 0.5 else int(rng.integers(1, most + 1))
-            start, when = int(rng.integers(0, len(run) - length + 1)), rng.random()
-            chosen += [(when + 1e-6 * step, int(patch)) for step, patch in enumerate(run[start : start + length])]
+            length = 1 if rng.random() < 0.5 else int(rng.integers(1, style.max_patches_each + 1))
+            start, when = int(rng.integers(len(run))), rng.random()
+            seen = [int(run[(start + step) % len(run)]) for step in range(length)]
+            chosen += [(when + 1e-6 * step, patch) for step, patch in enumerate(seen)]
         chosen = chosen[: style.num_patches]
         fill = rng.choice(self._background, style.num_patches - len(chosen))
         chosen += [(rng.random(), int(patch)) for patch in fill]

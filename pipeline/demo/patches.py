@@ -5,7 +5,10 @@ Shape suffixes:
 - K = visual tokens per patch (4)
 """
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +41,27 @@ class PatchPool:
         return len(self.shape_N)
 
 
-def build_pool(folder: Path, *, num_videos: int, frames_per_video: int, seed: int) -> PatchPool:
-    """Write training videos into ``folder`` (kept for the next call) and read them back as patches."""
+def build_pool(folder: Path, *, num_videos: int, frames_per_video: int, seed: int, processes: int = 1) -> PatchPool:
+    """Write training videos into ``folder`` (kept for the next call) and read them back as patches.
+
+    Objects come and go fast and scenes are short: what a model learns is shapes, not the few thousand pictures that a
+    slow video would hold.
+    """
     spec = ArchiveSpec(
         num_frames=(frames_per_video,) * num_videos,
         questions_per_video=1,
         seed=seed,
-        distractor_share=0.45,
+        distractor_share=0.35,
         split="train",
+        needle_frames=(2, 8),
+        scene_frames=(6, 30),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    parts = [_read_video(folder, spec, index) for index in range(num_videos)]
+    if processes > 1:  # fresh interpreters: a forked one may inherit torch's locked threads
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
+            parts = list(workers.map(partial(_read_video, folder, spec), range(num_videos)))
+    else:
+        parts = [_read_video(folder, spec, index) for index in range(num_videos)]
     return PatchPool(
         **{
             name: np.concatenate([part[name] for part in parts])

@@ -22,7 +22,8 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "purple": (160, 45, 190),
     "cyan": (50, 205, 215),
 }
-OBJECT_SIDE_PX = (48, 76)  # smallest and largest side of an object
+OBJECT_SIDE_PX = (64, 92)  # smallest and largest side of an object
+OFF_CENTRE_PX = (26, 14)  # farthest from the middle of the picture at first, across and down
 SCENE_FRAMES = (24, 160)  # shortest and longest time between two cuts, in frames
 _PAN_MARGIN_PX = 24
 
@@ -54,16 +55,17 @@ def place_appearance(
 ) -> Appearance:
     """Draw size, place and a slow drift for an object of known shape, colour and time."""
     side_px = int(rng.integers(OBJECT_SIDE_PX[0], OBJECT_SIDE_PX[1] + 1))
+    across, down = OFF_CENTRE_PX
     return Appearance(
         shape=shape,
         color=color,
         start_frame=start_frame,
         end_frame=start_frame + num_frames,
         side_px=side_px,
-        left_px=float(rng.uniform(0, WIDTH - side_px)),
-        top_px=float(rng.uniform(0, HEIGHT - side_px)),
-        velocity_x=float(rng.uniform(-2.0, 2.0)),
-        velocity_y=float(rng.uniform(-1.5, 1.5)),
+        left_px=float((WIDTH - side_px) / 2 + rng.uniform(-across, across)),
+        top_px=float((HEIGHT - side_px) / 2 + rng.uniform(-down, down)),
+        velocity_x=float(rng.uniform(-0.4, 0.4)),
+        velocity_y=float(rng.uniform(-0.2, 0.2)),
     )
 
 
@@ -129,14 +131,15 @@ def make_texture(rng: np.random.Generator) -> NDArray[np.uint8]:
 class Scenery:
     """The background of one video: one texture per scene, panned slowly, with hard cuts."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, *, scene_frames: tuple[int, int] = SCENE_FRAMES) -> None:
         self._rng = rng
+        self._scene_frames = scene_frames
         self._frames_left = 0
 
     def next_frame(self) -> NDArray[np.uint8]:
         """The next ``(H, W, 3)`` background, a copy that the caller may draw on."""
         if self._frames_left == 0:
-            self._frames_left = int(self._rng.integers(*SCENE_FRAMES))
+            self._frames_left = int(self._rng.integers(*self._scene_frames))
             self._texture = make_texture(self._rng)
             self._phase = self._rng.uniform(0, 2 * np.pi, size=2)
             self._speed = self._rng.uniform(0.005, 0.05, size=2)

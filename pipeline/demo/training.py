@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGenera
 from pipeline.demo.batches import Batch, pack_examples
 from pipeline.demo.curriculum import TOKENS_PER_PATCH, draw_style
 from pipeline.demo.examples import ClipStyle, ExampleMaker
-from pipeline.demo.patches import PatchPool
+from pipeline.demo.patches import TOKENS_PER_SIDE, PatchPool
 from pipeline.demo.scenes import COLORS, SHAPES
 from pipeline.models.qwen_preprocess import PatchGeometry, flatten_patches
 
@@ -31,9 +31,9 @@ class Recipe:
     """Steps and rates of the three stages; the seed makes the run repeatable on one machine."""
 
     seed: int = 0
-    vision_steps: int = 1_200
-    frozen_steps: int = 2_400
-    joint_steps: int = 2_600
+    vision_steps: int = 1_600
+    frozen_steps: int = 1_200
+    joint_steps: int = 1_600
     clips_per_batch: int = 12
     num_questions: int = 6
     vision_rate: float = 2e-3
@@ -69,7 +69,7 @@ class Trainer:
         objects, background = np.flatnonzero(pool.shape_N >= 0), np.flatnonzero(pool.shape_N < 0)
         for step in _steps(parameters, recipe.vision_rate, recipe.vision_steps, self._log, "vision"):
             patches = np.concatenate([self._rng.choice(objects, 160), self._rng.choice(background, 64)])
-            features = self.encode(patches)
+            features = self.encode(patches, augments=True)
             shows = torch.from_numpy(pool.shows_NK[patches]).reshape(-1)
             shape = torch.from_numpy(pool.shape_N[patches]).repeat_interleave(TOKENS_PER_PATCH)
             color = torch.from_numpy(pool.color_N[patches]).repeat_interleave(TOKENS_PER_PATCH)
@@ -104,13 +104,24 @@ class Trainer:
             if (index + 1) % 400 == 0 or index + 1 == total:
                 on_check(index + 1)
 
-    def encode(self, patches: np.ndarray) -> Tensor:
-        """``(T,)`` pool indices -> ``(T * 4, D)`` visual tokens."""
-        frames = torch.from_numpy(self._pool.frames_NFHW3[patches]).flatten(0, 1)
-        pixels = flatten_patches(frames, geometry=PatchGeometry())
+    def encode(self, patches: np.ndarray, *, augments: bool = False) -> Tensor:
+        """``(T,)`` pool indices -> ``(T * 4, D)`` visual tokens; tokens of mirrored pictures are mirrored back."""
+        frames_TFHWC = torch.from_numpy(self._pool.frames_NFHW3[patches])
+        is_mirrored = torch.from_numpy(self._rng.random(len(patches)) < (0.5 if augments else 0.0))
+        if augments:
+            frames_TFHWC = self._jitter(torch.where(_wide(is_mirrored), frames_TFHWC.flip(3), frames_TFHWC))
+        pixels = flatten_patches(frames_TFHWC.flatten(0, 1), geometry=PatchGeometry())
         grid = torch.tensor([[len(patches), GRID_SIDE, GRID_SIDE]])
         features: Tensor = self._model.model.visual(pixels, grid_thw=grid).pooler_output
-        return features
+        tokens = features.view(len(patches), TOKENS_PER_SIDE, TOKENS_PER_SIDE, -1)
+        return torch.where(is_mirrored[:, None, None, None], tokens.flip(2), tokens).flatten(0, 2)
+
+    def _jitter(self, frames_TFHWC: Tensor) -> Tensor:
+        """Another brightness and contrast for each patch."""
+        count = len(frames_TFHWC)
+        gain, shift = self._rng.uniform(0.85, 1.15, count), self._rng.uniform(-18, 18, count)
+        gain_T, shift_T = (_wide(torch.from_numpy(values).float()) for values in (gain, shift))
+        return (frames_TFHWC * gain_T + shift_T).clamp(0, 255).to(torch.uint8)
 
     @torch.no_grad()
     def _encode_pool(self) -> Tensor:
@@ -145,7 +156,7 @@ class Trainer:
         )
         patches = np.concatenate([example.patches for example in examples])
         kept = np.concatenate([e.token_index_N + i * style.num_patches * 4 for i, e in enumerate(examples)])
-        tokens = self.encode(patches) if features_ND is None else features_ND[patches].flatten(0, 1)
+        tokens = self.encode(patches, augments=True) if features_ND is None else features_ND[patches].flatten(0, 1)
         visual_BND = tokens[torch.from_numpy(kept)].view(len(examples), style.num_tokens, -1)
         return patches, tokens, batch, answer_logits(self._model, batch, visual_BND)
 
@@ -212,6 +223,10 @@ def _steps(
                 log(f"{name} step {index + 1}/{total} loss {loss.item():.4f} {note} {seconds:.0f} s")
 
         yield step
+
+
+def _wide(values_T: Tensor) -> Tensor:
+    return values_T[:, None, None, None, None]
 
 
 def _share(is_right: Tensor) -> float:
