@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from actors.answerer import AnswererActor
@@ -10,9 +11,11 @@ from actors.scorer import ScorerActor
 from actors.store import ObjectStore
 from actors.worker import DecodeWorker, ModelWorker
 from pipeline.config import RunConfig
+from pipeline.engine.video_plan import plan_video
 from pipeline.engine.work import VideoTask
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.results.rows import RunStamp
+from pipeline.selectors.registry import get_selector
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +35,7 @@ def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
     return DecodeWorker(
         lambda: DecoderActor(
             store,
+            plan=partial(plan_video, layout=job.layout, selector=get_selector(job.config.method), config=job.config),
             max_bad_frames_share=job.config.sampling.max_bad_frames_share,
             storage_options=job.storage_options,
         )

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.config import RunConfig
-from pipeline.engine.job_state import JobState, Progress
+from pipeline.engine.job_state import JobState
+from pipeline.engine.progress import Progress
 from pipeline.engine.rows import build_rows
 from pipeline.engine.work import Batch, Completion, VideoTask
-from pipeline.models.interface import ModelLayout
+from pipeline.failures import Failure
 from pipeline.results.rows import QuestionResult, RunStamp
 
 
@@ -23,19 +24,17 @@ class VideoOutcome:
 class CoordinatorActor:
     """Plain class; one per run. It sees scores and keys, never frames or features."""
 
-    def __init__(
-        self, tasks: Sequence[VideoTask], *, config: RunConfig, layout: ModelLayout, stamp: RunStamp
-    ) -> None:
-        self._state = JobState(tasks, config=config, layout=layout)
+    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig, stamp: RunStamp) -> None:
+        self._state = JobState(tasks, config=config)
         self._stamp = stamp
 
     def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
         """A worker's results in, its next work out; an empty batch means nothing is ready for it yet."""
         return self._state.exchange(worker, completions)
 
-    def lose_worker(self, worker: str) -> None:
+    def lose_worker(self, worker: str, failure: Failure | None = None) -> None:
         """Redo elsewhere what a dead worker held."""
-        self._state.lose_worker(worker)
+        self._state.lose_worker(worker, failure)
 
     def take_outcomes(self) -> list[VideoOutcome]:
         """Videos that finished since the last call."""

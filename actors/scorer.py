@@ -1,4 +1,4 @@
-"""Owns one copy of the model: encodes and scores groups, and holds their candidates until they are bought or dropped."""
+"""Owns one copy of the model: encodes and scores groups, holds their candidates until they are bought or dropped."""
 
 import time
 
@@ -53,9 +53,9 @@ class ScorerActor:
 
     def retain(self, retention: Retention) -> None:
         """Drop candidates beyond a shrunken share."""
-        for (video_id, _, position), candidates in self._candidates.items():
-            if (video_id, position) == (retention.video_id, retention.position):
-                candidates.retain(retention.question, retention.limit)
+        candidates = self._candidates.get((retention.video_id, retention.attempt, retention.position))
+        if candidates is not None:  # else the video has been released meanwhile
+            candidates.retain(retention.question, retention.limit)
 
     def release(self, video_id: int) -> None:
         """Drop all candidates of a finished or abandoned video."""

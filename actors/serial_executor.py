@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.coordinator import CoordinatorActor, VideoOutcome
 from actors.store import LocalStore
-from pipeline.engine.job_state import DECODER, SCORER, Progress
+from actors.worker import DecodeWorker, ModelWorker
+from pipeline.engine.job_state import DECODER, SCORER
+from pipeline.engine.progress import Progress
 from pipeline.engine.work import Completion
 
 
 def run_serial(job: Job) -> Iterator[VideoOutcome | Progress]:
     """Yield finished videos as they come, and progress in between."""
     store = LocalStore()
-    coordinator = CoordinatorActor(job.tasks, config=job.config, layout=job.layout, stamp=job.stamp)
-    workers = {
+    coordinator = CoordinatorActor(job.tasks, config=job.config, stamp=job.stamp)
+    workers: dict[str, DecodeWorker | ModelWorker] = {
         f"{SCORER}-0": build_model_worker(job, store),
         f"{DECODER}-0": build_decode_worker(job, store),
     }

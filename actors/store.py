@@ -3,6 +3,9 @@
 from typing import Any, Protocol
 
 import ray
+from ray.exceptions import ObjectLostError
+
+from pipeline.failures import FailureClass, PipelineError
 
 
 class ObjectStore(Protocol):
@@ -37,5 +40,12 @@ class RayStore:
         return [ray.put(value)]
 
     def get(self, ref: Any) -> Any:
-        """See ``ObjectStore``."""
-        return ray.get(ref[0])
+        """See ``ObjectStore``.
+
+        Raises:
+            PipelineError: ``WORKER_LOST`` when the value went with the process or node that held it.
+        """
+        try:
+            return ray.get(ref[0])
+        except ObjectLostError as error:
+            raise PipelineError(FailureClass.WORKER_LOST, f"an object went with its process: {error}") from error

@@ -14,19 +14,23 @@ class Placement:
     coordinator: dict[str, Any]
 
 
+class PlacementError(ValueError):
+    """The cluster cannot hold the workers that were asked for."""
+
+
 def plan_placement(
     *, num_cpus: float, num_gpus: float, num_scorers: int, num_decoders: int, gpus_per_scorer: float
 ) -> Placement:
     """One CPU per worker where there are enough, else equal fractions: CPU counts never refuse a small machine.
 
     Raises:
-        ValueError: When the cluster has no CPU, or fewer GPUs than the scorers ask for.
+        PlacementError: When the cluster has no CPU, or fewer GPUs than the scorers ask for.
     """
     if num_cpus <= 0:
-        raise ValueError(f"the cluster must have at least one CPU, it reports {num_cpus:g}")
+        raise PlacementError(f"the cluster must have at least one CPU, it reports {num_cpus:g}")
     needed = num_scorers * gpus_per_scorer
     if needed > num_gpus:
-        raise ValueError(
+        raise PlacementError(
             f"{num_scorers} scorers with {gpus_per_scorer:g} GPUs each need {needed:g} GPUs, the cluster has "
             f"{num_gpus:g}; lower execution.num_scorers or execution.gpus_per_scorer, or add GPU nodes"
         )

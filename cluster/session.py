@@ -1,6 +1,9 @@
 """The only module that starts or stops Ray."""
 
+import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +19,9 @@ def ray_session(*, num_cpus: int | None = None, address: str | None = None) -> I
 
     A local Ray shares this machine's files; a cluster gets the repository shipped, unless the job has shipped it.
     """
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     is_remote = address not in (None, "local") or "RAY_ADDRESS" in os.environ
     if is_job:
@@ -28,9 +34,11 @@ def ray_session(*, num_cpus: int | None = None, address: str | None = None) -> I
             num_cpus=num_cpus,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="warning",
+            logging_level=logging.WARNING,
             runtime_env={"env_vars": {"PYTHONPATH": str(_REPO_ROOT)}},
         )
+    if is_main_thread and on_sigterm is not None:
+        signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in place
     try:
         yield
     finally:
@@ -39,5 +47,5 @@ def ray_session(*, num_cpus: int | None = None, address: str | None = None) -> I
 
 def cluster_resources() -> tuple[float, float]:
     """CPUs and GPUs of the connected cluster."""
-    resources = ray.cluster_resources()
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return float(resources.get("CPU", 0)), float(resources.get("GPU", 0))

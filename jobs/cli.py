@@ -2,7 +2,7 @@
 
 import argparse
 
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, SamplingConfig
 from pipeline.config_io import apply_overrides, load_config
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
 from pipeline.presets import preset_for
@@ -17,6 +17,8 @@ _SHORTCUTS = {
     "token_budget": "budget.token_budget",
     "num_scorers": "execution.num_scorers",
 }
+# Which preset applies is known only once the model is; until then no setting may clash with another's default.
+_BEFORE_PRESET = RunConfig(sampling=SamplingConfig(min_pixels=1, max_pixels=2**62, snap_tolerance_s=0.0))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,7 +61,7 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
     def layer_over(base: RunConfig) -> RunConfig:
         return apply_overrides(load_config(base, yaml_uri=options.config, sets=options.sets), named)
 
-    identity = describe_model(layer_over(RunConfig()).model)  # which model decides which preset lies below
+    identity = describe_model(layer_over(_BEFORE_PRESET).model)
     is_demo = is_demo_model(identity.name)
     config = layer_over(preset_for(identity.name, num_layers=identity.layout.num_layers, is_demo=is_demo))
     check_reference_layer(identity.layout, config.scoring.reference_layer)

@@ -1,9 +1,10 @@
 """The main job: a manifest of questions about long videos in, a Parquet of answers out. Wiring only."""
 
+import argparse
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,24 +16,27 @@ import yaml
 
 from actors.builders import Job
 from actors.coordinator import VideoOutcome
+from cluster.placement import PlacementError
 from jobs.cli import build_parser, resolve_config
+from jobs.interruption import InterruptedBySignalError, raise_on_signals
+from jobs.model_source import load_configured_model
 from pipeline.config import RunConfig
 from pipeline.config_io import config_hash, to_dict
 from pipeline.demo.archive import demo_spec, write_archive
-from pipeline.display import ProgressDisplay, describe_summary, format_answers
-from pipeline.engine.job_state import Progress
+from pipeline.display import ProgressDisplay, describe_summary, format_answers, format_failures
+from pipeline.engine.progress import Progress
 from pipeline.failures import PipelineError
-from pipeline.job_plan import JobPlan, commit_rows, plan_job
-from pipeline.manifest import Manifest, ManifestError, read_manifest
-from pipeline.models.interface import VideoModel
-from pipeline.models.loading import ModelIdentity, load_model
+from pipeline.job_plan import AnswerCommitter, JobPlan, plan_job
+from pipeline.manifest import Manifest, read_manifest
+from pipeline.models.loading import ModelIdentity
 from pipeline.results.finished import read_answers
 from pipeline.results.rows import RunStamp
 from pipeline.results.schema import results_table
 from pipeline.results.summary import summarize, write_json_atomic
 from pipeline.results.writer import write_bytes_atomic
+from pipeline.uris import redact_text
 
-EXIT_OK, EXIT_JOB, EXIT_USAGE, EXIT_FAILURES, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_OK, EXIT_JOB, EXIT_USAGE, EXIT_FAILURES = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,14 +46,13 @@ class _Run:
     config: RunConfig
     identity: ModelIdentity
     manifest: Manifest
+    plan: JobPlan
     stamp: RunStamp
     output: str
     executor: str
-
-
-def load_configured_model(config: RunConfig) -> VideoModel:
-    """In the worker: the checkpoint of a run, with its thread count."""
-    return load_model(config.model, torch_threads=config.execution.torch_threads)
+    is_demo: bool
+    max_failures: int
+    started_at: datetime
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,38 +61,43 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.manifest and not options.output:
         parser.error("--manifest needs --output: the folder that receives answers/ and runs/")
-    started_at, started = datetime.now(UTC), time.monotonic()
-    try:
-        if options.demo:
-            options.output = options.output or "demo_output"
-            options.manifest = str(_make_demo(options.output))
-        config, identity = resolve_config(options)
-        manifest = read_manifest(options.manifest, limit=options.limit, skip_bad_rows=options.skip_bad_rows)
-        run = _Run(
-            config=config,
-            identity=identity,
-            manifest=manifest,
-            stamp=_stamp(config, identity),
-            output=options.output,
-            executor=options.executor,
-        )
-        plan = plan_job(manifest, stamp=run.stamp, output_uri=run.output, retry_failed=options.retry_failed)
-    except (ManifestError, ValueError, PipelineError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    tables: list[pa.Table] = []
-    try:
-        for table in _execute(run, plan):
-            tables.append(table)
-        code = _exit_code(tables, options.max_failures)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        code = EXIT_INTERRUPTED
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = EXIT_JOB
-    _report(run, plan, tables, code, started_at=started_at, wall_s=time.monotonic() - started, is_demo=options.demo)
-    return code
+    with raise_on_signals():
+        try:
+            run = _prepare(options)
+        except InterruptedBySignalError as interruption:
+            return interruption.exit_code
+        except (ValueError, OSError, PipelineError) as error:  # a ManifestError is a ValueError
+            return _complain(error, EXIT_USAGE)
+        return _run_job(run)
+
+
+def _prepare(options: argparse.Namespace) -> _Run:
+    """Everything that can be wrong with what the user gave is found here, before Ray starts."""
+    started_at = datetime.now(UTC)
+    config, identity = resolve_config(options)
+    if options.demo:
+        options.output = options.output or "demo_output"
+        options.manifest = _make_demo(options.output)
+    manifest = read_manifest(options.manifest, limit=options.limit, skip_bad_rows=options.skip_bad_rows)
+    stamp = RunStamp(
+        run_id=f"{started_at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
+        method=config.method,
+        model=identity.name,
+        model_revision=identity.revision,
+        config_hash=config_hash(config, model_revision=identity.revision),
+    )
+    return _Run(
+        config=config,
+        identity=identity,
+        manifest=manifest,
+        plan=plan_job(manifest, stamp=stamp, output_uri=options.output, retry_failed=options.retry_failed),
+        stamp=stamp,
+        output=options.output,
+        executor=options.executor,
+        is_demo=options.demo,
+        max_failures=options.max_failures,
+        started_at=started_at,
+    )
 
 
 def _make_demo(output: str) -> str:
@@ -98,24 +106,41 @@ def _make_demo(output: str) -> str:
     return str(write_archive(folder, demo_spec()))
 
 
-def _stamp(config: RunConfig, identity: ModelIdentity) -> RunStamp:
-    return RunStamp(
-        run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
-        method=config.method,
-        model=identity.name,
-        model_revision=identity.revision,
-        config_hash=config_hash(config, model_revision=identity.revision),
-    )
+def _run_job(run: _Run) -> int:
+    """Answer what is pending; whatever happens, the run's files are written, with the code it ends with."""
+    started, code = time.monotonic(), EXIT_JOB
+    tables: list[pa.Table] = []
+    try:
+        for table in _execute(run):
+            tables.append(table)
+        num_failed = sum(table.column("status").to_pylist().count("failed") for table in tables)
+        code = EXIT_FAILURES if num_failed > run.max_failures else EXIT_OK
+    except InterruptedBySignalError as interruption:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        code = interruption.exit_code
+    except PlacementError as error:
+        code = _complain(error, EXIT_USAGE)
+    except (PipelineError, OSError) as error:
+        code = _complain(error, EXIT_JOB)
+    finally:  # a bug passes on with its traceback, and exit code 1
+        _report(run, tables, code, wall_s=time.monotonic() - started)
+    return code
 
 
-def _execute(run: _Run, plan: JobPlan) -> Iterator[pa.Table]:
+def _complain(error: BaseException, code: int) -> int:
+    print(f"error: {redact_text(str(error))}", file=sys.stderr)
+    return code
+
+
+def _execute(run: _Run) -> Iterator[pa.Table]:
     """Yield one table per commit, written already."""
-    for rows in plan.failed:
-        yield commit_rows(rows, run.manifest, output_uri=run.output)
-    if not plan.tasks:
+    committer = AnswerCommitter(run.manifest, output_uri=run.output)
+    for rows in run.plan.failed:
+        yield committer.commit(rows)
+    if not run.plan.tasks:
         return
     job = Job(
-        tasks=plan.tasks,
+        tasks=run.plan.tasks,
         config=run.config,
         layout=run.identity.layout,
         stamp=run.stamp,
@@ -126,10 +151,10 @@ def _execute(run: _Run, plan: JobPlan) -> Iterator[pa.Table]:
             if isinstance(event, Progress):
                 display.show(event)
             else:
-                yield commit_rows(event.rows, run.manifest, output_uri=run.output)
+                yield committer.commit(event.rows)
 
 
-def _events(run: _Run, job: Job) -> Iterator[VideoOutcome | Progress]:
+def _events(run: _Run, job: Job) -> Generator[VideoOutcome | Progress, None, None]:
     if run.executor == "serial":
         from actors.serial_executor import run_serial
 
@@ -153,38 +178,26 @@ def _events(run: _Run, job: Job) -> Iterator[VideoOutcome | Progress]:
         yield from run_on_ray(job, options)
 
 
-def _exit_code(tables: list[pa.Table], max_failures: int) -> int:
-    num_failed = sum(table.column("status").to_pylist().count("failed") for table in tables)
-    return EXIT_FAILURES if num_failed > max_failures else EXIT_OK
-
-
-def _report(
-    run: _Run,
-    plan: JobPlan,
-    tables: list[pa.Table],
-    code: int,
-    *,
-    started_at: datetime,
-    wall_s: float,
-    is_demo: bool,
-) -> None:
+def _report(run: _Run, tables: list[pa.Table], code: int, *, wall_s: float) -> None:
     """Write the run's files and say in a few lines what was done."""
     answers = pa.concat_tables(tables) if tables else results_table([], run.manifest.pass_through.slice(0, 0))
     folder = f"{run.output.rstrip('/')}/runs/{run.stamp.run_id}"
     summary = summarize(
         answers,
         stamp=run.stamp,
-        started_at=started_at,
+        started_at=run.started_at,
         finished_at=datetime.now(UTC),
         wall_s=wall_s,
         exit_code=code,
-        num_skipped=plan.num_skipped,
+        num_skipped=run.plan.num_skipped,
     )
     write_json_atomic(f"{folder}/summary.json", summary)
     write_bytes_atomic(f"{folder}/config.yaml", yaml.safe_dump(to_dict(run.config), sort_keys=False).encode())
-    if is_demo:
+    if run.is_demo:
         print(format_answers(_this_config(run)))
     print(describe_summary(summary, output=run.output))
+    if summary["num_failed"]:
+        print(format_failures(answers.select(["question_id", "status", "error_class", "error_message"]).to_pylist()))
 
 
 def _this_config(run: _Run) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class SamplingConfig:
         _check(self.seek in ("exact", "keyframe"), "sampling.seek", self.seek, "'exact' or 'keyframe'")
         half_interval_s = 0.5 / self.sample_fps
         _check(
-            0 <= self.snap_tolerance_s <= half_interval_s,
+            self.seek == "exact" or 0 <= self.snap_tolerance_s <= half_interval_s,
             "sampling.snap_tolerance_s",
             self.snap_tolerance_s,
             f"between 0 and half the sampling interval ({half_interval_s} s)",

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from pipeline.engine.job_state import Progress
+from pipeline.engine.progress import Progress
 
 _PLAIN_INTERVAL_S = 15.0
 
@@ -114,6 +114,16 @@ def describe_summary(summary: dict[str, Any], *, output: str) -> str:
     counts = f"{summary['num_ok']} answered, {summary['num_failed']} failed, {summary['num_skipped']} done earlier"
     groups = f"{summary['num_groups_scored']} of {summary['num_groups_planned']} question-groups scored"
     lines = [f"{counts} in {summary['wall_s']:.0f} s; {groups}"]
-    lines += [f"  failed with {name}: {count}" for name, count in summary["failures_by_class"].items()]
     lines.append(f"answers: {output}/answers/  run: {output}/runs/{summary['run_id']}/")
+    return "\n".join(lines)
+
+
+def format_failures(rows: Sequence[dict[str, Any]], *, limit: int = 5) -> str:
+    """One line per failed question, with what to do; after ``limit`` of them only how many more there are."""
+    failed = [row for row in rows if row["status"] == "failed"]
+    lines = [f"  {row['question_id']}: {row['error_class']}: {row['error_message']}" for row in failed[:limit]]
+    if len(failed) > limit:
+        lines.append(
+            f"  … and {len(failed) - limit} more: see the view `failures`, or status and error_class in the rows"
+        )
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """What a run has to do: the manifest less what is finished, grouped by video, with stable keys."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -65,22 +66,21 @@ def plan_job(
     return JobPlan(tasks=tuple(tasks), failed=tuple(rows for rows in failed if rows), num_skipped=num_skipped)
 
 
-def commit_rows(
-    rows: tuple[QuestionResult, ...],
-    manifest: Manifest,
-    *,
-    output_uri: str,
-    storage_options: StorageOptions = None,
-) -> pa.Table:
-    """Write one video's rows as one atomic file; returns them as a table."""
-    by_id = {question.question_id: question for question in _all_questions(manifest)}
-    table = results_table(rows, manifest.pass_through_of([by_id[row.question_id] for row in rows]))
-    commit_answers(output_uri, table, [row.question_key for row in rows], storage_options=storage_options)
-    return table
+class AnswerCommitter:
+    """Joins rows with the manifest's other columns and writes them, one video per atomic file."""
 
+    def __init__(self, manifest: Manifest, *, output_uri: str, storage_options: StorageOptions = None) -> None:
+        self._manifest, self._output_uri, self._storage_options = manifest, output_uri, storage_options
+        questions = [*manifest.questions, *(rejected.question for rejected in manifest.rejected)]
+        self._by_id = {question.question_id: question for question in questions}
 
-def _all_questions(manifest: Manifest) -> list[Question]:
-    return [*manifest.questions, *(rejected.question for rejected in manifest.rejected)]
+    def commit(self, rows: Sequence[QuestionResult]) -> pa.Table:
+        """Write the rows of one video; returns them as a table."""
+        questions = [self._by_id[row.question_id] for row in rows]
+        table = results_table(rows, self._manifest.pass_through_of(questions))
+        keys = [row.question_key for row in rows]
+        commit_answers(self._output_uri, table, keys, storage_options=self._storage_options)
+        return table
 
 
 def _look_up(uri: str, storage_options: StorageOptions) -> tuple[str, Failure | None]:

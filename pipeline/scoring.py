@@ -20,7 +20,8 @@ from pipeline.models.prompt import option_letter
 from pipeline.selectors.base import GroupScore
 from pipeline.selectors.registry import get_selector
 
-FrameBundle = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]
+# slots of the group, the row of ``frames`` that each shows, frames: a repeated last frame travels once
+FrameBundle = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,10 +38,10 @@ class ScoredGroup:
 
 def assemble_frames(bundles: Sequence[FrameBundle], *, num_frames: int) -> npt.NDArray[np.uint8]:
     """Put the stretches' frames into their slots: ``(F, H, W, 3)``."""
-    frames_FHW3 = np.empty((num_frames, *bundles[0][1].shape[1:]), dtype=np.uint8)
+    frames_FHW3 = np.empty((num_frames, *bundles[0][2].shape[1:]), dtype=np.uint8)
     filled = 0
-    for slots, frames in bundles:
-        frames_FHW3[slots] = frames
+    for slots, rows, frames in bundles:
+        frames_FHW3[slots] = frames[rows]
         filled += len(slots)
     assert filled == num_frames, "a group was handed out before its last stretch"
     return frames_FHW3

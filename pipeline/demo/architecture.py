@@ -50,8 +50,11 @@ def demo_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
 
 
 def build_demo_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen2_5_VLForConditionalGeneration:
-    """Random weights, float32; word embeddings start wide, which training needs to leave its plateau."""
+    """Random weights, float32; the tower starts at unit gain and word embeddings wide, or training sits on plateaus."""
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(demo_config(tokenizer))
+    for module in model.model.visual.modules():
+        if isinstance(module, nn.Linear):  # the stock 0.02 is meant for wide layers: here it would shut the blocks off
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
     nn.init.normal_(model.get_input_embeddings().weight, std=_EMBEDDING_STD)
     return model

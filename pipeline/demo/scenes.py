@@ -121,9 +121,9 @@ def make_texture(rng: np.random.Generator) -> NDArray[np.uint8]:
     else:
         pattern = (x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) / (width + height) + 0.5
     pattern = 0.75 * pattern + 0.25 * _upsampled_noise(rng, cells=20, height=height, width=width)
-    grey = rng.uniform(40, 215, size=2)
+    grey = rng.uniform(40, 215)
     tint = rng.uniform(-28, 28, size=(2, 3))
-    low, high = grey[0] + tint[0], grey[1] + tint[1]
+    low, high = grey + tint[0], grey + rng.uniform(-70, 70) + tint[1]
     texture = low + (high - low) * np.clip(pattern, 0, 1)[..., None]
     return np.asarray(np.clip(texture + rng.normal(0, 3, texture.shape), 0, 255), dtype=np.uint8)
 

@@ -31,7 +31,7 @@ class Recipe:
     """Steps and rates of the three stages; the seed makes the run repeatable on one machine."""
 
     seed: int = 0
-    vision_steps: int = 1_600
+    vision_steps: int = 1_200
     frozen_steps: int = 1_200
     joint_steps: int = 1_600
     clips_per_batch: int = 12

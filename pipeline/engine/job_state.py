@@ -1,4 +1,4 @@
-"""The job as a pure state machine: completions in, work out. ``actors.coordinator`` executes it; there is no clock here.
+"""The job as a pure state machine: completions in, work out. ``actors.coordinator`` executes it; there is no clock.
 
 Order of preference: finish what is begun (gathers, final passes), then groups of the oldest video. A failed piece of
 work that another attempt may mend sends its whole video back to the start; nothing is kept that cannot be redone.
@@ -6,62 +6,44 @@ work that another attempt may mend sends its whole video back to the start; noth
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pipeline.config import RunConfig
+from pipeline.engine.mailbox import Mailbox
+from pipeline.engine.progress import Progress
 from pipeline.engine.question_state import Phase
-from pipeline.engine.video_plan import plan_video
-from pipeline.engine.video_state import VideoState, add_seconds
+from pipeline.engine.video_state import VideoState
 from pipeline.engine.work import (
-    AnswerDone,
     AnswerWork,
     Batch,
     Completion,
     DecodeDone,
     GatherDone,
-    GatherWork,
     ProbeDone,
     ProbeWork,
-    Retention,
     ScoreDone,
     VideoTask,
     Work,
 )
 from pipeline.failures import Failure, FailureClass, PipelineError
-from pipeline.models.interface import ModelLayout
 from pipeline.selectors.registry import get_selector
-from pipeline.video.decode import check_bad_share
 
 DECODER, SCORER = "decoder", "scorer"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """Counts for a progress display."""
-
-    num_videos: int
-    num_videos_done: int
-    num_questions: int
-    num_questions_done: int
-    num_groups_scored: int
-    num_groups_planned: int
+_MOST_ATTEMPTS = 50  # of one video that others' dying workers keep sending back; its own failures count to max_attempts
 
 
 class JobState:
     """All decisions of a run. Workers are known by name; the part before ``-`` is their role."""
 
-    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig, layout: ModelLayout) -> None:
-        self._config, self._layout, self._selector = config, layout, get_selector(config.method)
+    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig) -> None:
+        self._config, self._selector = config, get_selector(config.method)
         self._waiting = deque(tasks)
         self._attempts = {task.video_id: 0 for task in tasks}
+        self._strikes = {task.video_id: 0 for task in tasks}  # attempts that ended through the video's own work
         self._active: dict[int, VideoState] = {}  # oldest first
         self._finished: list[VideoState] = []
-        self._gathers: dict[str, deque[GatherWork]] = {}
         self._answers: deque[AnswerWork] = deque()
-        self._retain: dict[str, list[Retention]] = {}
-        self._released: dict[str, list[int]] = {}
-        self._known_scorers: set[str] = set()
-        self._assigned: dict[str, list[Work]] = {}
+        self._boxes: dict[str, Mailbox] = {}
+        self._lost: set[str] = set()
         self._num_videos, self._num_questions = len(tasks), sum(len(task.questions) for task in tasks)
         self._videos_done = self._questions_done = self._groups_scored = self._groups_planned = 0
 
@@ -77,7 +59,7 @@ class JobState:
             num_videos=self._num_videos,
             num_videos_done=self._videos_done,
             num_questions=self._num_questions,
-            num_questions_done=self._questions_done,
+            num_questions_done=self._questions_done + sum(video.num_questions_over for video in self._active.values()),
             num_groups_scored=self._groups_scored,
             num_groups_planned=self._groups_planned,
         )
@@ -88,32 +70,43 @@ class JobState:
         return finished
 
     def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
-        """Take in what a worker has done and give it what to do next; an empty batch means nothing is ready yet."""
-        if worker.startswith(SCORER):
-            self._known_scorers.add(worker)
+        """Take in what a worker has done and give it what to do next; an empty batch means nothing is ready yet.
+
+        A worker given up for lost may still ask (its last call outlives it): it is told that all is over.
+        """
+        if worker in self._lost:
+            return Batch(is_finished=True)
+        box = self._boxes.setdefault(worker, Mailbox())
         for completion in completions:
             self.complete(worker, completion)
         self._admit()
-        work = self._next_decode() if worker.startswith(DECODER) else self._next_for_scorer(worker)
-        self._assigned[worker] = list(work)
+        box.assigned = tuple(self._next_decode() if worker.startswith(DECODER) else self._next_for_scorer(box))
         return Batch(
-            work=tuple(work),
-            retain=tuple(self._retain.pop(worker, ())),
-            released=tuple(self._released.pop(worker, ())),
+            work=box.assigned,
+            retain=box.take_retain(),
+            released=box.take_released(),
             is_finished=self.is_finished,
         )
 
-    def lose_worker(self, worker: str) -> None:
-        """A worker died: its videos, whose candidates or frames went with it, start over."""
-        failure = Failure(failure_class=FailureClass.WORKER_LOST, message=f"{worker} died while it worked on the video")
-        hit = {work.key.video_id for work in self._assigned.pop(worker, [])}
-        hit |= {video.task.video_id for video in self._active.values() if worker in video.holder.values()}
-        if worker.startswith(DECODER):  # frames it made may be gone
-            hit |= {video.task.video_id for video in self._active.values() if video.bundles}
-        self._known_scorers.discard(worker)
-        for video_id in sorted(hit):
-            if video_id in self._active:
-                self._fail_video(self._active[video_id], failure)
+    def lose_worker(self, worker: str, failure: Failure | None = None) -> None:
+        """A worker died for good (its successor has another name): videos it worked on or held parts of start over.
+
+        Only those it worked on have had one of their ``max_attempts``: a video that kills workers fails alone.
+
+        Args:
+            worker: its name.
+            failure: why, where it was killed on purpose; else class ``worker_lost``.
+        """
+        self._lost.add(worker)
+        role = worker.partition("-")[0]  # not the name, which a message would carry into rows
+        lost = Failure(failure_class=FailureClass.WORKER_LOST, message=f"a {role} died while it worked on the video")
+        at_work = {(work.key.video_id, work.key.attempt) for work in self._boxes.pop(worker, Mailbox()).assigned}
+        for video in list(self._active.values()):
+            frames_lost = worker.startswith(DECODER) and bool(video.bundles)
+            if (video.task.video_id, video.attempt) in at_work:
+                self._fail_video(video, failure or lost)
+            elif frames_lost or worker in video.holder.values():
+                self._fail_video(video, lost, is_blamed=False)
 
     def complete(self, worker: str, completion: Completion) -> None:
         """Take in one result; results of an abandoned attempt are ignored."""
@@ -122,28 +115,25 @@ class JobState:
             return
         result, index = completion.result, completion.key.index
         if completion.key.stage in ("answer", "gather"):
-            question = video.questions[index]
-            question.seconds = add_seconds(question.seconds, completion.seconds)
+            video.questions[index].seconds += completion.seconds
         else:
-            video.seconds = add_seconds(video.seconds, completion.seconds)
+            video.seconds += completion.seconds
         if isinstance(result, Failure):
             self._take_failure(video, completion, result)
         elif isinstance(result, ProbeDone):
-            self._take_probe(video, result)
+            video.start(result.plan)
+            self._groups_planned += len(result.plan.groups)
         elif isinstance(result, DecodeDone):
             self._take_decoded(video, int(completion.key.stage.removeprefix("decode-")), result)
         elif isinstance(result, ScoreDone):
-            self._groups_scored += 1
-            for retention in video.take_scores(index, result, worker=worker):
-                self._retain.setdefault(video.holder[retention.position], []).append(retention)
-            for holder, gather in video.start_answers():
-                self._gathers.setdefault(holder, deque()).append(gather)
+            self._take_scores(video, index, result, worker=worker)
         elif isinstance(result, GatherDone):
             answer = video.take_gathered(index, result.pieces)
             if answer is not None:
                 self._answers.append(answer)
         else:
-            self._take_answer(video, index, result)
+            video.questions[index].answer, video.questions[index].phase = result, Phase.DONE
+            self._finish_if_over(video)
 
     def _admit(self) -> None:
         """Begin waiting videos, and decode passes as far as their frames can be reserved."""
@@ -172,8 +162,8 @@ class JobState:
                 return [video.undecoded.pop(0)]
         return []
 
-    def _next_for_scorer(self, worker: str) -> list[Work]:
-        gathers = self._gathers.pop(worker, deque())
+    def _next_for_scorer(self, box: Mailbox) -> list[Work]:
+        gathers = box.take_gathers()
         if gathers:
             return list(gathers)
         if self._answers:
@@ -184,65 +174,58 @@ class JobState:
                 return [score]
         return []
 
-    def _take_probe(self, video: VideoState, done: ProbeDone) -> None:
-        try:
-            plan = plan_video(done.probe, layout=self._layout, selector=self._selector, config=self._config)
-        except PipelineError as error:
-            self._fail_video(video, error.to_failure())
-            return
-        video.start(plan)
-        video.num_bad_frames += done.probe.num_missing_frames
-        self._groups_planned += len(plan.groups)
+    def _take_scores(self, video: VideoState, position: int, done: ScoreDone, *, worker: str) -> None:
+        self._groups_scored += 1
+        for retention in video.take_scores(position, done, worker=worker):
+            self._boxes[video.holder[retention.position]].retain.append(retention)
+        for holder, gather in video.start_answers():
+            self._boxes[holder].gathers.append(gather)
+        self._finish_if_over(video)
 
     def _take_decoded(self, video: VideoState, pass_index: int, done: DecodeDone) -> None:
         video.take_decoded(pass_index, done)
         assert video.plan is not None
+        if self._selector.can_stop or not video.is_decoded:  # who can stop is judged by the frames that count for it
+            return
         try:
-            check_bad_share(
-                video.plan.probe,
-                num_bad=video.num_bad_frames,
-                num_wanted=video.plan.sample.num_frames,
-                max_bad_frames_share=self._config.sampling.max_bad_frames_share,
-            )
+            video.check_frames(len(video.plan.groups))
         except PipelineError as error:
             self._fail_video(video, error.to_failure())
 
-    def _take_answer(self, video: VideoState, index: int, done: AnswerDone) -> None:
-        question = video.questions[index]
-        question.answer, question.phase = done, Phase.DONE
-        self._questions_done += 1
-        self._finish_if_over(video)
-
     def _take_failure(self, video: VideoState, completion: Completion, failure: Failure) -> None:
-        is_final = not failure.is_retryable or video.attempt >= self._config.execution.max_attempts
-        if completion.key.stage == "answer" and is_final:  # one question only
-            question = video.questions[completion.key.index]
-            question.failure, question.phase = failure, Phase.FAILED
-            self._questions_done += 1
+        is_blamed = failure.failure_class is not FailureClass.WORKER_LOST  # else what it needed went with a worker
+        if completion.key.stage == "answer" and not self._can_retry(video, failure, is_blamed=is_blamed):
+            video.questions[completion.key.index].fail(failure)  # this question only
             self._finish_if_over(video)
         else:
-            self._fail_video(video, failure)
+            self._fail_video(video, failure, is_blamed=is_blamed)
 
-    def _fail_video(self, video: VideoState, failure: Failure) -> None:
+    def _can_retry(self, video: VideoState, failure: Failure, *, is_blamed: bool) -> bool:
+        strikes = self._strikes[video.task.video_id] + is_blamed
+        in_time = strikes < self._config.execution.max_attempts and video.attempt < _MOST_ATTEMPTS
+        return failure.is_retryable and in_time
+
+    def _fail_video(self, video: VideoState, failure: Failure, *, is_blamed: bool = True) -> None:
         """Start the video over if that can help, else fail what is not yet answered."""
-        self._forget(video)
-        if failure.is_retryable and video.attempt < self._config.execution.max_attempts:
-            self._questions_done -= sum(question.is_over for question in video.questions)
+        if self._can_retry(video, failure, is_blamed=is_blamed):
+            self._forget(video)
+            self._strikes[video.task.video_id] += is_blamed
+            self._groups_planned -= len(video.plan.groups) if video.plan else 0
+            self._groups_scored -= video.num_groups_encoded
             self._waiting.appendleft(video.task)
             return
         if not video.questions:
             video.start_empty()
         for question in video.questions:
             if not question.is_over:
-                question.failure, question.phase = failure, Phase.FAILED
-                self._questions_done += 1
-        self._videos_done += 1
-        self._finished.append(video)
+                question.fail(failure)
+        self._finish_if_over(video)
 
     def _finish_if_over(self, video: VideoState) -> None:
         if video.is_over:
             self._forget(video)
             self._videos_done += 1
+            self._questions_done += len(video.questions)
             self._finished.append(video)
 
     def _forget(self, video: VideoState) -> None:
@@ -251,10 +234,6 @@ class JobState:
         del self._active[video_id]
         video.bundles.clear()
         self._answers = deque(work for work in self._answers if work.key.video_id != video_id)
-        for worker in self._known_scorers:
-            self._released.setdefault(worker, []).append(video_id)
-            gathers = self._gathers.get(worker, deque())
-            self._gathers[worker] = deque(work for work in gathers if work.key.video_id != video_id)
-            kept = [r for r in self._retain.get(worker, []) if r.video_id != video_id]
-            self._retain[worker] = kept
-
+        for worker, box in self._boxes.items():
+            if worker.startswith(SCORER):
+                box.release(video_id)

@@ -64,6 +64,10 @@ class QuestionState:
                 self.phase, self.stop_reason = Phase.EXHAUSTED, "all_groups"
         return len(self.prefix) > before
 
+    def fail(self, failure: Failure) -> None:
+        """End it without an answer."""
+        self.failure, self.phase = failure, Phase.FAILED
+
     def update_shares(self, *, selector: Selector, budget: BudgetConfig) -> dict[int, int]:
         """Shares over the prefix so far; returns the limits that shrank, by group position.
 

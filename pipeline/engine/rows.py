@@ -1,11 +1,12 @@
 """From a finished video to its result rows: one per question, costs that questions share split evenly."""
 
-from dataclasses import fields
+from dataclasses import asdict, replace
 from datetime import datetime
+from typing import Any
 
+from pipeline.engine.lost_frames import count_lost
 from pipeline.engine.question_state import QuestionState
-from pipeline.engine.video_state import VideoState, add_seconds
-from pipeline.engine.work import StageSeconds
+from pipeline.engine.video_state import VideoState
 from pipeline.manifest import Question
 from pipeline.results.rows import EvidenceRow, GroupRow, QuestionResult, RunStamp, failed_result
 
@@ -14,9 +15,7 @@ def build_rows(video: VideoState, *, stamp: RunStamp, finished_at: datetime) -> 
     """Rows in manifest order."""
     return [
         _build_row(video, question, state, key, stamp=stamp, finished_at=finished_at)
-        for question, state, key in zip(
-            video.task.questions, video.questions, video.task.question_keys, strict=True
-        )
+        for question, state, key in zip(video.task.questions, video.questions, video.task.question_keys, strict=True)
     ]
 
 
@@ -29,20 +28,12 @@ def _build_row(
     stamp: RunStamp,
     finished_at: datetime,
 ) -> QuestionResult:
-    if state.answer is None or video.plan is None:
+    known = _known_of_video(video, state)
+    if state.answer is None:
         assert state.failure is not None
-        return failed_result(
-            question,
-            state.failure,
-            question_key=key,
-            stamp=stamp,
-            finished_at=finished_at,
-            attempts=video.attempt,
-            video_fingerprint=video.task.fingerprint,
-            warnings=_warnings(video),
-        )
-    answer, plan = state.answer, video.plan
-    seconds = _question_seconds(video, state)
+        row = failed_result(question, state.failure, question_key=key, stamp=stamp, finished_at=finished_at)
+        return replace(row, **known)
+    answer, needs_scores = state.answer, video.selector.needs_scores
     return QuestionResult(
         question_id=question.question_id,
         question_key=key,
@@ -50,8 +41,6 @@ def _build_row(
         question=question.text,
         options=question.options,
         status="ok",
-        warnings=_warnings(video),
-        attempts=video.attempt,
         answer=answer.answer,
         answer_text=answer.answer_text,
         option_probabilities=answer.option_probabilities,
@@ -60,34 +49,47 @@ def _build_row(
             EvidenceRow(start_s=span.start_s, end_s=span.end_s, weight=span.weight, num_tokens=span.num_tokens)
             for span in answer.evidence
         ),
-        groups=_group_rows(state) if video.selector.needs_scores else (),
-        num_groups=len(plan.groups),
-        num_groups_scored=len(state.prefix) if video.selector.needs_scores else 0,
+        groups=_group_rows(state) if needs_scores else (),
+        num_groups_scored=len(state.prefix) if needs_scores else 0,
         num_groups_wasted=state.num_wasted,
         stop_reason=state.stop_reason,
-        num_sampled_frames=plan.sample.num_frames,
-        num_tokens_offered=plan.num_tokens_offered,
+        num_tokens_offered=sum(score.num_tokens for score in state.prefix),
         num_tokens_kept=sum(answer.kept.values()),
-        duration_s=plan.probe.duration_s,
-        decoder="+".join(sorted(video.decoders)),
-        video_num_frames_decoded=video.num_frames_decoded,
-        video_num_decode_passes=video.num_passes_started,
-        video_num_groups_encoded=video.num_groups_encoded,
-        video_num_groups_prefilled=video.num_groups_prefilled,
-        **{f.name: getattr(seconds, f.name) for f in fields(StageSeconds)},
-        total_s=sum(getattr(seconds, f.name) for f in fields(StageSeconds)),
         model=stamp.model,
         model_revision=stamp.model_revision,
         method=stamp.method,
         config_hash=stamp.config_hash,
-        video_fingerprint=video.task.fingerprint,
         run_id=stamp.run_id,
         finished_at=finished_at,
+        **known,
     )
 
 
+def _known_of_video(video: VideoState, state: QuestionState) -> dict[str, Any]:
+    """Columns that do not depend on whether there is an answer; a failed question has its share of the cost too."""
+    seconds = video.seconds.scaled(1 / len(video.questions)) + state.seconds
+    columns: dict[str, Any] = {
+        "warnings": _warnings(video, state),
+        "attempts": video.attempt,
+        "video_fingerprint": video.task.fingerprint,
+        "decoder": "+".join(sorted(video.decoders)) or None,
+        "video_num_frames_decoded": video.num_frames_decoded,
+        "video_num_decode_passes": video.num_passes_started,
+        "video_num_groups_encoded": video.num_groups_encoded,
+        "video_num_groups_prefilled": video.num_groups_prefilled,
+        **asdict(seconds),
+        "total_s": seconds.total_s,
+    }
+    if video.plan is not None:
+        columns["num_groups"] = len(video.plan.groups)
+        columns["num_sampled_frames"] = video.plan.sample.num_frames
+        columns["duration_s"] = video.plan.probe.duration_s
+    return columns
+
+
 def _group_rows(state: QuestionState) -> tuple[GroupRow, ...]:
-    assert state.bought is not None and state.answer is not None
+    assert state.bought is not None
+    assert state.answer is not None
     return tuple(
         GroupRow(
             group_index=score.group_index,
@@ -102,16 +104,11 @@ def _group_rows(state: QuestionState) -> tuple[GroupRow, ...]:
     )
 
 
-def _warnings(video: VideoState) -> tuple[str, ...]:
-    if video.plan is None or not video.num_bad_frames:
+def _warnings(video: VideoState, state: QuestionState) -> tuple[str, ...]:
+    """About the frames that count for this question."""
+    if video.plan is None:
         return ()
-    return (
-        f"{video.num_bad_frames} of {video.plan.sample.num_frames} wanted frames could not be decoded; "
-        "a neighbouring frame stands in for each",
-    )
-
-
-def _question_seconds(video: VideoState, state: QuestionState) -> StageSeconds:
-    share = 1 / len(video.questions)
-    shared = StageSeconds(**{f.name: getattr(video.seconds, f.name) * share for f in fields(StageSeconds)})
-    return add_seconds(shared, state.seconds)
+    num_lost, num_wanted = count_lost(video.plan, video.bad_frames, num_groups=len(state.prefix))
+    if not num_lost:
+        return ()
+    return (f"{num_lost} of {num_wanted} wanted frames could not be decoded; a neighbouring frame stands in for each",)

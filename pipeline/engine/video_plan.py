@@ -30,6 +30,7 @@ class VideoPlan:
         patch_times_s: ``(P,)`` presentation time at which each temporal patch starts.
         groups: per position, its temporal patches, ascending.
         group_indices: per position, the group's number in time.
+        group_num_frames: per position, different frames it shows; a repeated last frame is held once.
     """
 
     probe: VideoProbe
@@ -39,6 +40,7 @@ class VideoPlan:
     patch_times_s: npt.NDArray[np.float64]
     groups: tuple[IntArray, ...]
     group_indices: tuple[int, ...]
+    group_num_frames: tuple[int, ...]
     passes: tuple[DecodePass, ...]
     decode_size: tuple[int, int] | None
 
@@ -48,10 +50,9 @@ class VideoPlan:
         height, width = self.decode_size or (self.probe.height, self.probe.width)
         return height * width * 3
 
-    @property
-    def num_tokens_offered(self) -> int:
-        """Visual tokens of all groups."""
-        return sum(len(group) for group in self.groups) * self.geometry.tokens_per_patch
+    def group_bytes(self, position: int) -> int:
+        """Bytes that a group's decoded frames take."""
+        return self.group_num_frames[position] * self.frame_bytes
 
     def group_frames(self, position: int) -> IntArray:
         """Frames of the video that fill a group's slots, in slot order."""
@@ -98,6 +99,7 @@ def plan_video(probe: VideoProbe, *, layout: ModelLayout, selector: Selector, co
         patch_times_s=sample.times_s[frames_PF[:, 0]],
         groups=groups,
         group_indices=tuple(int(index) for index in order),
+        group_num_frames=tuple(len(np.unique(frames_PF[group])) for group in groups),
         passes=passes,
         decode_size=decode_size,
     )
@@ -113,9 +115,7 @@ def _fit_geometry(probe: VideoProbe, layout: ModelLayout, config: RunConfig) -> 
 
 
 def _cut_groups(chosen: IntArray, *, layout: ModelLayout, config: RunConfig) -> list[IntArray]:
-    num_groups = count_groups(
-        len(chosen) * layout.frames_per_patch, frames_per_group=config.sampling.frames_per_group
-    )
+    num_groups = count_groups(len(chosen) * layout.frames_per_patch, frames_per_group=config.sampling.frames_per_group)
     groups = plan_groups(len(chosen), num_groups=num_groups, grouping=config.sampling.grouping)
     return [chosen[group] for group in groups]
 

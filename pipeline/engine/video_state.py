@@ -1,11 +1,10 @@
 """One video in flight: its stages, the frames it holds, and the questions it serves. No clock, no I/O."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from pipeline.config import RunConfig
+from pipeline.engine.lost_frames import check_lost
 from pipeline.engine.question_state import Phase, QuestionState
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import (
@@ -20,7 +19,9 @@ from pipeline.engine.work import (
     StageSeconds,
     VideoTask,
     WorkKey,
+    build_decode_work,
 )
+from pipeline.failures import PipelineError
 from pipeline.selectors.base import Selector
 from pipeline.video.decode_plan import DecodePass
 
@@ -47,7 +48,7 @@ class VideoState:
     seconds: StageSeconds = field(default_factory=StageSeconds)
     decoders: set[str] = field(default_factory=set)
     num_frames_decoded: int = 0
-    num_bad_frames: int = 0
+    bad_frames: set[int] = field(default_factory=set)  # frames of the video
     num_passes_started: int = 0
     num_groups_started: int = 0
     num_groups_encoded: int = 0
@@ -65,9 +66,20 @@ class VideoState:
         return bool(self.questions) and all(question.is_over for question in self.questions)
 
     @property
+    def num_questions_over(self) -> int:
+        """Questions that have ended."""
+        return sum(question.is_over for question in self.questions)
+
+    @property
     def needs_scores(self) -> bool:
         """Whether any question still waits for groups."""
         return any(question.phase is Phase.SCORING for question in self.questions)
+
+    @property
+    def is_decoded(self) -> bool:
+        """Whether every frame has been read, so that what was lost is known."""
+        assert self.plan is not None
+        return self.next_pass == len(self.plan.passes) and not any(self.stretches_left.values())
 
     def start(self, plan: VideoPlan) -> None:
         """Take in the plan; questions begin to score."""
@@ -83,7 +95,7 @@ class VideoState:
         assert self.plan is not None
         if self.next_pass >= len(self.plan.passes) or not self.needs_scores:
             return None
-        return sum(len(self.plan.group_frames(p)) for p in self._next().group_positions) * self.plan.frame_bytes
+        return sum(self.plan.group_bytes(position) for position in self._next().group_positions)
 
     def _next(self) -> DecodePass:
         assert self.plan is not None
@@ -94,22 +106,7 @@ class VideoState:
         assert self.plan is not None
         self.buffered_bytes += self.next_pass_bytes() or 0
         decode_pass, index = self._next(), self.next_pass
-        wanted = {position: self.plan.group_frames(position) for position in decode_pass.group_positions}
-        for number, stretch in enumerate(decode_pass.stretches):
-            slots = {}
-            for position, frames in wanted.items():
-                inside = np.flatnonzero(np.isin(frames, stretch.frame_indices))
-                if len(inside):
-                    slots[position] = (inside, frames[inside])
-            self.undecoded.append(
-                DecodeWork(
-                    key=self.key(f"decode-{index}", number),
-                    probe=self.plan.probe,
-                    stretch=stretch,
-                    slots=slots,
-                    size=self.plan.decode_size,
-                )
-            )
+        self.undecoded += build_decode_work(self.plan, decode_pass, first_key=self.key(f"decode-{index}"))
         self.stretches_left[index] = len(decode_pass.stretches)
         self.next_pass += 1
         self.num_passes_started += 1
@@ -119,7 +116,7 @@ class VideoState:
         assert self.plan is not None
         self.decoders.add(done.decoder)
         self.num_frames_decoded += done.num_frames_decoded
-        self.num_bad_frames += done.num_bad_frames
+        self.bad_frames.update(done.bad_frames)
         if not self.needs_scores:  # they all stopped while this was read
             return
         for position, bundle in done.bundles.items():
@@ -170,13 +167,33 @@ class VideoState:
                 shrunk = question.update_shares(selector=self.selector, budget=self.config.budget)
                 dropped += [self._retention(p, index, limit) for p, limit in shrunk.items()]
             if question.phase is not Phase.SCORING:
-                self.waiting_answers.append(index)
-                question.num_wasted = self.num_groups_started - len(question.prefix)
+                self._end_scoring(index)
                 beyond = [p for p in question.scores if p >= len(question.prefix)]
                 dropped += [self._retention(p, index, 0) for p in beyond]
         if not self.needs_scores:
             self._stop_reading()
         return dropped
+
+    def _end_scoring(self, index: int) -> None:
+        """A question's prefix is known: it can be answered, unless too many of the frames that count were lost."""
+        question = self.questions[index]
+        question.num_wasted = self.num_groups_started - len(question.prefix)
+        try:
+            self.check_frames(len(question.prefix))
+        except PipelineError as error:
+            question.fail(error.to_failure())
+        else:
+            self.waiting_answers.append(index)
+
+    def check_frames(self, num_groups: int) -> None:
+        """Refuse a prefix of groups of which too many frames were lost.
+
+        Raises:
+            PipelineError: ``CORRUPT_MEDIA``.
+        """
+        assert self.plan is not None
+        share = self.config.sampling.max_bad_frames_share
+        check_lost(self.plan, self.bad_frames, num_groups=num_groups, max_bad_frames_share=share)
 
     def _stop_reading(self) -> None:
         """Every question has what it needs: frames not yet scored, and stretches not yet decoded, are dropped."""
@@ -187,13 +204,15 @@ class VideoState:
         self.buffered_bytes = 0
 
     def _retention(self, position: int, question: int, limit: int) -> Retention:
-        return Retention(video_id=self.task.video_id, position=position, question=question, limit=limit)
+        return Retention(
+            video_id=self.task.video_id, attempt=self.attempt, position=position, question=question, limit=limit
+        )
 
     def release_frames(self, position: int) -> None:
         """Forget a group's frames; the object store can drop them."""
         assert self.plan is not None
         if self.bundles.pop(position, None) is not None:
-            self.buffered_bytes -= len(self.plan.group_frames(position)) * self.plan.frame_bytes
+            self.buffered_bytes -= self.plan.group_bytes(position)
 
     def start_answers(self) -> Iterator[tuple[str, GatherWork]]:
         """For each question that has just ended scoring: one gather per worker that holds bought tokens."""
@@ -226,8 +245,3 @@ class VideoState:
             patch_times_s=self.plan.patch_times_s,
             duration_s=self.plan.probe.duration_s,
         )
-
-
-def add_seconds(one: StageSeconds, other: StageSeconds) -> StageSeconds:
-    """Stage by stage."""
-    return StageSeconds(**{f.name: getattr(one, f.name) + getattr(other, f.name) for f in fields(StageSeconds)})

@@ -5,18 +5,19 @@ the serial executor. The coordinator passes references on without opening them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.engine.video_plan import VideoPlan
 from pipeline.failures import Failure
 from pipeline.manifest import Question
 from pipeline.method.evidence import EvidenceSpan
 from pipeline.models.interface import FrameGeometry
 from pipeline.selectors.base import GroupScore
-from pipeline.video.decode_plan import Stretch
+from pipeline.video.decode_plan import DecodePass, Stretch
 from pipeline.video.probe import VideoProbe
 
 Ref = Any
@@ -73,7 +74,7 @@ class ScoreWork:
 
     Attributes:
         key: ``index`` is the group's position in visiting order.
-        frames: references to ``(slots, frames)`` bundles that together fill the group.
+        frames: references to ``scoring.FrameBundle`` that together fill the group.
         patches: temporal patches of the group, ascending.
         batches: micro-batches of question indices in manifest order; empty where only encoding is wanted.
         num_questions: questions that keep candidates of this group.
@@ -124,6 +125,7 @@ class Retention:
     """How many candidates of one group a question may still need; what is beyond is dropped."""
 
     video_id: int
+    attempt: int
     position: int
     question: int
     limit: int
@@ -150,22 +152,35 @@ class StageSeconds:
     scorer_wait_s: float = 0.0
     answer_s: float = 0.0
 
+    def __add__(self, other: "StageSeconds") -> "StageSeconds":
+        """Stage by stage."""
+        return StageSeconds(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def scaled(self, factor: float) -> "StageSeconds":
+        """Every stage times a factor."""
+        return StageSeconds(**{f.name: getattr(self, f.name) * factor for f in fields(self)})
+
+    @property
+    def total_s(self) -> float:
+        """All stages together."""
+        return float(sum(getattr(self, f.name) for f in fields(self)))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ProbeDone:
-    """A video's timeline."""
+    """What will be done with a video: planned where it was read, so that an odd video cannot end the job."""
 
-    probe: VideoProbe
+    plan: VideoPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DecodeDone:
-    """Frames of one stretch: group position -> reference to a bundle."""
+    """Frames of one stretch: group position -> reference to a bundle; ``bad_frames`` are frames of the video."""
 
     bundles: Mapping[int, Ref]
     decoder: str
     num_frames_decoded: int
-    num_bad_frames: int
+    bad_frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,3 +220,23 @@ class Completion:
     key: WorkKey
     result: Result
     seconds: StageSeconds = field(default_factory=StageSeconds)
+
+
+def build_decode_work(plan: VideoPlan, decode_pass: DecodePass, *, first_key: WorkKey) -> list[DecodeWork]:
+    """One piece of work per stretch of a pass; each says which slots of which groups its frames fill."""
+    wanted = {position: plan.group_frames(position) for position in decode_pass.group_positions}
+    work = []
+    for number, stretch in enumerate(decode_pass.stretches):
+        inside = {
+            position: np.flatnonzero(np.isin(frames, stretch.frame_indices)) for position, frames in wanted.items()
+        }
+        work.append(
+            DecodeWork(
+                key=replace(first_key, index=number),
+                probe=plan.probe,
+                stretch=stretch,
+                slots={position: (slots, wanted[position][slots]) for position, slots in inside.items() if len(slots)},
+                size=plan.decode_size,
+            )
+        )
+    return work

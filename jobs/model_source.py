@@ -1,0 +1,14 @@
+"""How a worker gets its model: light to import, as every worker process does so; what is heavy comes with loading."""
+
+from pipeline.config import RunConfig
+from pipeline.models.interface import VideoModel
+
+
+def load_configured_model(config: RunConfig) -> VideoModel:
+    """The checkpoint of a run, with its thread count and without progress bars."""
+    from transformers.utils import logging
+
+    from pipeline.models.loading import load_model
+
+    logging.disable_progress_bar()
+    return load_model(config.model, torch_threads=config.execution.torch_threads)
