@@ -33,8 +33,9 @@ class Recipe:
     seed: int = 0
     vision_steps: int = 1_200
     frozen_steps: int = 1_200
-    joint_steps: int = 1_600
+    joint_steps: int = 1_000
     clips_per_batch: int = 12
+    joint_clips_per_batch: int = 8
     num_questions: int = 6
     vision_rate: float = 2e-3
     frozen_rate: float = 1.2e-3
@@ -101,7 +102,7 @@ class Trainer:
         for index, step in enumerate(_steps(parameters, self._recipe.joint_rate, total, self._log, "joint")):
             loss, right = self._answer_loss(draw_style(self._rng, stage=1.0), None)
             step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
-            if (index + 1) % 400 == 0 or index + 1 == total:
+            if (index + 1) % 200 == 0:
                 on_check(index + 1)
 
     def encode(self, patches: np.ndarray, *, augments: bool = False) -> Tensor:
@@ -146,7 +147,8 @@ class Trainer:
 
     def _forward(self, style: ClipStyle, features_ND: Tensor | None) -> tuple[np.ndarray, Tensor, Batch, Tensor]:
         """Draw a batch and run it: patches, visual tokens of all of them, the batch, logits at its targets."""
-        examples = [self._maker.make(self._rng, style) for _ in range(self._recipe.clips_per_batch)]
+        count = self._recipe.joint_clips_per_batch if features_ND is None else self._recipe.clips_per_batch
+        examples = [self._maker.make(self._rng, style) for _ in range(count)]
         batch = pack_examples(
             examples,
             prefix_ids=self._maker.prefix_ids,

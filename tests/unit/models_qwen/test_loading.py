@@ -43,9 +43,10 @@ def test_a_saved_checkpoint_answers_like_the_model_that_was_saved(saved, tokeniz
     loaded = load_model(ModelConfig(model=str(saved)), torch_threads=1, device="cpu")
     original = as_adapter(build_demo_model(tokenizer, seed=2).eval())
     expected, actual = look(original), look(loaded)
-    assert actual.option_probabilities == expected.option_probabilities
-    assert actual.entropies == expected.entropies
-    assert (actual.attention_N == expected.attention_N).all()
+    # not bit for bit: weights mapped from a file are aligned otherwise, and kernels may sum in another order
+    assert actual.option_probabilities == pytest.approx(expected.option_probabilities, abs=1e-6)
+    assert actual.entropies == pytest.approx(expected.entropies, abs=1e-5)
+    assert actual.attention_N == pytest.approx(expected.attention_N, abs=1e-6)
     assert (loaded.name, loaded.revision) == (str(saved), describe_model(ModelConfig(model=str(saved))).revision)
     assert torch.get_num_threads() == 1
 
