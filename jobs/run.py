@@ -201,9 +201,10 @@ def _report(run: _Run, tables: list[pa.Table], code: int, *, wall_s: float) -> N
 
 
 def _this_config(run: _Run) -> list[dict[str, Any]]:
-    """All answers of this configuration, from this run or an earlier one."""
-    rows = read_answers(run.output).to_pylist()
-    return [row for row in rows if row["config_hash"] == run.stamp.config_hash]
+    """All answers of this configuration, from this run or an earlier one, in manifest order."""
+    rows = [row for row in read_answers(run.output).to_pylist() if row["config_hash"] == run.stamp.config_hash]
+    order = {question.question_id: question.row_index for question in run.manifest.questions}
+    return sorted(rows, key=lambda row: order.get(row["question_id"], -1))
 
 
 if __name__ == "__main__":

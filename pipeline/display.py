@@ -52,8 +52,8 @@ def describe_progress(progress: Progress) -> str:
 
 
 _COLUMNS = (
-    ("question", 30),
-    ("answer", 22),
+    ("question", 28),
+    ("answer", 24),
     ("expected", 8),
     ("conf.", 5),
     ("evidence", 19),
