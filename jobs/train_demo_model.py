@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("vision", trainer.train_vision),
         ("frozen", trainer.train_frozen),
         ("joint", lambda: trainer.train_joint(lambda step: torch.save(model.state_dict(), latest))),
+        ("polish", trainer.train_polish),
     ):
         done = options.work_dir / f"{stage}-seed{recipe.seed}-scale{options.scale:g}.pt"
         if done.exists():

@@ -8,7 +8,7 @@ TOKENS_PER_PATCH = 4
 
 
 def draw_style(rng: np.random.Generator, *, stage: float) -> ClipStyle:
-    """Clips and questions grow harder with ``stage`` in [0, 1]; at the end half are final-pass subsets."""
+    """Clips and questions grow harder with ``stage`` up to 1, then half are final-pass subsets; 2 makes those shorter."""
     if stage < 0.1:  # look: colour words only
         return _clip(4, appearances=3, each=2, open_share=1.0)
     if stage < 0.5:  # read: find a word among the options
@@ -20,9 +20,10 @@ def draw_style(rng: np.random.Generator, *, stage: float) -> ClipStyle:
     if rng.random() < 0.5:  # a group: an ordinary clip of many patches, most of them empty
         return _clip(32, appearances=5, each=3, open_share=0.3)
     num_patches = int(rng.integers(24, 65))  # a final pass: some tokens of many groups
+    fewest, most = (24, 160) if stage <= 1.0 else (10, 100)
     return ClipStyle(
         num_patches=num_patches,
-        num_tokens=int(rng.integers(24, min(160, num_patches * TOKENS_PER_PATCH) + 1)),
+        num_tokens=int(rng.integers(fewest, min(most, num_patches * TOKENS_PER_PATCH) + 1)),
         max_appearances=8,
         max_patches_each=12,
         max_gap=int(rng.choice([1, 1, 4, 100])),

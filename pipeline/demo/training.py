@@ -28,18 +28,20 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Steps and rates of the three stages; the seed makes the run repeatable on one machine."""
+    """Steps and rates of the four stages; the seed makes the run repeatable on one machine."""
 
     seed: int = 0
     vision_steps: int = 1_200
     frozen_steps: int = 1_200
     joint_steps: int = 1_000
+    polish_steps: int = 700
     clips_per_batch: int = 12
     joint_clips_per_batch: int = 8
     num_questions: int = 6
     vision_rate: float = 2e-3
     frozen_rate: float = 1.2e-3
     joint_rate: float = 7e-4
+    polish_rate: float = 5e-4
     alignment_weight: float = 0.3
 
 
@@ -96,11 +98,27 @@ class Trainer:
 
     def train_joint(self, on_check: Callable[[int], None] = lambda step: None) -> None:
         """Stage 3: all weights, fresh pixels every step; this is what makes empty groups uncertain."""
-        self._rng = np.random.default_rng([self._recipe.seed, 6])
-        parameters = list(self._model.parameters())
-        total = self._recipe.joint_steps
-        for index, step in enumerate(_steps(parameters, self._recipe.joint_rate, total, self._log, "joint")):
-            loss, right = self._answer_loss(draw_style(self._rng, stage=1.0), None)
+        recipe = self._recipe
+        self._train_all(recipe.joint_steps, recipe.joint_rate, stage=1.0, stream=6, name="joint", on_check=on_check)
+
+    def train_polish(self) -> None:
+        """Stage 4: as before, slower, and with the short, crowded final passes that a small budget leaves."""
+        recipe = self._recipe
+        self._train_all(recipe.polish_steps, recipe.polish_rate, stage=2.0, stream=7, name="polish")
+
+    def _train_all(
+        self,
+        steps: int,
+        rate: float,
+        *,
+        stage: float,
+        stream: int,
+        name: str,
+        on_check: Callable[[int], None] = lambda step: None,
+    ) -> None:
+        self._rng = np.random.default_rng([self._recipe.seed, stream])
+        for index, step in enumerate(_steps(list(self._model.parameters()), rate, steps, self._log, name)):
+            loss, right = self._answer_loss(draw_style(self._rng, stage=stage), None)
             step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
             if (index + 1) % 200 == 0:
                 on_check(index + 1)
@@ -242,4 +260,5 @@ def scaled(recipe: Recipe, factor: float) -> Recipe:
         vision_steps=max(1, int(recipe.vision_steps * factor)),
         frozen_steps=max(1, int(recipe.frozen_steps * factor)),
         joint_steps=max(1, int(recipe.joint_steps * factor)),
+        polish_steps=max(1, int(recipe.polish_steps * factor)),
     )

@@ -75,7 +75,7 @@ def test_the_pool_is_decoded_video_at_the_models_size(pool):
     assert shown.std() > 20  # pictures, not padding
 
 
-@pytest.mark.parametrize("stage", [0.0, 0.2, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize("stage", [0.0, 0.2, 0.6, 0.8, 1.0, 2.0])
 def test_answers_in_examples_agree_with_what_the_kept_tokens_show(pool, tokenizer, stage):
     rng = np.random.default_rng(0)
     maker = ExampleMaker(pool, tokenizer, num_questions=3)
@@ -138,7 +138,9 @@ def test_packed_questions_are_blind_to_each_other(pool, tokenizer, model):
 def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(pool, tokenizer, tmp_path):
     model = build_demo_model(tokenizer, seed=2)
     model.set_attn_implementation({"vision_config": WINDOW_ATTENTION, "text_config": "sdpa"})
-    recipe = Recipe(seed=0, vision_steps=12, frozen_steps=6, joint_steps=2, clips_per_batch=3, num_questions=2)
+    recipe = Recipe(
+        seed=0, vision_steps=12, frozen_steps=6, joint_steps=2, polish_steps=1, clips_per_batch=3, num_questions=2
+    )
     lines = []
     trainer = Trainer(model, tokenizer, pool, recipe, lines.append)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -148,7 +150,8 @@ def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(pool, 
     trainer.train_frozen()
     assert not torch.equal(before["lm_head.weight"], model.lm_head.weight)
     trainer.train_joint()
-    assert sum("joint step 2/2" in line for line in lines) == 1
+    trainer.train_polish()
+    assert [line.split(" loss")[0] for line in lines][-2:] == ["joint step 2/2", "polish step 1/1"]
     save_model(tmp_path, model, tokenizer, recipe=recipe, measurements=measure(trainer, num_batches=12))
     loaded = load_model(ModelConfig(model=str(tmp_path), dtype="float32"))
     assert (loaded.num_layers, loaded.frames_per_patch) == (4, 2)
