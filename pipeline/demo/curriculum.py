@@ -8,7 +8,7 @@ TOKENS_PER_PATCH = 4
 
 
 def draw_style(rng: np.random.Generator, *, stage: float) -> ClipStyle:
-    """Clips and questions grow harder with ``stage`` up to 1, then half are final-pass subsets; 2 makes those shorter."""
+    """Clips and questions grow harder with ``stage`` up to 1; then half are final passes, at 2 shorter ones."""
     if stage < 0.1:  # look: colour words only
         return _clip(4, appearances=3, each=2, open_share=1.0)
     if stage < 0.5:  # read: find a word among the options
