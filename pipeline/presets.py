@@ -42,7 +42,7 @@ def _demo_preset(model: str) -> RunConfig:
         model=ModelConfig(model=model),
         sampling=SamplingConfig(min_pixels=784, max_pixels=4_704),
         scoring=ScoringConfig(reference_layer=0, response_tokens=16),
-        budget=BudgetConfig(token_budget=32, tau=0.2, proximity_s=10.0),
+        budget=BudgetConfig(token_budget=16, tau=0.2, proximity_s=10.0),
         stopping=StoppingConfig(stop_entropy=0.2, confident_groups=2),
         answering=AnsweringConfig(positions="compact"),
     )
