@@ -1,5 +1,6 @@
 """The shipped weights on real encoded video: answers, certainty and evidence mean something."""
 
+import numpy as np
 import pytest
 
 from jobs import run
@@ -40,7 +41,8 @@ def test_adapttoken_finds_short_needles_and_says_where_they_are(answer):
 def test_groups_that_show_the_needle_are_certain_and_others_are_not(answer):
     entropies = collect_entropies(answer("adapttoken"), sample_fps=2.0, frames_per_patch=2)
     assert entropies.auroc > 0.97
-    assert entropies.false_certainty(0.1) < 0.03
+    assert np.median(entropies.with_needle) < 0.1
+    assert np.median(entropies.without_needle) > 1.3
 
 
 def test_lite_agrees_on_far_fewer_groups(answer):
