@@ -19,7 +19,12 @@ from pipeline.manifest import read_manifest
 from pipeline.results.rows import VOLATILE_COLUMNS, RunStamp
 
 # 600 frames in groups of 32 are 19 groups; 9 nats are above any entropy of the demo vocabulary: Lite stops early
-SETTINGS = ("sampling.frames_per_group=32", "stopping.stop_entropy=9", "scoring.question_batch=2")
+SETTINGS = (
+    "budget.token_budget=128",
+    "sampling.frames_per_group=32",
+    "stopping.stop_entropy=9",
+    "scoring.question_batch=2",
+)
 # workers share what CPUs there are: their number must not decide whether a test can run
 OPTIONS = ActorOptions(scorer={"num_cpus": 0.1}, decoder={"num_cpus": 0.1})
 
