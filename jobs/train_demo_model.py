@@ -11,7 +11,8 @@ import torch
 from pipeline.demo.architecture import build_demo_model
 from pipeline.demo.card import measure, save_model
 from pipeline.demo.patches import build_pool
-from pipeline.demo.training import Recipe, Trainer, scaled
+from pipeline.demo.recipe import Recipe, scaled
+from pipeline.demo.training import Trainer
 from pipeline.demo.vocabulary import build_tokenizer
 from pipeline.models.window_attention import WINDOW_ATTENTION
 

@@ -10,8 +10,9 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from pipeline.demo.examples import ClipStyle
+from pipeline.demo.recipe import Recipe
 from pipeline.demo.scoreboard import NeedleEntropies
-from pipeline.demo.training import Recipe, Trainer
+from pipeline.demo.training import Trainer
 from pipeline.method.entropy import token_entropies
 
 

@@ -4,10 +4,7 @@ Shape suffixes:
 - B = clips, T = temporal patches, N = visual tokens of a clip, S = packed sequence, D = hidden size, V = vocabulary
 """
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,31 +15,12 @@ from pipeline.demo.batches import Batch, pack_examples
 from pipeline.demo.curriculum import TOKENS_PER_PATCH, draw_style
 from pipeline.demo.examples import ClipStyle, ExampleMaker
 from pipeline.demo.patches import TOKENS_PER_SIDE, PatchPool
+from pipeline.demo.recipe import Log, Recipe, optimizer_steps
 from pipeline.demo.scenes import COLORS, SHAPES
 from pipeline.models.qwen_preprocess import PatchGeometry, flatten_patches
 
 GRID_SIDE = 4  # patches of 14 pixels per frame side
 _ALIGNMENT_SCALE = 0.25
-Log = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """Steps and rates of the four stages; the seed makes the run repeatable on one machine."""
-
-    seed: int = 0
-    vision_steps: int = 1_200
-    frozen_steps: int = 1_200
-    joint_steps: int = 1_000
-    polish_steps: int = 700
-    clips_per_batch: int = 12
-    joint_clips_per_batch: int = 8
-    num_questions: int = 6
-    vision_rate: float = 2e-3
-    frozen_rate: float = 1.2e-3
-    joint_rate: float = 7e-4
-    polish_rate: float = 5e-4
-    alignment_weight: float = 0.3
 
 
 class Trainer:
@@ -70,7 +48,7 @@ class Trainer:
         probe = nn.Linear(128, len(SHAPES) + 1 + len(COLORS))
         parameters = [*self._model.model.visual.parameters(), *probe.parameters()]
         objects, background = np.flatnonzero(pool.shape_N >= 0), np.flatnonzero(pool.shape_N < 0)
-        for step in _steps(parameters, recipe.vision_rate, recipe.vision_steps, self._log, "vision"):
+        for step in optimizer_steps(parameters, recipe.vision_rate, recipe.vision_steps, self._log, "vision"):
             patches = np.concatenate([self._rng.choice(objects, 160), self._rng.choice(background, 64)])
             features = self.encode(patches, augments=True)
             shows = torch.from_numpy(pool.shows_NK[patches]).reshape(-1)
@@ -91,7 +69,7 @@ class Trainer:
         features_ND = self._encode_pool()
         parameters = [p for n, p in self._model.named_parameters() if "visual" not in n]
         total = self._recipe.frozen_steps
-        for index, step in enumerate(_steps(parameters, self._recipe.frozen_rate, total, self._log, "frozen")):
+        for index, step in enumerate(optimizer_steps(parameters, self._recipe.frozen_rate, total, self._log, "frozen")):
             style = draw_style(self._rng, stage=index / total)
             loss, right = self._answer_loss(style, features_ND)
             step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
@@ -117,7 +95,7 @@ class Trainer:
         on_check: Callable[[int], None] = lambda step: None,
     ) -> None:
         self._rng = np.random.default_rng([self._recipe.seed, stream])
-        for index, step in enumerate(_steps(list(self._model.parameters()), rate, steps, self._log, name)):
+        for index, step in enumerate(optimizer_steps(list(self._model.parameters()), rate, steps, self._log, name)):
             loss, right = self._answer_loss(draw_style(self._rng, stage=stage), None)
             step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
             if (index + 1) % 200 == 0:
@@ -221,44 +199,9 @@ def answer_logits(model: Qwen2_5_VLForConditionalGeneration, batch: Batch, visua
     return logits
 
 
-def _steps(
-    parameters: list[nn.Parameter], rate: float, total: int, log: Log, name: str
-) -> Iterator[Callable[[Tensor, str], None]]:
-    """Yield, ``total`` times, a function that takes one optimiser step: AdamW, warm-up, cosine to a twentieth."""
-    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
-    started = time.monotonic()
-    for index in range(total):
-        warm = min(1.0, (index + 1) / 50)
-        cosine = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * index / total))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * warm * cosine
-
-        def step(loss: Tensor, note: str, index: int = index) -> None:
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            if (index + 1) % 50 == 0 or index + 1 == total:
-                seconds = time.monotonic() - started
-                log(f"{name} step {index + 1}/{total} loss {loss.item():.4f} {note} {seconds:.0f} s")
-
-        yield step
-
-
 def _wide(values_T: Tensor) -> Tensor:
     return values_T[:, None, None, None, None]
 
 
 def _share(is_right: Tensor) -> float:
     return is_right.float().mean().item() if len(is_right) else float("nan")
-
-
-def scaled(recipe: Recipe, factor: float) -> Recipe:
-    """The same recipe with fewer steps, for tests."""
-    return replace(
-        recipe,
-        vision_steps=max(1, int(recipe.vision_steps * factor)),
-        frozen_steps=max(1, int(recipe.frozen_steps * factor)),
-        joint_steps=max(1, int(recipe.joint_steps * factor)),
-        polish_steps=max(1, int(recipe.polish_steps * factor)),
-    )

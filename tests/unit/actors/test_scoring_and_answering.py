@@ -160,7 +160,7 @@ def test_the_answer_carries_letter_probabilities_entropy_and_evidence(fake_model
     assert done.answer_entropy == 0.25
     spans = [(span.start_s, span.end_s, span.weight, span.num_tokens) for span in done.evidence]
     assert spans == [(2.0, 4.0, 0.5, 2), (9.0, 10.0, 0.5, 1)]  # attention 1 + 2, and 3
-    assert model.answered[0][1:] == ("absolute", 1.0, 16, "mean")
+    assert model.answered[0][1:] == ("absolute", 1.0, 16, "max")
     open_done = answer_question(model, [piece(0, [2], [0], [1])], answer_work(question=1), RunConfig())
     assert (open_done.answer, open_done.option_probabilities) == ("b text", None)
     assert model.answered[1][3] == 64

@@ -9,8 +9,9 @@ from pipeline.demo.card import measure, save_model
 from pipeline.demo.curriculum import draw_style
 from pipeline.demo.examples import ClipStyle, ExampleMaker
 from pipeline.demo.patches import build_pool, label_patches
+from pipeline.demo.recipe import Recipe
 from pipeline.demo.scenes import COLORS, SHAPES, Appearance
-from pipeline.demo.training import Recipe, Trainer, answer_logits
+from pipeline.demo.training import Trainer, answer_logits
 from pipeline.demo.vocabulary import LETTERS, build_tokenizer
 from pipeline.models.loading import load_model
 from pipeline.models.window_attention import WINDOW_ATTENTION

@@ -1,0 +1,65 @@
+"""How the demo model is trained, as numbers: steps and rates of the stages, and the optimiser's schedule."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Steps and rates of the four stages; the seed makes the run repeatable on one machine."""
+
+    seed: int = 0
+    vision_steps: int = 1_200
+    frozen_steps: int = 1_200
+    joint_steps: int = 1_000
+    polish_steps: int = 700
+    clips_per_batch: int = 12
+    joint_clips_per_batch: int = 8
+    num_questions: int = 6
+    vision_rate: float = 2e-3
+    frozen_rate: float = 1.2e-3
+    joint_rate: float = 7e-4
+    polish_rate: float = 5e-4
+    alignment_weight: float = 0.3
+
+
+def scaled(recipe: Recipe, factor: float) -> Recipe:
+    """The same recipe with fewer steps, for tests."""
+    return replace(
+        recipe,
+        vision_steps=max(1, int(recipe.vision_steps * factor)),
+        frozen_steps=max(1, int(recipe.frozen_steps * factor)),
+        joint_steps=max(1, int(recipe.joint_steps * factor)),
+        polish_steps=max(1, int(recipe.polish_steps * factor)),
+    )
+
+
+def optimizer_steps(
+    parameters: list[nn.Parameter], rate: float, total: int, log: Log, name: str
+) -> Iterator[Callable[[Tensor, str], None]]:
+    """Yield, ``total`` times, a function that takes one optimiser step: AdamW, warm-up, cosine to a twentieth."""
+    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
+    started = time.monotonic()
+    for index in range(total):
+        warm = min(1.0, (index + 1) / 50)
+        cosine = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * index / total))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * warm * cosine
+
+        def step(loss: Tensor, note: str, index: int = index) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            if (index + 1) % 50 == 0 or index + 1 == total:
+                seconds = time.monotonic() - started
+                log(f"{name} step {index + 1}/{total} loss {loss.item():.4f} {note} {seconds:.0f} s")
+
+        yield step
