@@ -55,7 +55,7 @@ def _run_once(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progre
     """Until the job or the coordinator ends; the latter as ``RayActorError``."""
     build = partial(CoordinatorActor, job.tasks, config=job.config, stamp=job.stamp)
     remote_service: Any = ray.remote(**options.coordinator)(CoordinatorService)
-    coordinator = remote_service.remote(build, decode_timeout_s=job.config.execution.decode_timeout_s)
+    coordinator = remote_service.remote(build, decode_timeout_s=job.config.reading.decode_timeout_s)
     pool = WorkerPool(job, scorer=options.scorer, decoder=options.decoder, coordinator=coordinator)
     try:
         pool.start()
@@ -66,7 +66,7 @@ def _run_once(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progre
             if status.outcomes:
                 pool.renew_patience()
             for worker in status.overdue:
-                pool.kill(worker, _overdue(job.config.execution.decode_timeout_s))
+                pool.kill(worker, _overdue(job.config.reading.decode_timeout_s))
             yield from status.outcomes
             yield status.progress
             is_finished = status.is_finished
@@ -79,5 +79,5 @@ def _overdue(decode_timeout_s: float) -> Failure:
     return Failure(
         failure_class=FailureClass.DECODE_TIMEOUT,
         message=f"one reading of the video took more than {decode_timeout_s:g} s; re-encode the video or raise "
-        "execution.decode_timeout_s",
+        "reading.decode_timeout_s",
     )

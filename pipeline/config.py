@@ -18,6 +18,7 @@ class SamplingConfig:
     seek: Literal["exact", "keyframe"] = "exact"
     snap_tolerance_s: float = 0.25
     resize: Literal["decode", "model"] = "decode"
+    decoder: Literal["auto", "decord", "pyav", "torchcodec"] = "auto"
     min_pixels: int = 128 * 28 * 28
     max_pixels: int = 308 * 560
     frames_per_group: int = 64
@@ -36,6 +37,8 @@ class SamplingConfig:
             f"between 0 and half the sampling interval ({half_interval_s} s)",
         )
         _check(self.resize in ("decode", "model"), "sampling.resize", self.resize, "'decode' or 'model'")
+        allowed = ("auto", "decord", "pyav", "torchcodec")
+        _check(self.decoder in allowed, "sampling.decoder", self.decoder, f"one of {', '.join(allowed)}")
         _check(self.min_pixels >= 1, "sampling.min_pixels", self.min_pixels, "positive")
         _check(self.max_pixels >= self.min_pixels, "sampling.max_pixels", self.max_pixels, ">= sampling.min_pixels")
         _check(
@@ -158,19 +161,46 @@ class ExecutionConfig:
     videos_in_flight: int = 2
     frame_buffer_bytes: int = 2 * 1024**3
     max_attempts: int = 3
-    decode_timeout_s: float = 1_800.0
 
     def __post_init__(self) -> None:
         for name in ("num_scorers", "num_decoders", "torch_threads", "videos_in_flight", "max_attempts"):
             _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
         _check(self.gpus_per_scorer >= 0, "execution.gpus_per_scorer", self.gpus_per_scorer, "at least 0")
         _check(self.frame_buffer_bytes >= 1, "execution.frame_buffer_bytes", self.frame_buffer_bytes, "positive")
-        _check(self.decode_timeout_s > 0, "execution.decode_timeout_s", self.decode_timeout_s, "positive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadingConfig:
+    """How videos are fetched and read, and what is refused. Raising a limit never changes an answer that exists.
+
+    Attributes:
+        decode_timeout_s: wall seconds for one probe or one stretch of frames, then the decoding process is killed.
+        decode_memory_bytes: private memory of a decoding process, beyond which it is killed.
+        allow_http: whether ``http(s)://`` addresses may be fetched; never from private networks.
+        cache_dir: node-local folder for copies of remote videos; None is one in the system's temporary folder.
+        cache_bytes: size to which that folder is trimmed; videos in use are never removed.
+    """
+
+    max_file_bytes: int = 256 * 1024**3
+    max_duration_s: float = 48 * 3600.0
+    max_video_frames: int = 20_000_000
+    max_frame_pixels: int = 8_192 * 8_192
+    decode_timeout_s: float = 1_800.0
+    decode_memory_bytes: int = 4 * 1024**3
+    allow_http: bool = False
+    cache_dir: str | None = None
+    cache_bytes: int = 64 * 1024**3
+
+    def __post_init__(self) -> None:
+        for name in ("max_file_bytes", "max_video_frames", "max_frame_pixels", "decode_memory_bytes", "cache_bytes"):
+            _check(getattr(self, name) >= 1, f"reading.{name}", getattr(self, name), "at least 1")
+        for name in ("max_duration_s", "decode_timeout_s"):
+            _check(getattr(self, name) > 0, f"reading.{name}", getattr(self, name), "positive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """One run. ``execution`` never changes a row's content; every other section does."""
+    """One run. ``execution`` and ``reading`` never change an answer; every other section does."""
 
     method: str = "adapttoken"
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -180,3 +210,4 @@ class RunConfig:
     answering: AnsweringConfig = field(default_factory=AnsweringConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    reading: ReadingConfig = field(default_factory=ReadingConfig)

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import BudgetConfig, ExecutionConfig, ModelConfig, RunConfig, SamplingConfig
+from pipeline.config import BudgetConfig, ExecutionConfig, ModelConfig, ReadingConfig, RunConfig, SamplingConfig
 from pipeline.config_io import apply_overrides, config_hash, load_config, setting_keys, to_dict
 
 
@@ -142,6 +142,7 @@ def test_the_hash_is_that_of_the_canonical_json_of_what_changes_answers():
     config = RunConfig(model=ModelConfig(model="/a/b", revision="main", dtype="float32"))
     expected = dataclasses.asdict(config)
     expected.pop("execution")
+    expected.pop("reading")
     expected["model"] = {"identity": ["abc"], "dtype": "float32"}
     digest = hashlib.sha256(json.dumps(expected, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     assert config_hash(config, model_revision="abc") == digest[:16]
@@ -158,11 +159,17 @@ def test_the_hash_is_that_of_the_canonical_json_of_what_changes_answers():
         videos_in_flight=st.integers(1, 99),
         frame_buffer_bytes=st.integers(1, 2**40),
         max_attempts=st.integers(1, 9),
+    ),
+    reading=st.builds(
+        ReadingConfig,
+        max_file_bytes=st.integers(1, 2**50),
         decode_timeout_s=st.floats(1, 1e6),
-    )
+        allow_http=st.booleans(),
+        cache_dir=st.none() | st.just("/mnt/cache"),
+    ),
 )
-def test_execution_settings_never_change_the_hash(execution):
-    assert config_hash(RunConfig(execution=execution), model_revision="r") == config_hash(
+def test_execution_and_reading_settings_never_change_the_hash(execution, reading):
+    assert config_hash(RunConfig(execution=execution, reading=reading), model_revision="r") == config_hash(
         RunConfig(), model_revision="r"
     )
 
@@ -175,6 +182,7 @@ def test_execution_settings_never_change_the_hash(execution):
         "max_frames=9",
         "seek=keyframe",
         "resize=model",
+        "decoder=pyav",
         "frames_per_group=32",
         "grouping=contiguous",
         "reference_layer=3",
