@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("pipeline/demo/model"), help="model folder to write")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dir"), help="training videos and finished stages")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num-videos", type=int, default=64, help="training videos of 2,000 frames")
+    parser.add_argument("--num-videos", type=int, default=128, help="training videos of 2,000 frames")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the recipe's steps, for trials")
     options = parser.parse_args(arguments)

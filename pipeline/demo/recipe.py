@@ -16,10 +16,10 @@ class Recipe:
     """Steps and rates of the four stages; the seed makes the run repeatable on one machine."""
 
     seed: int = 0
-    vision_steps: int = 1_200
+    vision_steps: int = 2_400
     frozen_steps: int = 1_200
-    joint_steps: int = 1_000
-    polish_steps: int = 700
+    joint_steps: int = 1_400
+    polish_steps: int = 1_000
     clips_per_batch: int = 12
     joint_clips_per_batch: int = 8
     num_questions: int = 6

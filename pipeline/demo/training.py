@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
+from pipeline.demo.augment import jitter_patches
 from pipeline.demo.batches import Batch, pack_examples
 from pipeline.demo.curriculum import TOKENS_PER_PATCH, draw_style
 from pipeline.demo.examples import ClipStyle, ExampleMaker
@@ -106,19 +107,13 @@ class Trainer:
         frames_TFHWC = torch.from_numpy(self._pool.frames_NFHW3[patches])
         is_mirrored = torch.from_numpy(self._rng.random(len(patches)) < (0.5 if augments else 0.0))
         if augments:
-            frames_TFHWC = self._jitter(torch.where(_wide(is_mirrored), frames_TFHWC.flip(3), frames_TFHWC))
+            frames_TFHWC = torch.where(_wide(is_mirrored), frames_TFHWC.flip(3), frames_TFHWC)
+            frames_TFHWC = jitter_patches(self._rng, frames_TFHWC)
         pixels = flatten_patches(frames_TFHWC.flatten(0, 1), geometry=PatchGeometry())
         grid = torch.tensor([[len(patches), GRID_SIDE, GRID_SIDE]])
         features: Tensor = self._model.model.visual(pixels, grid_thw=grid).pooler_output
         tokens = features.view(len(patches), TOKENS_PER_SIDE, TOKENS_PER_SIDE, -1)
         return torch.where(is_mirrored[:, None, None, None], tokens.flip(2), tokens).flatten(0, 2)
-
-    def _jitter(self, frames_TFHWC: Tensor) -> Tensor:
-        """Another brightness and contrast for each patch."""
-        count = len(frames_TFHWC)
-        gain, shift = self._rng.uniform(0.85, 1.15, count), self._rng.uniform(-18, 18, count)
-        gain_T, shift_T = (_wide(torch.from_numpy(values).float()) for values in (gain, shift))
-        return (frames_TFHWC * gain_T + shift_T).clamp(0, 255).to(torch.uint8)
 
     @torch.no_grad()
     def _encode_pool(self) -> Tensor:

@@ -41,6 +41,7 @@ def test_adapttoken_finds_short_needles_and_says_where_they_are(answer):
 def test_groups_that_show_the_needle_are_certain_and_others_are_not(answer):
     entropies = collect_entropies(answer("adapttoken"), sample_fps=2.0, frames_per_patch=2)
     assert entropies.auroc > 0.97
+    assert entropies.false_certainty(0.1) < 0.03
     assert np.median(entropies.with_needle) < 0.1
     assert np.median(entropies.without_needle) > 1.3
 
