@@ -36,7 +36,7 @@ def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
         lambda: DecoderActor(
             store,
             plan=partial(plan_video, layout=job.layout, selector=get_selector(job.config.method), config=job.config),
-            max_bad_frames_share=job.config.sampling.max_bad_frames_share,
+            config=job.config,
             storage_options=job.storage_options,
         )
     )

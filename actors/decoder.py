@@ -2,53 +2,72 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from actors.store import ObjectStore
+from pipeline.config import RunConfig
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import Completion, DecodeDone, DecodeWork, ProbeDone, ProbeWork, StageSeconds
-from pipeline.video.decode import decode_stretch
-from pipeline.video.probe import VideoProbe, probe_video
-from pipeline.video.sources import resolve_local
+from pipeline.video.isolated import IsolatedReader
+from pipeline.video.probe import VideoProbe
+from pipeline.video.probe_cache import ProbeCache
+from pipeline.video.sources import local_video
+from pipeline.video.staging import cache_folder
 
 
 class DecoderActor:
-    """Plain class, one per decoding process."""
+    """Plain class; one child process of it at a time touches the files."""
 
     def __init__(
         self,
         store: ObjectStore,
         *,
         plan: Callable[[VideoProbe], VideoPlan],
-        max_bad_frames_share: float,
+        config: RunConfig,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._store, self._plan = store, plan
-        self._max_bad_share, self._storage_options = max_bad_frames_share, storage_options
+        self._store, self._plan, self._config, self._storage_options = store, plan, config, storage_options
+        self._max_bad_share = config.sampling.max_bad_frames_share
+        self._reader = IsolatedReader(config.reading, max_bad_frames_share=self._max_bad_share)
+        self._probes = ProbeCache(cache_folder(config.reading) / "probes")
 
     def probe(self, work: ProbeWork) -> Completion:
-        """Stage the video locally, read its timeline, and plan."""
+        """Stage the video locally, read its timeline unless this node has done so before, and plan."""
         started = time.perf_counter()
-        path = resolve_local(work.uri, self._storage_options)
-        plan = self._plan(probe_video(path, max_missing_share=self._max_bad_share))
-        seconds = StageSeconds(decode_s=time.perf_counter() - started)
-        return Completion(key=work.key, result=ProbeDone(plan=plan), seconds=seconds)
+        reading = self._config.reading
+        limits = (self._max_bad_share, reading.max_duration_s, reading.max_video_frames, reading.max_frame_pixels)
+        known_as = f"{work.fingerprint} {limits}"  # other limits may refuse it
+        with local_video(work.uri, reading=reading, storage_options=self._storage_options) as path:
+            probe = self._probes.get(known_as, path=path)
+            if probe is None:
+                probe = self._reader.probe(path)
+                self._probes.put(known_as, probe)
+            done = ProbeDone(plan=self._plan(probe))
+        return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
 
     def decode(self, work: DecodeWork) -> Completion:
         """Decode one stretch once; each group gets a ``FrameBundle`` of its own."""
         started = time.perf_counter()
-        decoded = decode_stretch(work.probe, work.stretch.frame_indices, size=work.size)
+        wanted = work.stretch.frame_indices
+        with local_video(work.uri, reading=self._config.reading, storage_options=self._storage_options) as path:
+            decoded = self._reader.decode(
+                replace(work.probe, path=path), wanted, size=work.size, backend=self._config.sampling.decoder
+            )
         bundles = {}
         for position, (slots, frames) in work.slots.items():
             shown, rows = np.unique(frames, return_inverse=True)
-            pixels = decoded.frames[np.searchsorted(work.stretch.frame_indices, shown)]
-            bundles[position] = self._store.put((slots, rows, pixels))
+            bundles[position] = self._store.put((slots, rows, decoded.frames[np.searchsorted(wanted, shown)]))
         done = DecodeDone(
             bundles=bundles,
             decoder=decoded.decoder,
             num_frames_decoded=decoded.num_frames_decoded,
-            bad_frames=tuple(int(work.stretch.frame_indices[row]) for row in decoded.bad_frames),
+            bad_frames=tuple(int(wanted[row]) for row in decoded.bad_frames),
         )
         return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
+
+    def close(self) -> None:
+        """End the child process."""
+        self._reader.close()

@@ -16,6 +16,7 @@ from pipeline.engine.progress import Progress
 from pipeline.failures import Failure, FailureClass, PipelineError
 
 _TICK_S = 0.2
+_BACKSTOP_FACTOR = 3  # a reader kills its own child after one timeout, and tries twice; only copying can hang longer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +54,10 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
 
 def _run_once(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progress]:
     """Until the job or the coordinator ends; the latter as ``RayActorError``."""
+    patience_s = _BACKSTOP_FACTOR * job.config.reading.decode_timeout_s
     build = partial(CoordinatorActor, job.tasks, config=job.config, stamp=job.stamp)
     remote_service: Any = ray.remote(**options.coordinator)(CoordinatorService)
-    coordinator = remote_service.remote(build, decode_timeout_s=job.config.reading.decode_timeout_s)
+    coordinator = remote_service.remote(build, decode_timeout_s=patience_s)
     pool = WorkerPool(job, scorer=options.scorer, decoder=options.decoder, coordinator=coordinator)
     try:
         pool.start()
@@ -66,7 +68,7 @@ def _run_once(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progre
             if status.outcomes:
                 pool.renew_patience()
             for worker in status.overdue:
-                pool.kill(worker, _overdue(job.config.reading.decode_timeout_s))
+                pool.kill(worker, _overdue(patience_s))
             yield from status.outcomes
             yield status.progress
             is_finished = status.is_finished
@@ -75,9 +77,9 @@ def _run_once(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progre
         ray.kill(coordinator)
 
 
-def _overdue(decode_timeout_s: float) -> Failure:
+def _overdue(patience_s: float) -> Failure:
     return Failure(
         failure_class=FailureClass.DECODE_TIMEOUT,
-        message=f"one reading of the video took more than {decode_timeout_s:g} s; re-encode the video or raise "
+        message=f"fetching and reading the video took more than {patience_s:g} s; check its storage, or raise "
         "reading.decode_timeout_s",
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.coordinator import CoordinatorActor, VideoOutcome
-from actors.store import LocalStore
+from actors.local_store import LocalStore
 from actors.worker import DecodeWorker, ModelWorker
 from pipeline.engine.job_state import DECODER, SCORER
 from pipeline.engine.progress import Progress
@@ -13,12 +13,22 @@ from pipeline.engine.work import Completion
 
 def run_serial(job: Job) -> Iterator[VideoOutcome | Progress]:
     """Yield finished videos as they come, and progress in between."""
-    store = LocalStore()
+    store = LocalStore(memory_bytes=job.config.execution.frame_memory_bytes)
     coordinator = CoordinatorActor(job.tasks, config=job.config, stamp=job.stamp)
+    decode_worker = build_decode_worker(job, store)
     workers: dict[str, DecodeWorker | ModelWorker] = {
         f"{SCORER}-0": build_model_worker(job, store),
-        f"{DECODER}-0": build_decode_worker(job, store),
+        f"{DECODER}-0": decode_worker,
     }
+    try:
+        yield from _run(coordinator, workers)
+    finally:
+        decode_worker.close()
+
+
+def _run(
+    coordinator: CoordinatorActor, workers: dict[str, DecodeWorker | ModelWorker]
+) -> Iterator[VideoOutcome | Progress]:
     completions: dict[str, list[Completion]] = {name: [] for name in workers}
     while not coordinator.is_finished():
         worked = False

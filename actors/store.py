@@ -1,4 +1,4 @@
-"""Where bulk data lies between workers: Ray's object store, or plain memory in the serial executor."""
+"""Where bulk data lies between workers: Ray's object store here, the serial executor's in ``local_store``."""
 
 from typing import Any, Protocol
 
@@ -18,18 +18,6 @@ class ObjectStore(Protocol):
     def get(self, ref: Any) -> Any:
         """The value behind a reference; read-only."""
         ...
-
-
-class LocalStore:
-    """One process: a reference is the value itself."""
-
-    def put(self, value: Any) -> Any:
-        """See ``ObjectStore``."""
-        return value
-
-    def get(self, ref: Any) -> Any:
-        """See ``ObjectStore``."""
-        return ref
 
 
 class RayStore:

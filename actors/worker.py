@@ -31,6 +31,10 @@ class DecodeWorker:
         assert isinstance(work, DecodeWork)
         return self._decoder.decode(work)
 
+    def close(self) -> None:
+        """End what the decoder has started."""
+        self._decoder.close()
+
 
 class ModelWorker:
     """A process that owns one copy of the model, for scoring and for answering."""

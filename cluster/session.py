@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,13 @@ _REPO_ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def ray_session(*, num_cpus: int | None = None, address: str | None = None) -> Iterator[None]:
+def ray_session(
+    *, num_cpus: int | None = None, address: str | None = None, object_store_bytes: int | None = None
+) -> Iterator[None]:
     """Connect to the cluster this process belongs to (inside ``ray job submit``, or ``RAY_ADDRESS``), else start one.
 
-    A local Ray shares this machine's files; a cluster gets the repository shipped, unless the job has shipped it.
+    A local Ray shares this machine's files and gets an object store of ``object_store_bytes``, what exceeds it waits on
+    disk; a cluster gets the repository shipped, unless the job has shipped it.
     """
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     is_main_thread = threading.current_thread() is threading.main_thread()
@@ -32,6 +36,7 @@ def ray_session(*, num_cpus: int | None = None, address: str | None = None) -> I
         ray.init(
             address="local",
             num_cpus=num_cpus,
+            object_store_memory=_fit_memory(object_store_bytes),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.WARNING,
@@ -43,6 +48,14 @@ def ray_session(*, num_cpus: int | None = None, address: str | None = None) -> I
         yield
     finally:
         ray.shutdown()
+
+
+def _fit_memory(wanted_bytes: int | None) -> int | None:
+    """At most what Ray itself would take: 30 % of the memory, and 2 GB on macOS."""
+    if wanted_bytes is None:
+        return None
+    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(wanted_bytes, int(0.3 * machine_bytes), 2_000_000_000 if sys.platform == "darwin" else sys.maxsize)
 
 
 def cluster_resources() -> tuple[float, float]:

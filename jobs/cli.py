@@ -63,7 +63,9 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
 
     identity = describe_model(layer_over(_BEFORE_PRESET).model)
     is_demo = is_demo_model(identity.name)
-    config = layer_over(preset_for(identity.name, num_layers=identity.layout.num_layers, is_demo=is_demo))
+    config = layer_over(
+        preset_for(identity.name, num_layers=identity.layout.num_layers, is_demo=is_demo, family=identity.family)
+    )
     check_reference_layer(identity.layout, config.scoring.reference_layer)
     get_selector(config.method)
     return config, identity

@@ -37,6 +37,7 @@ from pipeline.results.writer import write_bytes_atomic
 from pipeline.uris import redact_text
 
 EXIT_OK, EXIT_JOB, EXIT_USAGE, EXIT_FAILURES = 0, 1, 2, 3
+_OTHER_OBJECTS_BYTES = 256 * 1024**2  # in a local object store, beside frames
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +91,13 @@ def _prepare(options: argparse.Namespace) -> _Run:
         config=config,
         identity=identity,
         manifest=manifest,
-        plan=plan_job(manifest, stamp=stamp, output_uri=options.output, retry_failed=options.retry_failed),
+        plan=plan_job(
+            manifest,
+            stamp=stamp,
+            output_uri=options.output,
+            retry_failed=options.retry_failed,
+            allow_http=config.reading.allow_http,
+        ),
         stamp=stamp,
         output=options.output,
         executor=options.executor,
@@ -165,7 +172,7 @@ def _events(run: _Run, job: Job) -> Generator[VideoOutcome | Progress, None, Non
     from cluster.session import cluster_resources, ray_session
 
     execution = run.config.execution
-    with ray_session():
+    with ray_session(object_store_bytes=execution.frame_memory_bytes + _OTHER_OBJECTS_BYTES):
         num_cpus, num_gpus = cluster_resources()
         placement = plan_placement(
             num_cpus=num_cpus,

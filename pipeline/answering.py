@@ -43,7 +43,7 @@ def answer_question(
     # 1. merge (groups → one set in temporal, row, column order)
     merged = _merge_pieces(pieces)
     # 2. prune (1.1 B tokens → B)
-    kept = _prune(merged, work, config)
+    kept = _prune(merged, work, config, similarity_dim=model.similarity_dim)
     # 3. final pass (B tokens + question → response)
     scoring = replace(config.scoring, query_tokens="last-token", attention_reduce="max")  # who speaks the answer
     columns = work.geometry.token_columns
@@ -58,6 +58,8 @@ def answer_question(
             time_s_K=work.patch_times_s[merged.patch_K[kept]],
             row_K=merged.token_K[kept] // columns,
             column_K=merged.token_K[kept] % columns,
+            center_s_K=None if work.patch_centers_s is None else work.patch_centers_s[merged.patch_K[kept]],
+            geometry=work.geometry,
         ),
         prompt,
         positions=config.answering.positions,
@@ -95,11 +97,11 @@ def _merge_pieces(pieces: Sequence[CandidatePiece]) -> _Merged:
     )
 
 
-def _prune(merged: _Merged, work: AnswerWork, config: RunConfig) -> npt.NDArray[np.int64]:
+def _prune(merged: _Merged, work: AnswerWork, config: RunConfig, *, similarity_dim: int) -> npt.NDArray[np.int64]:
     if work.final_budget is None or len(merged.patch_K) <= work.final_budget:
         return np.arange(len(merged.patch_K))
     return remove_redundant(
-        torch.from_numpy(merged.features_KD),
+        torch.from_numpy(merged.features_KD[:, :similarity_dim]),
         torch.from_numpy(work.patch_times_s[merged.patch_K]),
         torch.from_numpy(merged.score_K),
         keep=work.final_budget,

@@ -152,14 +152,21 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionConfig:
-    """Where and how wide it runs. Nothing here changes an answer, so nothing here enters ``config_hash``."""
+    """Where and how wide it runs. Nothing here changes an answer, so nothing here enters ``config_hash``.
+
+    Attributes:
+        frame_buffer_bytes: decoded frames that wait to be scored, all videos together.
+        frame_memory_bytes: how many of them wait in memory; the rest lies on node-local disk. A Ray that this job
+            starts gets an object store of this size; on a cluster the object stores are the cluster's own.
+    """
 
     num_scorers: int = 1
     num_decoders: int = 1
     gpus_per_scorer: float = 0.0
     torch_threads: int = 1
     videos_in_flight: int = 2
-    frame_buffer_bytes: int = 2 * 1024**3
+    frame_buffer_bytes: int = 8 * 1024**3
+    frame_memory_bytes: int = 2 * 1024**3
     max_attempts: int = 3
 
     def __post_init__(self) -> None:
@@ -167,6 +174,8 @@ class ExecutionConfig:
             _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
         _check(self.gpus_per_scorer >= 0, "execution.gpus_per_scorer", self.gpus_per_scorer, "at least 0")
         _check(self.frame_buffer_bytes >= 1, "execution.frame_buffer_bytes", self.frame_buffer_bytes, "positive")
+        least = 128 * 1024**2
+        _check(self.frame_memory_bytes >= least, "execution.frame_memory_bytes", self.frame_memory_bytes, f">= {least}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,7 @@ def plan_job(
     stamp: RunStamp,
     output_uri: str,
     retry_failed: bool = False,
+    allow_http: bool = False,
     storage_options: StorageOptions = None,
 ) -> JobPlan:
     """Drop finished questions, look up each video's fingerprint, and group what remains by video."""
@@ -40,7 +41,7 @@ def plan_job(
     failed: list[tuple[QuestionResult, ...]] = []
     num_skipped = 0
     for video_id, (uri, questions) in enumerate(group_by_video(manifest.questions).items()):
-        fingerprint, failure = _look_up(uri, storage_options)
+        fingerprint, failure = _look_up(uri, storage_options, allow_http=allow_http)
         keys = question_keys(questions, fingerprint=fingerprint, config_hash=stamp.config_hash)
         pending = [(q, key) for q, key in zip(questions, keys, strict=True) if key not in skipped]
         num_skipped += len(questions) - len(pending)
@@ -83,9 +84,9 @@ class AnswerCommitter:
         return table
 
 
-def _look_up(uri: str, storage_options: StorageOptions) -> tuple[str, Failure | None]:
+def _look_up(uri: str, storage_options: StorageOptions, *, allow_http: bool) -> tuple[str, Failure | None]:
     try:
-        return video_fingerprint(uri, storage_options=storage_options), None
+        return video_fingerprint(uri, storage_options=storage_options, allow_http=allow_http), None
     except PipelineError as error:
         return missing_fingerprint(uri), error.to_failure()
 

@@ -62,7 +62,7 @@ def score_group(
     needs_scores = get_selector(config.method).needs_scores
     if needs_scores:
         patch_s = model.frames_per_patch / config.sampling.sample_fps
-        prefix = model.prefill(features_ND, work.geometry, patch_s=patch_s)
+        prefix = model.prefill(features_ND, work.geometry, patch_s=patch_s, center_s_P=work.patch_centers_s)
         prefilled = time.perf_counter()
         for batch in work.batches:
             prompts = [_build_prompt(model, work, index, config) for index in batch]

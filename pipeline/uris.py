@@ -18,6 +18,11 @@ def has_scheme(uri: str) -> bool:
     return "://" in uri
 
 
+def uri_scheme(uri: str) -> str:
+    """The scheme in lower case, without ``://``; empty for a plain path."""
+    return uri.partition("://")[0].lower() if has_scheme(uri) else ""
+
+
 def strip_secrets(uri: str) -> str:
     """Remove user info, query string and fragment, which may carry credentials; local paths stay as they are.
 

@@ -157,7 +157,7 @@ class JobState:
         for video in self._active.values():
             if not video.is_probed:
                 video.is_probed = True
-                return [ProbeWork(key=video.key("probe"), uri=video.task.uri)]
+                return [ProbeWork(key=video.key("probe"), uri=video.task.uri, fingerprint=video.task.fingerprint)]
             if video.undecoded and video.needs_scores:
                 return [video.undecoded.pop(0)]
         return []

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, SamplingConfig
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.method.grouping import count_groups, plan_groups, visiting_order
-from pipeline.method.sampling import FrameSample, patch_frames, sample_frames
+from pipeline.method.sampling import FrameSample, patch_frames, sample_frames, sample_keyframes
 from pipeline.models.interface import FrameGeometry, ModelLayout
 from pipeline.selectors.base import Selector
-from pipeline.video.decode_plan import DecodePass, plan_decode
+from pipeline.video.decode_plan import STRETCH_BYTES, DecodePass, plan_decode
 from pipeline.video.probe import VideoProbe
 
 IntArray = npt.NDArray[np.int64]
@@ -45,6 +45,11 @@ class VideoPlan:
     decode_size: tuple[int, int] | None
 
     @property
+    def patch_centers_s(self) -> npt.NDArray[np.float64]:
+        """``(P,)`` mean presentation time of each temporal patch's frames."""
+        return np.asarray(self.sample.times_s[self.patch_frames].mean(axis=1))
+
+    @property
     def frame_bytes(self) -> int:
         """Bytes of one decoded frame."""
         height, width = self.decode_size or (self.probe.height, self.probe.width)
@@ -67,9 +72,7 @@ def plan_video(probe: VideoProbe, *, layout: ModelLayout, selector: Selector, co
             the model's context; ``UNSUPPORTED_MEDIA`` when no frame size suits the model.
     """
     sampling = config.sampling
-    sample = sample_frames(
-        probe.pts_s, duration_s=probe.duration_s, sample_fps=sampling.sample_fps, max_frames=sampling.max_frames
-    )
+    sample = _choose_frames(probe, sampling)
     geometry = _fit_geometry(probe, layout, config)
     frames_PF = patch_frames(sample.num_frames, frames_per_patch=layout.frames_per_patch)
     chosen = selector.choose_patches(
@@ -90,6 +93,7 @@ def plan_video(probe: VideoProbe, *, layout: ModelLayout, selector: Selector, co
         frame_buffer_bytes=config.execution.frame_buffer_bytes,
         num_stretches=config.execution.num_decoders,
         growing=selector.can_stop,
+        stretch_bytes=STRETCH_BYTES,
     ).passes
     return VideoPlan(
         probe=probe,
@@ -102,6 +106,23 @@ def plan_video(probe: VideoProbe, *, layout: ModelLayout, selector: Selector, co
         group_num_frames=tuple(len(np.unique(frames_PF[group])) for group in groups),
         passes=passes,
         decode_size=decode_size,
+    )
+
+
+def _choose_frames(probe: VideoProbe, sampling: SamplingConfig) -> FrameSample:
+    if sampling.seek == "exact":
+        return sample_frames(
+            probe.pts_s, duration_s=probe.duration_s, sample_fps=sampling.sample_fps, max_frames=sampling.max_frames
+        )
+    # frame 0 stands in the index even where an edit list hides its keyframe: then it is no keyframe itself
+    is_keyframe = probe.keyframe_pts == probe.pts[probe.keyframe_indices]
+    return sample_keyframes(
+        probe.pts_s,
+        probe.keyframe_indices[is_keyframe],
+        duration_s=probe.duration_s,
+        sample_fps=sampling.sample_fps,
+        max_frames=sampling.max_frames,
+        snap_tolerance_s=sampling.snap_tolerance_s,
     )
 
 

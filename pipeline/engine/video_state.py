@@ -106,7 +106,8 @@ class VideoState:
         assert self.plan is not None
         self.buffered_bytes += self.next_pass_bytes() or 0
         decode_pass, index = self._next(), self.next_pass
-        self.undecoded += build_decode_work(self.plan, decode_pass, first_key=self.key(f"decode-{index}"))
+        first_key = self.key(f"decode-{index}")
+        self.undecoded += build_decode_work(self.plan, decode_pass, uri=self.task.uri, first_key=first_key)
         self.stretches_left[index] = len(decode_pass.stretches)
         self.next_pass += 1
         self.num_passes_started += 1
@@ -141,6 +142,7 @@ class VideoState:
             patches=self.plan.groups[position],
             questions=self.task.questions,
             batches=tuple(self._open_batches()),
+            patch_centers_s=self.plan.patch_centers_s[self.plan.groups[position]],
         )
 
     def _open_batches(self) -> Iterator[tuple[int, ...]]:
@@ -244,4 +246,5 @@ class VideoState:
             geometry=self.plan.geometry,
             patch_times_s=self.plan.patch_times_s,
             duration_s=self.plan.probe.duration_s,
+            patch_centers_s=self.plan.patch_centers_s,
         )

@@ -46,10 +46,11 @@ class WorkKey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeWork:
-    """Read a video's timeline."""
+    """Read a video's timeline; ``fingerprint`` says which version of the file is meant."""
 
     key: WorkKey
     uri: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -57,11 +58,13 @@ class DecodeWork:
     """Decode one stretch and bundle its frames by group.
 
     Attributes:
+        uri: where the video is; ``probe.path`` is a copy on the node that probed it.
         slots: group position -> (slots, frames): slot j of the group's frames shows frame ``frames[j]`` of the video.
         size: height and width to resize to while decoding; None keeps the stored size.
     """
 
     key: WorkKey
+    uri: str
     probe: VideoProbe
     stretch: Stretch
     slots: Mapping[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
@@ -78,6 +81,7 @@ class ScoreWork:
         patches: temporal patches of the group, ascending.
         batches: micro-batches of question indices in manifest order; empty where only encoding is wanted.
         num_questions: questions that keep candidates of this group.
+        patch_centers_s: mean presentation time of each patch's frames, in the order of ``patches``.
     """
 
     key: WorkKey
@@ -88,6 +92,7 @@ class ScoreWork:
     patches: npt.NDArray[np.int64]
     questions: tuple[Question, ...]
     batches: tuple[tuple[int, ...], ...]
+    patch_centers_s: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +111,7 @@ class AnswerWork:
         pieces: references to lists of ``CandidatePiece``.
         final_budget: tokens that remain after removal; None keeps all.
         patch_times_s: start of every temporal patch.
+        patch_centers_s: mean presentation time of every patch's frames; None means their start.
     """
 
     key: WorkKey
@@ -115,6 +121,7 @@ class AnswerWork:
     geometry: FrameGeometry
     patch_times_s: npt.NDArray[np.float64]
     duration_s: float
+    patch_centers_s: npt.NDArray[np.float64] | None = None
 
 
 Work = ProbeWork | DecodeWork | ScoreWork | GatherWork | AnswerWork
@@ -222,7 +229,7 @@ class Completion:
     seconds: StageSeconds = field(default_factory=StageSeconds)
 
 
-def build_decode_work(plan: VideoPlan, decode_pass: DecodePass, *, first_key: WorkKey) -> list[DecodeWork]:
+def build_decode_work(plan: VideoPlan, decode_pass: DecodePass, *, uri: str, first_key: WorkKey) -> list[DecodeWork]:
     """One piece of work per stretch of a pass; each says which slots of which groups its frames fill."""
     wanted = {position: plan.group_frames(position) for position in decode_pass.group_positions}
     work = []
@@ -233,6 +240,7 @@ def build_decode_work(plan: VideoPlan, decode_pass: DecodePass, *, first_key: Wo
         work.append(
             DecodeWork(
                 key=replace(first_key, index=number),
+                uri=uri,
                 probe=plan.probe,
                 stretch=stretch,
                 slots={position: (slots, wanted[position][slots]) for position, slots in inside.items() if len(slots)},

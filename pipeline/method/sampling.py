@@ -1,8 +1,9 @@
 """Which frames are read: the sampling grid over presentation time, and the temporal patches made of them.
 
-Arithmetic only: reading times, seeking and snapping to keyframes are left to ``pipeline.video``. Shape suffixes:
+Arithmetic only: reading times and keyframes from a file, and decoding, are left to ``pipeline.video``. Shape suffixes:
 
 - N = frames of the stream, in presentation order
+- K = its keyframes
 - F = sampled frames
 - P = temporal patches
 """
@@ -54,6 +55,57 @@ def sample_frames(
     Raises:
         ValueError: the times are empty, unsorted, not finite or do not start at 0, or a setting is not positive.
     """
+    grid_times_s = _plan_grid(pts_s, duration_s=duration_s, sample_fps=sample_fps, max_frames=max_frames)
+    return _take(pts_s, _find_on_show(pts_s, grid_times_s))
+
+
+def sample_keyframes(
+    pts_s: npt.NDArray[np.float64],
+    keyframe_indices: npt.NDArray[np.int64],
+    *,
+    duration_s: float,
+    sample_fps: float,
+    max_frames: int,
+    snap_tolerance_s: float,
+) -> FrameSample:
+    """Like ``sample_frames``, but a grid time takes the nearest keyframe within reach, which is cheap to decode.
+
+    A keyframe serves the grid time nearest to it; any other that chose it takes its own frame on show. Of equal
+    distances the earlier wins::
+
+        keyframes at 0, .6, 1.1  snap_tolerance_s=.25  grid 0 .5 1 1.5  ->  times 0 .6 1.1 and the frame on show at 1.5
+
+    Args:
+        pts_s: as in ``sample_frames``.
+        keyframe_indices: ``(K,)`` rising positions in ``pts_s`` of frames that decode on their own.
+        duration_s: as in ``sample_frames``.
+        sample_fps: as in ``sample_frames``.
+        max_frames: as in ``sample_frames``.
+        snap_tolerance_s: reach to either side, at most half a grid interval.
+
+    Raises:
+        ValueError: as in ``sample_frames``, or the reach is negative or beyond half the interval.
+    """
+    grid_times_s = _plan_grid(pts_s, duration_s=duration_s, sample_fps=sample_fps, max_frames=max_frames)
+    if not 0 <= snap_tolerance_s <= 0.5 / sample_fps:
+        raise ValueError(
+            f"snap_tolerance_s must be between 0 and half the sampling interval ({0.5 / sample_fps} s), "
+            f"got {snap_tolerance_s}"
+        )
+    chosen = _find_on_show(pts_s, grid_times_s)
+    if len(keyframe_indices):
+        key_times_s = pts_s[keyframe_indices]
+        nearest_key = _find_nearest(key_times_s, grid_times_s)
+        is_near = np.abs(key_times_s[nearest_key] - grid_times_s) <= snap_tolerance_s + TIME_TOLERANCE_S
+        is_served = _find_nearest(grid_times_s, key_times_s)[nearest_key] == np.arange(len(grid_times_s))
+        chosen = np.where(is_near & is_served, keyframe_indices[nearest_key], chosen)
+    return _take(pts_s, chosen)
+
+
+def _plan_grid(
+    pts_s: npt.NDArray[np.float64], *, duration_s: float, sample_fps: float, max_frames: int
+) -> npt.NDArray[np.float64]:
+    """Ascending times, at most ``max_frames``."""
     _check_stream(pts_s, duration_s)
     if not (math.isfinite(sample_fps) and sample_fps > 0):
         raise ValueError(f"sample_fps must be positive and finite, got {sample_fps}; use frames per second such as 2.0")
@@ -61,9 +113,23 @@ def sample_frames(
         raise ValueError(f"max_frames must be at least 1, got {max_frames}")
     num_times = max(1, math.ceil((duration_s - TIME_TOLERANCE_S) * sample_fps))
     num_kept = min(num_times, max_frames)
-    grid_times_s = (np.arange(num_kept, dtype=np.int64) * num_times // num_kept) / sample_fps
-    on_show = np.searchsorted(pts_s, grid_times_s + TIME_TOLERANCE_S, side="right") - 1
-    frame_indices = np.unique(on_show).astype(np.int64)
+    return (np.arange(num_kept, dtype=np.int64) * num_times // num_kept) / sample_fps
+
+
+def _find_on_show(pts_s: npt.NDArray[np.float64], times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    return np.searchsorted(pts_s, times_s + TIME_TOLERANCE_S, side="right").astype(np.int64) - 1
+
+
+def _find_nearest(sorted_s: npt.NDArray[np.float64], times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Position in ``sorted_s`` of the value nearest to each time; of two as near the earlier."""
+    later = np.minimum(np.searchsorted(sorted_s, times_s), len(sorted_s) - 1)
+    earlier = np.maximum(later - 1, 0)
+    is_earlier = np.abs(times_s - sorted_s[earlier]) <= np.abs(sorted_s[later] - times_s) + TIME_TOLERANCE_S
+    return np.where(is_earlier, earlier, later).astype(np.int64)
+
+
+def _take(pts_s: npt.NDArray[np.float64], chosen: npt.NDArray[np.int64]) -> FrameSample:
+    frame_indices = np.unique(chosen).astype(np.int64)
     return FrameSample(frame_indices=frame_indices, times_s=pts_s[frame_indices].astype(np.float64))
 
 

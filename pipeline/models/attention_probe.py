@@ -24,7 +24,7 @@ class AttentionProbe:
         layer: the reference layer.
         num_queries: the last so many positions of the sequence are read (the text after the video).
         is_query_BQ: which of those are real, not padding.
-        visual: key positions of the visual tokens, half-open.
+        visual: key positions of the visual tokens: a slice, or ``(N,)`` indices where text stands between them.
         reduce: over heads and query positions.
         scores_BN: the result, float32; None until the layer has run.
     """
@@ -32,14 +32,14 @@ class AttentionProbe:
     layer: int
     num_queries: int
     is_query_BQ: Tensor
-    visual: tuple[int, int]
+    visual: slice | Tensor
     reduce: Literal["max", "mean"]
     scores_BN: Tensor | None = field(default=None)
 
     def read(self, query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> None:
         """Compute the probe's rows from rotated queries and keys."""
         weights = attention_rows(query_BAQD[:, :, -self.num_queries :], key_BGTD, mask, scaling)
-        visual_BAQN = weights[..., self.visual[0] : self.visual[1]]
+        visual_BAQN = weights[..., self.visual]
         is_query = self.is_query_BQ[:, None, :, None]
         if self.reduce == "max":
             self.scores_BN = visual_BAQN.masked_fill(~is_query, 0.0).amax(dim=(1, 2))

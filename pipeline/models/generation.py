@@ -40,6 +40,7 @@ def respond_greedily(
     next_position_B: Tensor,
     max_tokens: Sequence[int],
     end_ids: frozenset[int],
+    rope_axes: int = 3,
 ) -> list[GreedyResponse]:
     """Continue from the logits after the suffix until every row has ended or used its tokens.
 
@@ -51,6 +52,7 @@ def respond_greedily(
         next_position_B: position of the first response token.
         max_tokens: per row.
         end_ids: tokens that end a response.
+        rope_axes: leading axis of the model's ``position_ids``; 1 for plain ``(B, 1)`` positions.
     """
     ids: list[list[int]] = [[] for _ in max_tokens]
     entropies: list[list[float]] = [[] for _ in max_tokens]
@@ -65,9 +67,10 @@ def respond_greedily(
         if not any(_is_open(ids[row], max_tokens[row], end_ids) for row in range(len(max_tokens))):
             break
         attention_mask_BT = torch.cat([attention_mask_BT, attention_mask_BT.new_ones(len(max_tokens), 1)], dim=1)
+        position_B1 = (next_position_B + step)[:, None]
         logits_BV = model(
             input_ids=chosen_B[:, None],
-            position_ids=(next_position_B + step)[None, :, None].expand(3, -1, -1),
+            position_ids=position_B1 if rope_axes == 1 else position_B1.expand(rope_axes, -1, -1),
             attention_mask=attention_mask_BT,
             past_key_values=cache,
             use_cache=True,
@@ -76,6 +79,15 @@ def respond_greedily(
         GreedyResponse(token_ids=tuple(ids[row]), entropies=tuple(entropies[row]), first_logits_V=first_logits_BV[row])
         for row in range(len(max_tokens))
     ]
+
+
+def end_ids(model: Any) -> frozenset[int]:
+    """Tokens that end a response, by the checkpoint's configuration."""
+    ids: set[int] = set()
+    for config in (model.generation_config, model.config.text_config):
+        value = getattr(config, "eos_token_id", None)
+        ids.update(value if isinstance(value, list) else [] if value is None else [value])
+    return frozenset(ids)
 
 
 def _is_open(ids: list[int], max_tokens: int, end_ids: frozenset[int]) -> bool:

@@ -96,6 +96,8 @@ class FinalTokens:
     Attributes:
         features_KD: visual tokens after the merger.
         patch_K: temporal patch of the video; ``time_s_K`` its presentation time; ``row_K``, ``column_K`` within it.
+        center_s_K: mean presentation time of the patch's frames, which some families write out; None: ``time_s_K``.
+        geometry: of the whole frames; None where a family's positions do not depend on it.
     """
 
     features_KD: Tensor
@@ -103,6 +105,8 @@ class FinalTokens:
     time_s_K: npt.NDArray[np.float64]
     row_K: npt.NDArray[np.int64]
     column_K: npt.NDArray[np.int64]
+    center_s_K: npt.NDArray[np.float64] | None = None
+    geometry: FrameGeometry | None = None
 
 
 class VideoModel(Protocol):
@@ -112,6 +116,7 @@ class VideoModel(Protocol):
         name: checkpoint as given; ``revision``: hub commit, or a hash of a folder's weights.
         frames_per_patch: sampled frames that one temporal patch holds.
         max_positions: longest sequence the checkpoint was trained for.
+        similarity_dim: leading feature columns that redundancy is judged by; the rest only travels with its token.
     """
 
     name: str
@@ -119,6 +124,7 @@ class VideoModel(Protocol):
     frames_per_patch: int
     num_layers: int
     max_positions: int
+    similarity_dim: int
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """The size at which frames of a video are shown to the model."""
@@ -132,8 +138,23 @@ class VideoModel(Protocol):
         """Frames of whole temporal patches -> ``(N, D)`` visual tokens; the same for every question."""
         ...
 
-    def prefill(self, features_ND: Tensor, geometry: FrameGeometry, *, patch_s: float) -> Any:
-        """Run everything before the question once; ``patch_s`` is the time between the group's patches in seconds."""
+    def prefill(
+        self,
+        features_ND: Tensor,
+        geometry: FrameGeometry,
+        *,
+        patch_s: float,
+        center_s_P: npt.NDArray[np.float64] | None = None,
+    ) -> Any:
+        """Run everything before the question once.
+
+        Args:
+            features_ND: visual tokens of the group.
+            geometry: of its frames.
+            patch_s: seconds between the group's patches as an ordinary clip.
+            center_s_P: mean presentation time of each patch's frames, for families that write times out; None means
+                those of an ordinary clip from 0 s.
+        """
         ...
 
     def score(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:

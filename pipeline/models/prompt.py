@@ -35,8 +35,10 @@ def question_text(question: str, options: Sequence[str] | None) -> str:
     return "\n".join([question, *lines, LETTER_INSTRUCTION])
 
 
-def build_prompt(tokenizer: Any, *, video_token: str, question: str, options: Sequence[str] | None) -> Prompt:
-    """Render the checkpoint's own chat template with the video before the text, and cut it at the video token.
+def render_around_video(
+    tokenizer: Any, *, video_token: str, question: str, options: Sequence[str] | None
+) -> tuple[str, str]:
+    """Render the checkpoint's own chat template with the video before the text: what stands before and after it.
 
     Raises:
         ValueError: If the question contains the video token, or the template drops it.
@@ -51,6 +53,16 @@ def build_prompt(tokenizer: Any, *, video_token: str, question: str, options: Se
             f"check the chat template and that the question does not contain it: {question!r}"
         )
     before, after = rendered.split(video_token)
+    return before, after
+
+
+def build_prompt(tokenizer: Any, *, video_token: str, question: str, options: Sequence[str] | None) -> Prompt:
+    """Token ids on both sides of the video token in the checkpoint's own chat template.
+
+    Raises:
+        ValueError: As ``render_around_video``.
+    """
+    before, after = render_around_video(tokenizer, video_token=video_token, question=question, options=options)
     return Prompt(
         prefix_ids=tuple(tokenizer(before, add_special_tokens=False)["input_ids"]),
         suffix_ids=tuple(tokenizer(after, add_special_tokens=False)["input_ids"]),

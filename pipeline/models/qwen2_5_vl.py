@@ -15,13 +15,13 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from pipeline.config import ScoringConfig
-from pipeline.models.attention_probe import AttentionProbe
-from pipeline.models.generation import GreedyResponse, pad_suffixes, respond_greedily
+from pipeline.models.generation import end_ids, pad_suffixes, respond_greedily
 from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt, Response
 from pipeline.models.prompt import build_prompt, letter_ids
 from pipeline.models.qwen_layout import QwenLayout
 from pipeline.models.qwen_positions import clip_positions, kept_positions
 from pipeline.models.qwen_preprocess import flatten_patches, resize_frames
+from pipeline.models.responses import build_probe, to_responses
 
 _VIDEO_TOKEN = "<|video_pad|>"
 
@@ -31,7 +31,7 @@ class QwenPrefix:
     """Keys and values of everything before the question; never changed after prefill."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
-    visual: tuple[int, int]  # key positions of the visual tokens
+    visual: slice  # key positions of the visual tokens
     length: int
     next_position: int
 
@@ -46,7 +46,8 @@ class Qwen25VL:
         self.frames_per_patch = self._layout.frames_per_patch
         self.num_layers = self._layout.num_layers
         self.max_positions = self._layout.max_positions
-        self._end_ids = _end_ids(model)
+        self.similarity_dim = int(model.config.text_config.hidden_size)
+        self._end_ids = end_ids(model)
         self._prefix_ids = build_prompt(tokenizer, video_token=_VIDEO_TOKEN, question="", options=None).prefix_ids
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
@@ -77,7 +78,14 @@ class Qwen25VL:
         return torch.cat(parts)
 
     @torch.inference_mode()
-    def prefill(self, features_ND: Tensor, geometry: FrameGeometry, *, patch_s: float) -> QwenPrefix:
+    def prefill(
+        self,
+        features_ND: Tensor,
+        geometry: FrameGeometry,
+        *,
+        patch_s: float,
+        center_s_P: npt.NDArray[np.float64] | None = None,
+    ) -> QwenPrefix:
         """See ``VideoModel``; the group is an ordinary clip to the model, whatever lies between its patches."""
         visual_3N = clip_positions(
             num_patches=len(features_ND) // geometry.tokens_per_patch,
@@ -98,7 +106,7 @@ class Qwen25VL:
         )
         return QwenPrefix(
             layers=tuple((layer.keys, layer.values) for layer in cache.layers),
-            visual=(len(self._prefix_ids), embeddings.shape[1]),
+            visual=slice(len(self._prefix_ids), embeddings.shape[1]),
             length=embeddings.shape[1],
             next_position=int(visual_3N.max()) + 1,
         )
@@ -113,7 +121,7 @@ class Qwen25VL:
             cache.update(keys.expand(len(prompts), -1, -1, -1), values.expand(len(prompts), -1, -1, -1), index)
         offsets_BS = (is_real_BS.long().cumsum(dim=1) - 1).clamp(min=0)
         mask_BT = torch.cat([is_real_BS.new_ones(len(prompts), prefix.length), is_real_BS], dim=1).long()
-        probe = self._probe(is_real_BS, prefix.visual, config)
+        probe = build_probe(is_real_BS, prefix.visual, config)
         logits_BV = self._model(
             input_ids=ids_BS,
             position_ids=(prefix.next_position + offsets_BS).expand(3, -1, -1),
@@ -132,7 +140,7 @@ class Qwen25VL:
             max_tokens=[prompt.max_tokens for prompt in prompts],
             end_ids=self._end_ids,
         )
-        return self._to_responses(responses, prompts, probe)
+        return to_responses(self._tokenizer, responses, prompts, probe)
 
     @torch.inference_mode()
     def answer(
@@ -159,8 +167,8 @@ class Qwen25VL:
         )
         embeddings, position_ids = self._join(tokens.features_KD, visual_3K, prompt.suffix_ids)
         mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
-        visual = (start, start + len(tokens.features_KD))
-        probe = self._probe(mask[:, visual[1] :].bool(), visual, config)
+        visual = slice(start, start + len(tokens.features_KD))
+        probe = build_probe(mask[:, visual.stop :].bool(), visual, config)
         cache = DynamicCache(config=self._model.config)
         logits = self._model(
             inputs_embeds=embeddings,
@@ -180,7 +188,7 @@ class Qwen25VL:
             max_tokens=[max_tokens],
             end_ids=self._end_ids,
         )
-        return self._to_responses(responses, [prompt], probe)[0]
+        return to_responses(self._tokenizer, responses, [prompt], probe)[0]
 
     def _join(
         self, features_ND: Tensor, visual_3N: npt.NDArray[np.int64], suffix: Sequence[int]
@@ -200,45 +208,3 @@ class Qwen25VL:
             axis=1,
         )
         return embeddings, torch.from_numpy(positions)[:, None].to(device)
-
-    def _probe(self, is_real_BS: Tensor, visual: tuple[int, int], config: ScoringConfig) -> AttentionProbe:
-        is_query = is_real_BS
-        if config.query_tokens == "last-token":
-            is_query = torch.zeros_like(is_real_BS)
-            is_query[:, -1] = True
-        return AttentionProbe(
-            layer=config.reference_layer,
-            num_queries=is_real_BS.shape[1],
-            is_query_BQ=is_query,
-            visual=visual,
-            reduce=config.attention_reduce,
-        )
-
-    def _to_responses(
-        self, responses: list[GreedyResponse], prompts: Sequence[QuestionPrompt], probe: AttentionProbe
-    ) -> list[Response]:
-        assert probe.scores_BN is not None, "the reference layer did not run"
-        scores = probe.scores_BN.cpu().numpy()
-        return [
-            Response(
-                text=self._tokenizer.decode(response.token_ids, skip_special_tokens=True).strip(),
-                entropies=response.entropies if prompt.option_ids is None else response.entropies[:1],
-                option_probabilities=_option_probabilities(response.first_logits_V, prompt.option_ids),
-                attention_N=scores[row],
-            )
-            for row, (response, prompt) in enumerate(zip(responses, prompts, strict=True))
-        ]
-
-
-def _option_probabilities(logits_V: Tensor, option_ids: tuple[int, ...] | None) -> tuple[float, ...] | None:
-    if option_ids is None:
-        return None
-    return tuple(logits_V.float()[list(option_ids)].softmax(dim=-1).tolist())
-
-
-def _end_ids(model: Any) -> frozenset[int]:
-    ids: set[int] = set()
-    for config in (model.generation_config, model.config.text_config):
-        value = getattr(config, "eos_token_id", None)
-        ids.update(value if isinstance(value, list) else [] if value is None else [value])
-    return frozenset(ids)

@@ -2,7 +2,7 @@
 
 Shape suffixes:
 - F = frames, T = temporal patches (F / 2), H, W = pixels, C = 3 colours
-- P = patches of all frames (T * H/14 * W/14), X = C * 2 * 14 * 14 = 1176
+- P = patches of all frames (T * H/14 * W/14), X = C * 2 * 14 * 14 = 1176; 16 in place of 14 for Qwen3-VL
 """
 
 import math
@@ -17,11 +17,17 @@ _RGB_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PatchGeometry:
-    """Sizes that define the patch layout; read from the checkpoint's vision config."""
+    """Sizes that define the patch layout, read from the checkpoint's vision config, and the family's colour scale.
+
+    Attributes:
+        mean: of red, green and blue, as shares of 255; ``std`` likewise.
+    """
 
     patch_size: int = 14
     merge_size: int = 2
     temporal_patch_size: int = 2
+    mean: tuple[float, float, float] = _RGB_MEAN
+    std: tuple[float, float, float] = _RGB_STD
 
     @property
     def factor(self) -> int:
@@ -30,7 +36,7 @@ class PatchGeometry:
 
 
 def fit_size(height: int, width: int, *, geometry: PatchGeometry, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """Frame size the model sees: sides multiples of 28, area in bounds, aspect ratio kept (Qwen's ``smart_resize``).
+    """Frame size the model sees: sides multiples of the factor, area in bounds, aspect ratio kept (``smart_resize``).
 
     Raises:
         ValueError: If one side is more than 200 times the other, as in the family's processor.
@@ -66,13 +72,13 @@ def resize_frames(frames_FHWC: Tensor, *, height: int, width: int) -> Tensor:
 
 
 def flatten_patches(frames_FHWC: Tensor, *, geometry: PatchGeometry) -> Tensor:
-    """Normalise and cut ``(F, H, W, 3)`` uint8 frames, F even, sides multiples of 28, into ``(P, X)`` float32 rows.
+    """Normalise and cut ``(F, H, W, 3)`` uint8 frames, whole temporal patches, into ``(P, X)`` float32 rows.
 
     Rows run over temporal patch, merged row, merged column, row in merge, column in merge, so that four rows in a
     run become one visual token.
 
     Raises:
-        ValueError: If the frames are not whole temporal patches, or a side is not a multiple of 28 pixels.
+        ValueError: If the frames are not whole temporal patches, or a side is no multiple of the factor.
     """
     frames, height, width, colors = frames_FHWC.shape
     patch, merge, temporal = geometry.patch_size, geometry.merge_size, geometry.temporal_patch_size
@@ -81,7 +87,7 @@ def flatten_patches(frames_FHWC: Tensor, *, geometry: PatchGeometry) -> Tensor:
             f"frames must come in whole patches of {temporal} frames with sides of {geometry.factor} pixels, got "
             f"{frames} frames of {height} x {width}; repeat the last frame, and resize to fit_size first"
         )
-    mean, std = (torch.tensor(v, device=frames_FHWC.device) for v in (_RGB_MEAN, _RGB_STD))
+    mean, std = (torch.tensor(v, device=frames_FHWC.device) for v in (geometry.mean, geometry.std))
     pixels = (frames_FHWC.float() - mean * 255) / (std * 255)
     grid_h, grid_w = height // patch // merge, width // patch // merge
     blocks = pixels.view(frames // temporal, temporal, grid_h, merge, patch, grid_w, merge, patch, colors)

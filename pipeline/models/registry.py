@@ -5,11 +5,19 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    InternVLForConditionalGeneration,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
+)
 
 from pipeline.models.attention_probe import PROBED_ATTENTION
 from pipeline.models.interface import ModelLayout, VideoModel
+from pipeline.models.internvl import InternVL
+from pipeline.models.internvl_layout import InternVLLayout
 from pipeline.models.qwen2_5_vl import Qwen25VL
+from pipeline.models.qwen3_layout import Qwen3Layout
+from pipeline.models.qwen3_vl import Qwen3VL
 from pipeline.models.qwen_layout import QwenLayout
 from pipeline.models.window_attention import WINDOW_ATTENTION
 
@@ -48,6 +56,18 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
             read_layout=QwenLayout.from_config,
             build=Qwen25VL,
+        ),
+        "qwen3_vl": Family(
+            architecture=Qwen3VLForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
+            read_layout=Qwen3Layout.from_config,
+            build=Qwen3VL,
+        ),
+        "internvl": Family(
+            architecture=InternVLForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": "sdpa"}),
+            read_layout=InternVLLayout.from_config,
+            build=InternVL,
         ),
     }
 )

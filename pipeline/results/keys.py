@@ -1,39 +1,44 @@
 """What identifies a video, a question and a result file, so that a second run knows what is done."""
 
+import errno
 import hashlib
 import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
-
-import fsspec
-from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignore[import-untyped]
-from fsspec.implementations.local import LocalFileSystem
+from collections.abc import Sequence
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest import Question, RejectedRow
 from pipeline.uris import StorageOptions, strip_secrets
+from pipeline.video.remote import ObjectVersion
+from pipeline.video.sources import check_scheme, is_local, local_path, remote_video
 
-_VERSION_FIELDS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "updated", "mtime", "created")
+_NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
-def video_fingerprint(uri: str, *, storage_options: StorageOptions = None) -> str:
+def video_fingerprint(uri: str, *, storage_options: StorageOptions = None, allow_http: bool = False) -> str:
     """Identify the stored object by URI, size and ETag or modification time: "same object", not content.
 
-    The query string counts only where nothing else tells versions apart, so that a fresh signature changes nothing.
+    The query string counts only where size and version do not tell objects apart, so that a fresh signature changes
+    nothing.
+
+    Args:
+        uri: a plain path, ``file://``, ``s3://``, or ``http(s)://`` if allowed.
+        storage_options: for ``s3://``.
+        allow_http: ``reading.allow_http``.
 
     Returns:
         16 hexadecimal digits.
 
     Raises:
-        PipelineError: There is no such file, it may not be read, the storage does not answer, or it is no file.
+        PipelineError: There is no such file, it may not be read, the storage does not answer, it is no file, or its
+            scheme is not allowed.
     """
-    size_bytes, version = _stat_object(uri, storage_options)
-    name = uri if version is None else strip_secrets(uri)
-    return _digest([name.removeprefix("file://"), size_bytes, version], num_digits=16)
+    check_scheme(uri, allow_http=allow_http)
+    found = _stat_local(uri) if is_local(uri) else remote_video(uri, storage_options).look_up()
+    name = uri if None in (found.size_bytes, found.version) else strip_secrets(uri)
+    return _digest([name.removeprefix("file://"), found.size_bytes, found.version], num_digits=16)
 
 
 def missing_fingerprint(uri: str) -> str:
@@ -95,43 +100,22 @@ def _digest(parts: Sequence[object], *, num_digits: int) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:num_digits]
 
 
-def _stat_object(uri: str, storage_options: StorageOptions) -> tuple[int | None, str | None]:
-    """Size in bytes and version of a file, each None where the storage does not say."""
-    shown_uri = strip_secrets(uri)
+def _stat_local(uri: str) -> ObjectVersion:
     try:
-        filesystem, path = fsspec.core.url_to_fs(uri, **(storage_options or {}))
-        if isinstance(filesystem, LocalFileSystem):
-            return _stat_local(path)
-        info: Mapping[str, Any] = filesystem.info(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        message = f"there is no video at {shown_uri}: check the path, and that every node can see it"
-        raise PipelineError(FailureClass.NOT_FOUND, message) from error
-    except (PermissionError, NoCredentialsError) as error:
-        message = f"{shown_uri} may not be read ({type(error).__name__}): grant this job's user read access"
+        path = local_path(uri)
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            message = f"{uri} is a folder or a device, not a video file: name the file itself"
+            raise PipelineError(FailureClass.UNSUPPORTED_MEDIA, message)
+        if not os.access(path, os.R_OK):
+            raise PermissionError(path)
+    except PermissionError as error:
+        message = f"{uri} may not be read ({type(error).__name__}): grant this job's user read access"
         raise PipelineError(FailureClass.ACCESS_DENIED, message) from error
-    except (OSError, BotoCoreError) as error:
-        message = f"the storage of {shown_uri} did not answer ({type(error).__name__}): check the network and endpoint"
+    except (OSError, ValueError) as error:
+        if not isinstance(error, OSError) or error.errno in _NO_SUCH_FILE:
+            message = f"there is no video at {uri}: check the path, and that every node can see it"
+            raise PipelineError(FailureClass.NOT_FOUND, message) from error
+        message = f"the storage of {uri} did not answer ({error.strerror}): check that it is mounted"
         raise PipelineError(FailureClass.TRANSFER, message) from error
-    except (ValueError, ImportError) as error:
-        message = f"nothing can open addresses like {shown_uri}: use a path or s3://, or install the scheme's package"
-        raise PipelineError(FailureClass.NOT_FOUND, message) from error
-    if info["type"] == "directory":
-        raise _not_a_file(shown_uri)
-    versions = [info[name] for name in _VERSION_FIELDS if info.get(name)]
-    if not versions:
-        return info.get("size"), None
-    return info.get("size"), versions[0].isoformat() if isinstance(versions[0], datetime) else str(versions[0])
-
-
-def _stat_local(path: str) -> tuple[int, str]:
-    status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise _not_a_file(path)
-    if not os.access(path, os.R_OK):
-        raise PermissionError(path)
-    return status.st_size, str(status.st_mtime_ns)
-
-
-def _not_a_file(shown_uri: str) -> PipelineError:
-    message = f"{shown_uri} is a folder or a device, not a video file: name the file itself"
-    return PipelineError(FailureClass.UNSUPPORTED_MEDIA, message)
+    return ObjectVersion(size_bytes=status.st_size, version=str(status.st_mtime_ns))

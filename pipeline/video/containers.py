@@ -19,6 +19,19 @@ _REDIRECTS = (
     (b"rtsptext", "an RTSP redirect"),
     (b"v=0", "an SDP description"),
 )
+_OTHER_FORMATS = (
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture, or several without a container"),
+    (b"GIF8", "a GIF picture"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x7fELF", "a program"),
+    (b"%PDF", "a PDF document"),
+    (b"ID3", "an MP3 file"),
+    (b"YUV4MPEG2", "a bare stream without a container"),
+    (b"\x00\x00\x00\x01", "a bare stream without a container"),
+    (b"\x00\x00\x01", "a bare stream without a container"),
+)
 
 
 class Container(StrEnum):
@@ -82,9 +95,13 @@ def _is_mpeg_ts(head: bytes) -> bool:
 
 
 def _describe(head: bytes) -> str:
+    """What a refused file is, in words: its bytes are not shown, for they may be nobody's business."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for mark, name in _REDIRECTS:
         if text.startswith(mark) or (mark.startswith(b"<") and text.startswith(b"<") and mark in text):
             return name
+    for mark, name in _OTHER_FORMATS:
+        if head.startswith(mark):
+            return name
     printable = sum(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head)
-    return "a text file" if printable >= 0.95 * len(head) else f"an unknown format (first bytes {head[:8].hex(' ')})"
+    return "a text file" if printable >= 0.95 * len(head) else "an unknown format"

@@ -1,4 +1,4 @@
-"""The wanted frames of one stretch as RGB arrays: decord where it can be trusted, else PyAV, with the same pixels."""
+"""The wanted frames of one stretch as RGB arrays, by the library that was named, or by the first that can."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,12 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.video.backends.decord_backend import DecordRefusedError, decode_with_decord
-from pipeline.video.backends.pyav_backend import decode_with_pyav
-from pipeline.video.decode_plan import frames_to_decode
+from pipeline.video.backends import registry
+from pipeline.video.backends.interface import RefusedError
 from pipeline.video.probe import VideoProbe
 
-Backend = Literal["auto", "decord", "pyav"]
+Backend = Literal["auto", "decord", "pyav", "torchcodec"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -20,7 +19,7 @@ class DecodedFrames:
     """Frames of one stretch, in the order of the frame indices asked for.
 
     ``frames`` is (n, height, width, 3) RGB; ``bad_frames`` are positions in it that show a neighbour (or black) because
-    their own frame could not be decoded. ``decoder`` is ``"decord"`` or ``"pyav"``.
+    their own frame could not be decoded. ``decoder`` is the name of the library that read them.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -35,6 +34,7 @@ def decode_stretch(
     *,
     size: tuple[int, int] | None = None,
     backend: Backend = "auto",
+    out: npt.NDArray[np.uint8] | None = None,
 ) -> DecodedFrames:
     """Decode frames of one video.
 
@@ -44,29 +44,32 @@ def decode_stretch(
         probe: the video's timeline.
         frame_indices: (n,) ascending unique indices in presentation order.
         size: (height, width) as displayed; None keeps the video's own.
-        backend: ``"auto"`` takes decord where its times agree with the probe's, PyAV otherwise and after any error.
+        backend: a library by name, or ``"auto"``: the first of ``registry.AUTO_ORDER`` that does not refuse the video.
+        out: (n, height, width, 3) array to fill, such as shared memory; the result's ``frames`` is then this array.
 
     Raises:
-        PipelineError: ``CORRUPT_MEDIA`` when no decoder can open the file; ``UNSUPPORTED_MEDIA`` when
-            ``backend="decord"`` is demanded and decord must not or cannot decode this video.
-        ValueError: for indices that are not ascending, unique and in the video, or a size below 1.
+        PipelineError: ``CORRUPT_MEDIA`` when the file cannot be opened; ``UNSUPPORTED_MEDIA`` when the named library
+            is absent, or must not or cannot decode this video.
+        ValueError: for indices that are not ascending, unique and in the video, a size below 1, an ``out`` of another
+            shape or type, or an unknown library.
     """
     height, width = (probe.height, probe.width) if size is None else size
     _check_request(probe, frame_indices, height=height, width=width)
-    if backend not in ("auto", "decord", "pyav"):
-        raise ValueError(f"backend must be 'auto', 'decord' or 'pyav', got {backend!r}")
-    if backend != "pyav":
+    shape = (len(frame_indices), height, width, 3)
+    frames = np.empty(shape, dtype=np.uint8) if out is None else _check_out(out, shape)
+    refusals = []
+    for name in _order(backend):
         try:
-            frames = decode_with_decord(probe, frame_indices, height=height, width=width)
-        except DecordRefusedError as refusal:
-            if backend == "decord":
-                raise PipelineError(
-                    FailureClass.UNSUPPORTED_MEDIA, f"{probe.path}: {refusal}; use backend 'auto' or 'pyav'."
-                ) from refusal
+            report = registry.BACKENDS[name](probe, frame_indices, frames)
+        except RefusedError as refusal:
+            refusals.append(str(refusal))
         else:
-            num_decoded = frames_to_decode(probe, frame_indices)
-            return DecodedFrames(frames=frames, decoder="decord", num_frames_decoded=num_decoded)
-    return _decode_by_pyav(probe, frame_indices, height=height, width=width)
+            num_decoded, bad_frames = report.num_frames_decoded, report.bad_frames
+            return DecodedFrames(frames=frames, decoder=name, num_frames_decoded=num_decoded, bad_frames=bad_frames)
+    raise PipelineError(
+        FailureClass.UNSUPPORTED_MEDIA,
+        f"{probe.path}: {'; '.join(refusals)}. Set sampling.decoder to 'auto' or 'pyav' instead of {backend!r}.",
+    )
 
 
 def check_bad_share(probe: VideoProbe, *, num_bad: int, num_wanted: int, max_bad_frames_share: float) -> None:
@@ -83,6 +86,14 @@ def check_bad_share(probe: VideoProbe, *, num_bad: int, num_wanted: int, max_bad
         )
 
 
+def _order(backend: str) -> tuple[str, ...]:
+    if backend == "auto":
+        return registry.AUTO_ORDER
+    if backend not in registry.BACKENDS:
+        raise ValueError(f"backend must be 'auto' or one of {', '.join(sorted(registry.BACKENDS))}, got {backend!r}")
+    return (backend,)
+
+
 def _check_request(probe: VideoProbe, frame_indices: npt.NDArray[np.int64], *, height: int, width: int) -> None:
     if height < 1 or width < 1:
         raise ValueError(f"size must be (height, width) of at least 1 pixel, got {(height, width)}")
@@ -94,20 +105,10 @@ def _check_request(probe: VideoProbe, frame_indices: npt.NDArray[np.int64], *, h
         )
 
 
-def _decode_by_pyav(
-    probe: VideoProbe, frame_indices: npt.NDArray[np.int64], *, height: int, width: int
-) -> DecodedFrames:
-    import av
-
-    try:
-        result = decode_with_pyav(probe, frame_indices, height=height, width=width)
-    except av.error.FFmpegError as error:
-        raise PipelineError(
-            FailureClass.CORRUPT_MEDIA, f"{probe.path} cannot be decoded ({error.strerror}); copy the video again."
-        ) from error
-    return DecodedFrames(
-        frames=result.frames,
-        decoder="pyav",
-        num_frames_decoded=result.num_frames_decoded,
-        bad_frames=result.bad_frames,
-    )
+def _check_out(out: npt.NDArray[np.uint8], shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+    if out.shape != shape or out.dtype != np.uint8 or not out.flags.writeable:
+        raise ValueError(
+            f"out must be a writable uint8 array of shape {shape}, got {out.dtype} {out.shape}, "
+            f"writable={out.flags.writeable}; allocate (n, height, width, 3)"
+        )
+    return out

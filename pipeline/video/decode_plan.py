@@ -1,20 +1,28 @@
 """What to read of a video, in which passes and stretches: arithmetic on the keyframe index. ``decode`` reads.
 
-A pass yields whole groups; within it each GOP (a keyframe and the frames up to the next) is decoded at most once.
+A pass yields whole groups. Within it each GOP (a keyframe and the frames up to the next) is decoded at most once, from
+its keyframe to its last wanted frame; GOPs without a wanted frame, and what follows the last wanted one, never are.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.video.containers import Container
 from pipeline.video.probe import VideoProbe
 
 IntArray = npt.NDArray[np.int64]
 GROWING_PASS_GROUPS = (8, 32)
-FIRST_PASS_SHARE = 0.5
+STRETCH_BYTES = 128 * 1024**2
+# What a seek costs, in coded frames read over without decoding them. Measured with PyAV: a seek takes 46-51 us in mp4,
+# mkv and flv, a coded frame 6-8 us; MPEG-TS has no index: 1 ms for the two attempts that it takes.
+SEEK_COST_PACKETS = 8
+UNINDEXED_SEEK_COST_PACKETS = 150
+_UNINDEXED = (Container.MPEG_TS, Container.MPEG_PS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -63,7 +71,17 @@ class DecodePlan:
 
 def frames_to_decode(probe: VideoProbe, frame_indices: IntArray) -> int:
     """How many frames must be decoded for some: per touched GOP, from its keyframe to the last wanted one."""
-    return sum(cost for _, _, cost in _split_gops(probe, frame_indices))
+    return int(_split_gops(probe, np.unique(frame_indices)).costs.sum())
+
+
+def is_read_through(probe: VideoProbe, *, after_index: int, gop: int) -> bool:
+    """Whether a reader that stands behind a frame reaches a later GOP sooner by reading on than by a seek.
+
+    Both ways give the same packets; nothing in between is decoded either way.
+    """
+    num_between = int(probe.keyframe_indices[gop]) - after_index - 1
+    cost = UNINDEXED_SEEK_COST_PACKETS if probe.container in _UNINDEXED else SEEK_COST_PACKETS
+    return 0 <= num_between <= cost
 
 
 def plan_decode(
@@ -76,8 +94,12 @@ def plan_decode(
     frame_buffer_bytes: int,
     num_stretches: int,
     growing: bool,
+    stretch_bytes: int = STRETCH_BYTES,
 ) -> DecodePlan:
     """Choose decode passes for groups in visiting order.
+
+    One pass where all frames fit the buffer. Else the fewest that each fit half of it, so that the next is read while
+    one is scored; a group larger than half is a pass of its own. An empty buffer admits any pass.
 
     Args:
         probe: the video's timeline.
@@ -85,67 +107,86 @@ def plan_decode(
         patch_frames: (P, frames per patch) positions in ``sample_frame_indices``.
         groups: per group, in visiting order, its patch indices.
         frame_bytes: height * width * 3 of one decoded frame.
-        frame_buffer_bytes: what the frames of one pass may take.
-        num_stretches: at most so many pieces per pass; never changes which frames are read.
-        growing: first 8 groups, then 32, then the rest (AdaptToken-Lite), unless one pass is about as cheap.
+        frame_buffer_bytes: what decoded frames may take.
+        num_stretches: pieces per pass, as far as there are GOPs.
+        growing: first 8 groups, then 32, then the rest (AdaptToken-Lite), where that is expected to cost less.
+        stretch_bytes: what the frames of one stretch may take; a single GOP may exceed it.
 
     Raises:
         PipelineError: ``TOO_LARGE`` when one group alone exceeds ``frame_buffer_bytes``.
         ValueError: for a count below 1 or no groups.
     """
-    if frame_bytes < 1 or frame_buffer_bytes < 1 or num_stretches < 1 or not groups:
+    if min(frame_bytes, frame_buffer_bytes, num_stretches, stretch_bytes) < 1 or not groups:
         raise ValueError(
             "plan_decode needs at least one group and positive sizes and counts, got "
-            f"{len(groups)=} {frame_bytes=} {frame_buffer_bytes=} {num_stretches=}"
+            f"{len(groups)=} {frame_bytes=} {frame_buffer_bytes=} {num_stretches=} {stretch_bytes=}"
         )
-    wanted = [np.unique(sample_frame_indices[patch_frames[group].ravel()]) for group in groups]
-    max_frames = frame_buffer_bytes // frame_bytes
+    wanted = [np.unique(sample_frame_indices[patch_frames[group]]) for group in groups]
     _refuse_large_group(probe, wanted, frame_bytes=frame_bytes, frame_buffer_bytes=frame_buffer_bytes)
-    ramp = _growing_bounds(len(groups)) if growing and _is_first_pass_cheap(probe, wanted) else []
     passes = []
-    for positions in _fill_passes(wanted, max_frames=max_frames, forced_bounds=ramp):
-        frame_indices = _union(wanted[positions.start : positions.stop])
-        stretches = cut_stretches(probe, frame_indices, num_stretches=num_stretches)
+    for positions in _choose_passes(probe, wanted, max_frames=frame_buffer_bytes // frame_bytes, growing=growing):
+        frame_indices, max_frames = _union(wanted, positions), stretch_bytes // frame_bytes
+        stretches = cut_stretches(probe, frame_indices, num_stretches=num_stretches, max_frames=max_frames)
         passes.append(DecodePass(group_positions=positions, stretches=stretches))
     return DecodePlan(passes=tuple(passes))
 
 
-def cut_stretches(probe: VideoProbe, frame_indices: IntArray, *, num_stretches: int) -> tuple[Stretch, ...]:
-    """Cut a pass at keyframes into at most ``num_stretches`` runs of GOPs of about equal decode cost.
+def cut_stretches(
+    probe: VideoProbe, frame_indices: IntArray, *, num_stretches: int, max_frames: int | None = None
+) -> tuple[Stretch, ...]:
+    """Cut a pass at keyframes into ``num_stretches`` runs of GOPs of about equal decode cost, and those again by size.
 
     ``costs 10 10 10 30, num_stretches=2  ->  10 10 10 | 30``
+
+    Args:
+        probe: the video's timeline.
+        frame_indices: (n,) wanted frames.
+        num_stretches: fewer where there are fewer GOPs.
+        max_frames: wanted frames per stretch; a single GOP may hold more and is a stretch of its own then.
     """
-    gops = _split_gops(probe, frame_indices)
-    costs = np.array([cost for _, _, cost in gops], dtype=np.float64)
-    centres = np.cumsum(costs) - costs / 2
-    pieces = np.minimum(centres * num_stretches // costs.sum(), num_stretches - 1).astype(np.int64)
-    stretches = []
-    for piece in np.unique(pieces):
-        run = [gops[i] for i in np.flatnonzero(pieces == piece)]
-        stretches.append(
-            Stretch(
-                frame_indices=np.concatenate([wanted for _, wanted, _ in run]),
-                start_gop=run[0][0],
-                stop_gop=run[-1][0] + 1,
-                num_frames_to_decode=sum(cost for _, _, cost in run),
-            )
-        )
-    return tuple(stretches)
-
-
-def _split_gops(probe: VideoProbe, frame_indices: IntArray) -> list[tuple[int, IntArray, int]]:
-    """Per touched GOP: its position, its wanted frames, the frames to decode for them."""
     frame_indices = np.unique(frame_indices)
-    gop_of_frame = probe.gop_of(frame_indices)
-    gops, starts = np.unique(gop_of_frame, return_index=True)
-    runs = np.split(frame_indices, starts[1:])
-    return [
-        (int(gop), run, int(run[-1] - probe.keyframe_indices[gop]) + 1) for gop, run in zip(gops, runs, strict=True)
-    ]
+    gops = _split_gops(probe, frame_indices)
+    centres = np.cumsum(gops.costs) - gops.costs / 2
+    pieces = np.minimum(centres * num_stretches // gops.costs.sum(), num_stretches - 1)
+    bounds, num_held = [0], 0
+    for at, size in enumerate(gops.sizes.tolist()):
+        is_full = max_frames is not None and num_held + size > max_frames
+        if at > 0 and (pieces[at] != pieces[at - 1] or is_full):
+            bounds.append(at)
+            num_held = 0
+        num_held += size
+    bounds.append(len(gops.sizes))
+    ends = np.cumsum([0, *gops.sizes])
+    return tuple(
+        Stretch(
+            frame_indices=frame_indices[ends[start] : ends[stop]],
+            start_gop=int(gops.positions[start]),
+            stop_gop=int(gops.positions[stop - 1]) + 1,
+            num_frames_to_decode=int(gops.costs[start:stop].sum()),
+        )
+        for start, stop in pairwise(bounds)
+    )
 
 
-def _union(wanted: Sequence[IntArray]) -> IntArray:
-    return np.unique(np.concatenate(wanted))
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _TouchedGops:
+    """(n,) per GOP that holds a wanted frame: its position, its wanted frames, the frames to decode for them."""
+
+    positions: IntArray
+    sizes: IntArray
+    costs: IntArray
+
+
+def _split_gops(probe: VideoProbe, frame_indices: IntArray) -> _TouchedGops:
+    positions, starts, sizes = np.unique(probe.gop_of(frame_indices), return_index=True, return_counts=True)
+    last_wanted = frame_indices[starts + sizes - 1]
+    return _TouchedGops(
+        positions=positions, sizes=sizes, costs=last_wanted - probe.keyframe_indices[positions] + np.int64(1)
+    )
+
+
+def _union(wanted: Sequence[IntArray], positions: range) -> IntArray:
+    return np.unique(np.concatenate(wanted[positions.start : positions.stop]))
 
 
 def _refuse_large_group(
@@ -161,18 +202,25 @@ def _refuse_large_group(
         )
 
 
-def _growing_bounds(num_groups: int) -> list[int]:
-    return [int(bound) for bound in np.cumsum(GROWING_PASS_GROUPS) if bound < num_groups]
+def _choose_passes(probe: VideoProbe, wanted: Sequence[IntArray], *, max_frames: int, growing: bool) -> list[range]:
+    fits_whole = len(_union(wanted, range(len(wanted)))) <= max_frames
+    bound = max_frames if fits_whole else max_frames // 2
+    plain = _fill_passes(wanted, max_frames=bound, forced_bounds=())
+    if not growing:
+        return plain
+    grown = _fill_passes(wanted, max_frames=bound, forced_bounds=np.cumsum(GROWING_PASS_GROUPS).tolist())
+    return min(plain, grown, key=lambda passes: _expected_cost(probe, wanted, passes))
 
 
-def _is_first_pass_cheap(probe: VideoProbe, wanted: Sequence[IntArray]) -> bool:
-    """Whether the first growing pass costs less than half of reading everything; with long GOPs it does not."""
-    first = frames_to_decode(probe, _union(wanted[: GROWING_PASS_GROUPS[0]]))
-    return first < FIRST_PASS_SHARE * frames_to_decode(probe, _union(wanted))
+def _expected_cost(probe: VideoProbe, wanted: Sequence[IntArray], passes: Sequence[range]) -> float:
+    """Frames to decode when a question is equally likely to stop at any group: later passes are then often spared."""
+    return sum(
+        frames_to_decode(probe, _union(wanted, positions)) * (1 - positions.start / len(wanted)) for positions in passes
+    )
 
 
 def _fill_passes(wanted: Sequence[IntArray], *, max_frames: int, forced_bounds: Sequence[int]) -> list[range]:
-    """Runs of groups, each as long as the buffer and the bounds allow; with runs in order that is the fewest."""
+    """Runs of groups, each as long as the bounds allow; with runs in order that is the fewest."""
     passes, start = [], 0
     held: set[int] = set()
     for position, frame_indices in enumerate(wanted):

@@ -4,16 +4,20 @@ Nothing is decoded but one frame, which alone tells rotation, true size and bit 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.containers import Container, identify_container
+from pipeline.video.limits import refuse_cut_off, refuse_large_pictures, refuse_long, refuse_many_frames
+from pipeline.video.missing_frames import count_missing_frames
 
 IntArray = npt.NDArray[np.int64]
 
@@ -89,27 +93,43 @@ def open_video(path: str, container: Container) -> Iterator[tuple[Any, Any]]:
         yield opened, stream
 
 
-def probe_video(path: str, *, max_missing_share: float = 0.05) -> VideoProbe:
+def demux_stream(opened: Any, stream: Any) -> Iterator[Any]:
+    """``opened.demux(stream)``, where a stream that nothing announced begins in the middle of the file, too.
+
+    PyAV (18.1) then ends with an ``IndexError``, behind the last packet.
+    """
+    with suppress(IndexError):
+        yield from opened.demux(stream)
+
+
+def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingConfig | None = None) -> VideoProbe:
     """Read the timeline of a checked local file (see ``resolve_local``).
 
     Args:
         path: absolute path of a local file.
-        max_missing_share: the share of the frames announced by the container's index that the file may lack at its end.
+        max_missing_share: the share of the frames announced by the container that the file may lack.
+        reading: limits on frames, duration and picture size; the defaults when None.
 
     Raises:
         PipelineError: ``UNSUPPORTED_MEDIA`` (no video stream, unknown codec), ``CORRUPT_MEDIA`` (unreadable, no
-            frames, no timestamps, cut off).
+            frames, no timestamps, cut off), ``TOO_LARGE`` (beyond a limit).
     """
     import av
 
+    limits = ReadingConfig() if reading is None else reading
     container = identify_container(path)
     try:
         with open_video(path, container) as (opened, stream):
-            packets = _read_packets(path, opened, stream)
-            _refuse_cut_off(path, len(packets), _count_missing(stream, container, len(packets)), max_missing_share)
-            timeline = _build_timeline(packets, stream, container)
+            refuse_large_pictures(path, stream.codec_context, limits)
+            packets = _read_packets(path, opened, stream, limits)
+            pts = np.array([packet.pts for packet in packets], dtype=np.int64)
+            num_missing = count_missing_frames(opened, stream, container, pts)
+            refuse_cut_off(path, len(packets), num_missing, max_missing_share)
+            timeline = _build_timeline(packets, stream)
+        refuse_long(path, timeline["duration_s"], limits)
         with open_video(path, container) as (opened, stream):
             frame = _decode_first_frame(path, opened, stream)
+            refuse_large_pictures(path, frame, limits)
     except av.error.FFmpegError as error:
         raise PipelineError(
             FailureClass.CORRUPT_MEDIA, f"{path} cannot be read as {container.value} ({error.strerror}); copy it again."
@@ -123,11 +143,12 @@ def probe_video(path: str, *, max_missing_share: float = 0.05) -> VideoProbe:
         width=width,
         height=height,
         rotation=rotation,
+        num_missing_frames=num_missing,
         **timeline,
     )
 
 
-def _build_timeline(packets: list[_Packet], stream: Any, container: Container) -> dict[str, Any]:
+def _build_timeline(packets: list[_Packet], stream: Any) -> dict[str, Any]:
     """The fields of ``VideoProbe`` that packets alone tell."""
     time_base = Fraction(stream.time_base)
     pts = np.unique(np.array([packet.pts for packet in packets if not packet.is_hidden], dtype=np.int64))
@@ -142,15 +163,15 @@ def _build_timeline(packets: list[_Packet], stream: Any, container: Container) -
         "keyframe_pts": keyframe_pts,
         "keyframe_dts": keyframe_dts,
         "is_constant_rate": _is_constant_rate(pts, time_base),
-        "num_missing_frames": _count_missing(stream, container, len(packets)),
     }
 
 
-def _read_packets(path: str, opened: Any, stream: Any) -> list[_Packet]:
-    packets = []
-    for packet in opened.demux(stream):
+def _read_packets(path: str, opened: Any, stream: Any, limits: ReadingConfig) -> list[_Packet]:
+    packets: list[_Packet] = []
+    for packet in demux_stream(opened, stream):
         if packet.size == 0:  # the demuxer's end mark
             continue
+        refuse_many_frames(path, len(packets) + 1, limits)
         if packet.pts is None:
             raise PipelineError(
                 FailureClass.CORRUPT_MEDIA,
@@ -165,21 +186,6 @@ def _read_packets(path: str, opened: Any, stream: Any) -> list[_Packet]:
     return packets
 
 
-def _count_missing(stream: Any, container: Container, num_packets: int) -> int:
-    """Frames that the index names and the file lacks; only mp4 and mov write a full index apart from the frames."""
-    return max(0, len(stream.index_entries) - num_packets) if container is Container.ISO_BMFF else 0
-
-
-def _refuse_cut_off(path: str, num_packets: int, num_missing: int, max_missing_share: float) -> None:
-    num_announced = num_packets + num_missing
-    if num_missing > max_missing_share * num_announced:
-        raise PipelineError(
-            FailureClass.CORRUPT_MEDIA,
-            f"{path} is cut off: {num_missing} of {num_announced} frames of its index are not in the file, allowed is "
-            f"a share of {max_missing_share} (sampling.max_bad_frames_share); copy it again.",
-        )
-
-
 def _nominal_frame_ticks(stream: Any) -> int:
     rate = stream.average_rate
     return round(1 / (Fraction(rate) * Fraction(stream.time_base))) if rate else 0
@@ -189,7 +195,7 @@ def _decode_first_frame(path: str, opened: Any, stream: Any) -> Any:
     """The first frame that decodes at all; damaged ones before it are skipped."""
     import av
 
-    for packet in opened.demux(stream):
+    for packet in demux_stream(opened, stream):
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
@@ -204,10 +210,14 @@ def _decode_first_frame(path: str, opened: Any, stream: Any) -> Any:
 def _locate_keyframes(packets: list[_Packet], pts: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """(K,) indices, pts and dts of where decoding can start; the first is index 0 even without a keyframe there."""
     starts: dict[int, tuple[int, int]] = {0: (packets[0].pts, packets[0].dts)}
-    for packet in packets:
-        index = int(np.searchsorted(pts, packet.pts))
-        if packet.is_keyframe and index < len(pts):
-            starts[index] = (packet.pts, packet.dts)
+    positions = [position for position, packet in enumerate(packets) if packet.is_keyframe]
+    for position, stop in pairwise([*positions, len(packets)]):
+        packet = packets[position]
+        # of a keyframe that an edit list hides, only frames stored behind it can be decoded from it
+        shown = [other.pts for other in packets[position:stop] if not other.is_hidden and other.pts >= packet.pts]
+        first_pts = min(shown, default=None) if packet.is_hidden else packet.pts
+        if first_pts is not None:
+            starts[int(np.searchsorted(pts, first_pts))] = (packet.pts, packet.dts)
     indices = sorted(starts)
     table = np.array([(index, *starts[index]) for index in indices], dtype=np.int64)
     return table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy()

@@ -1,1 +1,1 @@
-"""One file per decoding library; ``pipeline.video.decode`` chooses between them."""
+"""One file per decoding library, behind ``interface``; ``pipeline.video.decode`` chooses by ``registry``."""

@@ -1,57 +1,47 @@
-"""Frames by decord: fast, but its word about time and rotation is checked against the probe each time."""
+"""Frames by decord, whose word about time and rotation is checked against the probe each time."""
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.video.backends.interface import DecodeReport, Images, IntArray, RefusedError, iter_chunks
 from pipeline.video.containers import Container
+from pipeline.video.decode_plan import frames_to_decode
 from pipeline.video.probe import VideoProbe
 
-CHUNK_FRAMES = 128
 TOLERANCE_S = 0.001
 
 
-class DecordRefusedError(Exception):
-    """decord cannot or must not decode this video; the message says why."""
-
-
-def decode_with_decord(
-    probe: VideoProbe, frame_indices: npt.NDArray[np.int64], *, height: int, width: int
-) -> npt.NDArray[np.uint8]:
-    """Decode wanted frames at the given display size.
+def decode_with_decord(probe: VideoProbe, frame_indices: IntArray, frames: Images) -> DecodeReport:
+    """Fill ``frames`` as ``interface.DecodeFrames`` says; the pixels are PyAV's, bit for bit.
 
     The reader lives in this call only: an idle one goes on decoding into an unbounded queue.
 
-    Returns:
-        (n, height, width, 3) RGB.
-
     Raises:
-        DecordRefusedError: decord is not installed, failed, or disagrees with the probe.
+        RefusedError: decord is not installed, failed, or disagrees with the probe.
     """
     refusal = _known_refusal(probe)
     if refusal is not None:
-        raise DecordRefusedError(refusal)
+        raise RefusedError(refusal)
     try:
         import decord
-    except ImportError as error:
-        raise DecordRefusedError("decord is not installed") from error
+    except (ImportError, OSError) as error:
+        raise RefusedError("decord is not installed (pip install decord)") from error
 
     decord.logging.set_level(decord.logging.QUIET)
-    frames = np.empty((len(frame_indices), height, width, 3), dtype=np.uint8)
+    _, height, width, _ = frames.shape
     reader = None
     try:
         reader = decord.VideoReader(probe.path, ctx=decord.cpu(0), width=width, height=height, num_threads=1)
         _compare_timelines(reader, probe)
-        for start in range(0, len(frame_indices), CHUNK_FRAMES):
-            chunk = frame_indices[start : start + CHUNK_FRAMES].tolist()
-            frames[start : start + len(chunk)] = reader.get_batch(chunk).asnumpy()
+        for chunk in iter_chunks(frames):
+            frames[chunk] = reader.get_batch(frame_indices[chunk].tolist()).asnumpy()
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         first_line = str(error).strip().partition("\n")[0]
-        raise DecordRefusedError(f"decord failed: {first_line}") from error
+        raise RefusedError(f"decord failed: {first_line}") from error
     finally:
         del reader
-    return frames
+    return DecodeReport(num_frames_decoded=frames_to_decode(probe, frame_indices))
 
 
 def _known_refusal(probe: VideoProbe) -> str | None:
@@ -67,7 +57,7 @@ def _known_refusal(probe: VideoProbe) -> str | None:
 def _compare_timelines(reader: Any, probe: VideoProbe) -> None:
     """Compare with the probe: decord counts frames that edit lists hide, and loses some containers' times."""
     if len(reader) != probe.num_frames:
-        raise DecordRefusedError(f"decord counts {len(reader)} frames, the probe {probe.num_frames}")
+        raise RefusedError(f"decord counts {len(reader)} frames, the probe {probe.num_frames}")
     starts_s = reader.get_frame_timestamp(np.arange(probe.num_frames))[:, 0].astype(np.float64)
     starts_s -= starts_s[0]
     # decord holds seconds as float32: 1 ms apart beyond 2.3 hours
@@ -75,9 +65,9 @@ def _compare_timelines(reader: Any, probe: VideoProbe) -> None:
     is_apart = np.abs(starts_s - probe.pts_s) > tolerance_s
     if is_apart.any():
         index = int(np.argmax(is_apart))
-        raise DecordRefusedError(
+        raise RefusedError(
             f"decord presents frame {index} at {starts_s[index]:.4f} s, the probe at {probe.pts_s[index]:.4f} s"
         )
     # decord numbers keyframes in storage order; where that differs (open GOPs) its seeks can return wrong frames
     if list(reader.get_key_indices()) != probe.keyframe_indices.tolist():
-        raise DecordRefusedError("decord's keyframes are not the probe's")
+        raise RefusedError("decord's keyframes are not the probe's")

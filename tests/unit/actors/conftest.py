@@ -9,6 +9,7 @@ from pipeline.models.interface import FrameGeometry, QuestionPrompt, Response
 
 class FakeModel:
     name, revision, frames_per_patch, num_layers, max_positions = "fake", "0", 2, 2, 1_000
+    similarity_dim = 2
 
     def __init__(self, entropy=0.25):
         self.entropy, self.answered = entropy, []
@@ -29,7 +30,7 @@ class FakeModel:
         places = torch.tensor([0.0, 1.0]).repeat(len(frames_FHW3) // 2)
         return torch.stack([values, places], dim=1)
 
-    def prefill(self, features_ND, geometry, *, patch_s):
+    def prefill(self, features_ND, geometry, *, patch_s, center_s_P=None):
         self.prefilled += 1
         return features_ND, patch_s
 

@@ -9,7 +9,7 @@ from actors.coordinator_service import CoordinatorService
 from pipeline.engine.progress import Progress
 from pipeline.engine.work import Batch, ProbeWork, WorkKey
 
-WORK = Batch(work=(ProbeWork(key=WorkKey(video_id=0, attempt=1, stage="probe"), uri="v"),))
+WORK = Batch(work=(ProbeWork(key=WorkKey(video_id=0, attempt=1, stage="probe"), uri="v", fingerprint="f"),))
 
 
 class Coordinator:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.answerer import AnswererActor
 from actors.scorer import ScorerActor
-from actors.store import LocalStore
+from actors.local_store import LocalStore
 from pipeline.answering import answer_question
 from pipeline.config import BudgetConfig, RunConfig, SamplingConfig, ScoringConfig
 from pipeline.engine.candidates import CandidatePiece
@@ -168,23 +168,26 @@ def test_the_answer_carries_letter_probabilities_entropy_and_evidence(fake_model
 
 def test_a_scorer_hands_out_the_best_tokens_and_an_answerer_of_another_process_uses_them(fake_model):
     config = RunConfig(sampling=SamplingConfig(sample_fps=1.0), scoring=ScoringConfig(question_batch=2))
-    model, store = fake_model(), LocalStore()
+    model, store = fake_model(), LocalStore(memory_bytes=2**30)
     scorer, answerer = ScorerActor(model, store, config), AnswererActor(model, store, config)
     bundle = store.put((np.arange(4), np.array([0, 1, 2, 2]), frames(10, 11, 20)))
     done = scorer.score(score_work([bundle]))
     assert done.key == key("score", 5)
     assert done.seconds.total_s > 0
-    gathered = scorer.gather(GatherWork(key=key("gather", 2), bought={5: 3})).result.pieces
+    pieces = scorer.gather(GatherWork(key=key("gather", 2), bought={5: 3})).result.pieces
+    gathered = store.get(pieces)
     assert [(p.position, p.patch_K.tolist(), p.token_K.tolist()) for p in gathered] == [(5, [4, 8, 8], [1, 0, 1])]
     assert gathered[0].features_KD.tolist() == [[10.0, 1.0], [20.0, 0.0], [20.0, 1.0]]
-    answer = answerer.answer(answer_work([gathered], question=2))
+    answer = answerer.answer(answer_work([pieces], question=2))
     assert (answer.result.answer, answer.result.kept) == ("B", {5: 3})
     assert model.answered[0][2] == 2.0  # seconds per patch at one frame per second
 
 
 def test_a_scorer_drops_what_is_no_longer_needed_of_this_attempt_only(fake_model):
-    scorer = ScorerActor(fake_model(), LocalStore(), RunConfig())
-    scorer.score(score_work([(np.arange(4), np.arange(4), frames(1, 2, 3, 4))], batches=((0,),)))
+    store = LocalStore(memory_bytes=2**30)
+    scorer = ScorerActor(fake_model(), store, RunConfig())
+    bundle = store.put((np.arange(4), np.arange(4), frames(1, 2, 3, 4)))
+    scorer.score(score_work([bundle], batches=((0,),)))
     assert scorer.num_candidate_tokens == 4
     other = Retention(video_id=3, attempt=2, position=5, question=0, limit=1)
     scorer.retain(other)

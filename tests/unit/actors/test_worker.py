@@ -9,7 +9,7 @@ from actors.worker import DecodeWorker, run_guarded
 from pipeline.engine.work import Batch, ProbeWork, WorkKey
 from pipeline.failures import Failure, FailureClass, PipelineError
 
-WORK = ProbeWork(key=WorkKey(video_id=1, attempt=2, stage="probe"), uri="v")
+WORK = ProbeWork(key=WorkKey(video_id=1, attempt=2, stage="probe"), uri="v", fingerprint="f")
 
 
 def raising(error):
@@ -54,6 +54,6 @@ def test_one_failure_does_not_keep_a_worker_from_the_rest_of_its_batch():
             return work.uri
 
     worker = DecodeWorker(Decoder)
-    works = tuple(ProbeWork(key=WORK.key, uri=uri) for uri in ("bad", "good"))
+    works = tuple(ProbeWork(key=WORK.key, uri=uri, fingerprint="f") for uri in ("bad", "good"))
     bad, good = worker.run_batch(Batch(work=works))
     assert (bad.result.failure_class, good) == ("internal", "good")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.method.sampling import patch_frames, sample_frames
+from pipeline.method.sampling import patch_frames, sample_frames, sample_keyframes
 
 
 def regular_pts(num_frames, fps):
@@ -107,3 +107,98 @@ def test_the_last_frame_is_repeated_to_fill_the_last_patch(num_frames, frames_pe
 def test_patching_no_frames_is_refused():
     with pytest.raises(ValueError, match="num_frames=0"):
         patch_frames(0, frames_per_patch=2)
+
+
+@pytest.mark.parametrize(
+    ("keyframes", "snap_tolerance_s", "expected"),
+    [
+        ([0, 6, 11], 0.25, [0, 6, 11, 15]),  # 0.6 and 1.1 s serve 0.5 and 1.0 s
+        ([0, 6, 11], 0.05, [0, 5, 10, 15]),  # out of reach
+        ([0, 6, 11], 0.1, [0, 6, 11, 15]),  # just within
+        ([], 0.25, [0, 5, 10, 15]),
+        ([4, 6], 0.25, [0, 4, 10, 15]),  # both 0.1 s from 0.5 s: the earlier
+        ([3, 4, 6, 7], 0.25, [0, 4, 10, 15]),
+        ([2], 0.25, [2, 5, 10, 15]),  # the first time may snap too
+    ],
+)
+def test_a_grid_time_takes_the_nearest_keyframe_within_reach_else_its_frame_on_show(
+    keyframes, snap_tolerance_s, expected
+):
+    pts_s = regular_pts(20, 10)
+    sample = sample_keyframes(
+        pts_s,
+        np.array(keyframes, dtype=np.int64),
+        duration_s=2.0,
+        sample_fps=2.0,
+        max_frames=100,
+        snap_tolerance_s=snap_tolerance_s,
+    )
+    assert sample.frame_indices.tolist() == expected
+    assert sample.times_s.tolist() == pts_s[expected].tolist()
+
+
+def test_a_keyframe_halfway_between_two_grid_times_serves_the_earlier_only():
+    sample = sample_keyframes(
+        regular_pts(80, 40),  # 0.75 s is frame 30
+        np.array([30]),
+        duration_s=2.0,
+        sample_fps=2.0,
+        max_frames=100,
+        snap_tolerance_s=0.25,
+    )
+    assert sample.times_s.tolist() == [0.0, 0.75, 1.0, 1.5]
+
+
+def snap_by_brute_force(pts_ms, keyframes, grid_ms, tolerance_ms):
+    """All pairs in exact integers: who is nearest to whom, the earlier of equals."""
+    chosen = set()
+    for time_ms in grid_ms:
+        exact = max(index for index, pts in enumerate(pts_ms) if pts <= time_ms)
+        near = [k for k in keyframes if abs(pts_ms[k] - time_ms) <= tolerance_ms]
+        nearest = min(near, key=lambda k: (abs(pts_ms[k] - time_ms), k), default=None)
+        is_served = nearest is not None and time_ms == min(grid_ms, key=lambda t: (abs(pts_ms[nearest] - t), t))
+        chosen.add(nearest if is_served else exact)
+    return sorted(chosen)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    gaps_ms=st.lists(st.integers(1, 400), min_size=0, max_size=40),
+    last_ms=st.integers(1, 1_000),
+    sample_fps=st.sampled_from([0.5, 1.0, 2.0, 4.0]),
+    max_frames=st.integers(1, 30),
+    tolerance_share=st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+    data=st.data(),
+)
+def test_snapping_equals_a_search_over_all_pairs(gaps_ms, last_ms, sample_fps, max_frames, tolerance_share, data):
+    pts_ms = np.cumsum([0, *gaps_ms]).tolist()
+    keyframes = sorted(data.draw(st.sets(st.integers(0, len(pts_ms) - 1)), label="keyframes"))
+    duration_ms, step_ms = pts_ms[-1] + last_ms, int(1_000 / sample_fps)
+    num_times = -(-duration_ms // step_ms)
+    num_kept = min(num_times, max_frames)
+    grid_ms = [index * num_times // num_kept * step_ms for index in range(num_kept)]
+    sample = sample_keyframes(
+        np.array(pts_ms) / 1_000,
+        np.array(keyframes, dtype=np.int64),
+        duration_s=duration_ms / 1_000,
+        sample_fps=sample_fps,
+        max_frames=max_frames,
+        snap_tolerance_s=tolerance_share * 0.5 / sample_fps,
+    )
+    expected = snap_by_brute_force(pts_ms, keyframes, grid_ms, tolerance_share * 0.5 * step_ms)
+    assert sample.frame_indices.tolist() == expected
+    assert sample.times_s.tolist() == (np.array(pts_ms) / 1_000)[expected].tolist()
+    assert sample.num_frames <= max_frames
+
+
+@pytest.mark.parametrize("snap_tolerance_s", [-0.1, 0.26, float("nan")])
+def test_a_reach_beyond_half_the_interval_is_refused(snap_tolerance_s):
+    with pytest.raises(ValueError, match=r"between 0 and half the sampling interval \(0\.25 s\), got"):
+        sample_keyframes(
+            regular_pts(20, 10),
+            np.array([0]),
+            duration_s=2.0,
+            sample_fps=2.0,
+            max_frames=10,
+            snap_tolerance_s=snap_tolerance_s,
+        )

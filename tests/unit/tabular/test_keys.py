@@ -1,6 +1,8 @@
 import os
+import subprocess
+import sys
+from pathlib import Path
 
-import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,26 +17,39 @@ from pipeline.results.keys import (
     rejected_key,
     video_fingerprint,
 )
+from pipeline.video import sources
+from pipeline.video.s3_source import S3Video
+from tests.unit.video_files.local_http import LocalVideo, Server, reply
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
-class TaggedFileSystem(fsspec.AbstractFileSystem):
-    """A store with ETags; names say which error it answers with."""
+class FakeStore:
+    """A store in the place of S3; names say which error it answers with, or what is special about an object."""
 
-    protocol = "tagged"
     etag = "1"
 
     def info(self, path, **kwargs):
-        for word, error in (("denied", PermissionError), ("slow", TimeoutError)):
+        for word, error in (("absent", FileNotFoundError), ("denied", PermissionError), ("slow", TimeoutError)):
             if word in path:
                 raise error(path)
-        info = {"name": path, "size": 3, "type": "file"}
+        info = {"name": path, "size": 3, "type": "directory" if "folder" in path else "file"}
         return info if "untagged" in path else info | {"ETag": self.etag}
 
 
 @pytest.fixture
 def tagged(monkeypatch):
-    fsspec.register_implementation("tagged", TaggedFileSystem, clobber=True)
-    return lambda etag: monkeypatch.setattr(TaggedFileSystem, "etag", etag)
+    monkeypatch.setattr(S3Video, "_filesystem", lambda self: FakeStore())
+    return lambda etag: monkeypatch.setattr(FakeStore, "etag", etag)
+
+
+@pytest.fixture
+def web(monkeypatch):
+    """A local server in the place of every host."""
+    server = Server()
+    monkeypatch.setattr(sources, "HttpVideo", LocalVideo)
+    yield server
+    server.stop()
 
 
 def question(text="Why?", options=None, row_index=0):
@@ -54,21 +69,61 @@ def test_a_local_fingerprint_changes_with_name_size_and_time_but_not_with_conten
     assert int(first, 16) >= 0
     assert fingerprint(b"xyz", 10**18) == first
     assert video_fingerprint(f"file://{path}") == first
+    spaced = path.rename(tmp_path / "a b.mp4")
+    assert len(video_fingerprint(f"file://{tmp_path}/a%20b.mp4")) == 16
+    spaced.rename(path)
     others = [fingerprint(b"abcd", 10**18), fingerprint(b"abc", 10**18 + 1), fingerprint(b"abc", 10**18, name="b.mp4")]
     assert len({first, *others}) == 4
 
 
 def test_a_remote_fingerprint_follows_the_etag_and_ignores_the_signature(tagged):
-    first = video_fingerprint("tagged://bucket/a.mp4?sig=1")
-    assert video_fingerprint("tagged://user:pw@bucket/a.mp4?sig=2") == first
-    assert video_fingerprint("tagged://bucket/b.mp4") != first
+    first = video_fingerprint("s3://bucket/a.mp4?sig=1")
+    assert video_fingerprint("s3://user:pw@bucket/a.mp4?sig=2") == first
+    assert video_fingerprint("s3://bucket/b.mp4") != first
     tagged("2")
-    assert video_fingerprint("tagged://bucket/a.mp4?sig=1") != first
+    assert video_fingerprint("s3://bucket/a.mp4?sig=1") != first
 
 
 def test_without_a_version_the_query_string_tells_objects_apart(tagged):
-    first, second = (video_fingerprint(f"tagged://bucket/untagged?id={i}") for i in (1, 2))
+    first, second = (video_fingerprint(f"s3://bucket/untagged?id={i}") for i in (1, 2))
     assert first != second
+
+
+def test_a_fingerprint_over_http_follows_the_etag_and_ignores_the_signature(web):
+    for name, etag in (("a", "1"), ("b", "1"), ("c", "2")):
+        web.answers[f"/{name}.mp4"] = reply(headers={"ETag": etag, "Content-Length": "5"}, body=b"")
+    first = video_fingerprint(f"{web.url}/a.mp4?sig=1", allow_http=True)
+    assert video_fingerprint(f"http://u:p@127.0.0.1:{web.port}/a.mp4?sig=2", allow_http=True) == first
+    assert video_fingerprint(f"{web.url}/b.mp4", allow_http=True) != first
+    web.answers["/a.mp4"] = web.answers["/c.mp4"]
+    assert video_fingerprint(f"{web.url}/a.mp4?sig=1", allow_http=True) != first
+    assert {method for method, _, _ in web.requests} == {"HEAD"}
+
+
+@pytest.mark.parametrize("headers", [{"ETag": "1"}, {"Content-Length": "5"}])
+def test_over_http_the_query_counts_unless_size_and_version_are_known(web, headers):
+    web.answers["/play"] = reply(headers=headers, body=b"")
+    fingerprints = {video_fingerprint(f"{web.url}/play?id={i}", allow_http=True) for i in (1, 2)}
+    assert len(fingerprints) == 2
+
+
+def test_http_is_refused_unless_allowed_and_never_reaches_this_machine(web, monkeypatch):
+    uri = f"{web.url}/a.mp4?sig=secret"
+    with pytest.raises(PipelineError, match=r"reading\.allow_http") as caught:
+        video_fingerprint(uri)
+    assert caught.value.failure_class is FailureClass.UNSUPPORTED_MEDIA
+    monkeypatch.undo()
+    with pytest.raises(PipelineError, match="public addresses only") as denied:
+        video_fingerprint(uri, allow_http=True)
+    assert denied.value.failure_class is FailureClass.ACCESS_DENIED
+    assert web.requests == []
+    assert "secret" not in str(caught.value) + str(denied.value)
+
+
+def test_fingerprints_need_no_http_library():
+    script = "import sys, pipeline.results.keys; print({'aiohttp', 's3fs', 'requests', 'av'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize(
@@ -76,18 +131,19 @@ def test_without_a_version_the_query_string_tells_objects_apart(tagged):
     [
         ("{tmp}/none.mp4", FailureClass.NOT_FOUND, "no video at .*/none.mp4: check the path"),
         ("{tmp}/file/below.mp4", FailureClass.NOT_FOUND, "no video at"),
-        ("memory://nothing/here.mp4", FailureClass.NOT_FOUND, "no video at"),
-        ("nosuch://u:secret@h/a.mp4", FailureClass.NOT_FOUND, "nothing can open addresses like nosuch://h/a.mp4"),
-        ("tagged://denied/a.mp4?t=secret", FailureClass.ACCESS_DENIED, "tagged://denied/a.mp4 may not be read"),
-        ("tagged://slow/a.mp4", FailureClass.TRANSFER, r"did not answer \(TimeoutError\)"),
+        ("{tmp}/nul\0.mp4", FailureClass.NOT_FOUND, "no video at"),
+        ("s3://absent/a.mp4?t=secret", FailureClass.NOT_FOUND, "s3://absent/a.mp4 does not exist"),
+        ("nosuch://u:secret@h/a.mp4", FailureClass.UNSUPPORTED_MEDIA, "nosuch://h/a.mp4 has the scheme 'nosuch'"),
+        ("zip://a::https://u:secret@10.0.0.1/a.zip", FailureClass.UNSUPPORTED_MEDIA, "has the scheme 'zip'"),
+        ("s3://denied/a.mp4?t=secret", FailureClass.ACCESS_DENIED, "s3://denied/a.mp4 may not be read"),
+        ("s3://slow/a.mp4", FailureClass.TRANSFER, r"could not be fetched \(TimeoutError\)"),
         ("{tmp}", FailureClass.UNSUPPORTED_MEDIA, "is a folder"),
         ("/dev/null", FailureClass.UNSUPPORTED_MEDIA, "is a folder or a device"),
-        ("memory://made/folder", FailureClass.UNSUPPORTED_MEDIA, "is a folder"),
+        ("s3://bucket/folder", FailureClass.UNSUPPORTED_MEDIA, "is a directory"),
     ],
 )
 def test_what_cannot_be_fingerprinted_fails_with_its_class(tmp_path, tagged, uri, failure_class, message):
     (tmp_path / "file").write_bytes(b"")
-    fsspec.filesystem("memory").pipe_file("/made/folder/a.mp4", b"x")
     with pytest.raises(PipelineError, match=message) as caught:
         video_fingerprint(uri.format(tmp=tmp_path))
     assert caught.value.failure_class is failure_class

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.video.backends import decord_backend
+from pipeline.video.backends import interface, registry
+from pipeline.video.backends.interface import DecodeReport, RefusedError
 from pipeline.video.decode import check_bad_share, decode_stretch
 from pipeline.video.decode_plan import cut_stretches
 from pipeline.video.probe import probe_video
@@ -85,20 +86,66 @@ def test_a_resized_frame_looks_like_an_independent_resize(videos, decode_sequent
     assert psnr_db(decoded.frames[0][smooth], expected[smooth]) > 30
 
 
-@pytest.mark.parametrize("name", TRUSTED)
-def test_auto_takes_decord_where_it_agrees_with_the_probe(videos, name):
-    pytest.importorskip("decord")
-    assert decode_stretch(probe_video(videos[name]), np.array([3])).decoder == "decord"
+def test_auto_reads_with_pyav_which_refuses_nothing_and_is_never_slower(videos):
+    assert registry.AUTO_ORDER == ("pyav",)
+    assert decode_stretch(probe_video(videos["b_frames"]), np.array([3])).decoder == "pyav"
 
 
 @pytest.mark.parametrize(("name", "reason"), REFUSED.items())
-def test_decord_is_refused_where_it_is_known_to_be_wrong_and_auto_takes_pyav(videos, name, reason):
+def test_decord_is_refused_where_it_is_known_to_be_wrong_and_the_next_in_order_reads(videos, name, reason, monkeypatch):
     pytest.importorskip("decord")
     probe = probe_video(videos[name])
-    with pytest.raises(PipelineError, match=reason) as caught:
+    with pytest.raises(PipelineError, match=rf"{reason}.*Set sampling\.decoder to 'auto' or 'pyav'") as caught:
         decode_stretch(probe, np.array([3]), backend="decord")
     assert caught.value.failure_class is FailureClass.UNSUPPORTED_MEDIA
+    monkeypatch.setattr(registry, "AUTO_ORDER", ("decord", "pyav"))
     assert decode_stretch(probe, np.array([3])).decoder == "pyav"
+    assert decode_stretch(probe_video(videos["b_frames"]), np.array([3])).decoder == "decord"
+
+
+@pytest.mark.parametrize("backend", ["auto", "pyav", "decord"])
+def test_frames_are_written_into_the_array_that_was_given_and_nowhere_else(videos, backend):
+    pytest.importorskip("decord")
+    probe = probe_video(videos["b_frames"])
+    wanted = np.array([0, 5, 30])
+    memory = np.full((5, 28, 56, 3), 9, dtype=np.uint8)
+    decoded = decode_stretch(probe, wanted, size=(28, 56), backend=backend, out=memory[1:4])
+    assert np.shares_memory(decoded.frames, memory)
+    np.testing.assert_array_equal(memory[1:4], decode_stretch(probe, wanted, size=(28, 56), backend="pyav").frames)
+    assert (memory[[0, 4]] == 9).all()
+
+
+def test_what_a_refusing_library_wrote_is_overwritten_by_the_next(videos, monkeypatch):
+    def scribble_and_refuse(probe, frame_indices, frames) -> DecodeReport:
+        frames[:] = 77
+        raise RefusedError("broke off")
+
+    monkeypatch.setitem(registry.BACKENDS, "decord", scribble_and_refuse)
+    monkeypatch.setattr(registry, "AUTO_ORDER", ("decord", "pyav"))
+    probe = probe_video(videos["b_frames"])
+    memory = np.empty((2, 28, 28, 3), dtype=np.uint8)
+    decode_stretch(probe, np.array([1, 40]), size=(28, 28), out=memory)
+    expected = decode_stretch(probe, np.array([1, 40]), size=(28, 28), backend="pyav").frames
+    np.testing.assert_array_equal(memory, expected)
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.empty((1, 28, 28, 3), dtype=np.uint8),
+        np.empty((2, 28, 56, 3), dtype=np.uint8),
+        np.empty((2, 28, 28, 3), dtype=np.int8),
+        np.frombuffer(bytes(2 * 28 * 28 * 3), dtype=np.uint8).reshape(2, 28, 28, 3),
+    ],
+)
+def test_an_array_of_another_shape_or_type_or_read_only_is_refused(videos, out):
+    with pytest.raises(ValueError, match=r"out must be a writable uint8 array of shape \(2, 28, 28, 3\)"):
+        decode_stretch(probe_video(videos["b_frames"]), np.array([1, 2]), size=(28, 28), out=out)
+
+
+def test_an_unknown_library_is_named_with_those_that_exist(videos):
+    with pytest.raises(ValueError, match="'auto' or one of decord, pyav, torchcodec, got 'opencv'"):
+        decode_stretch(probe_video(videos["b_frames"]), np.array([1]), backend="opencv")
 
 
 @pytest.mark.parametrize("backend", ["auto", "pyav"])
@@ -137,7 +184,7 @@ def test_the_substitute_of_a_damaged_frame_does_not_depend_on_what_else_is_wante
 
 def test_long_requests_are_read_in_chunks(videos, monkeypatch, decode_sequentially):
     pytest.importorskip("decord")
-    monkeypatch.setattr(decord_backend, "CHUNK_FRAMES", 5)
+    monkeypatch.setattr(interface, "CHUNK_FRAMES", 5)
     probe = probe_video(videos["b_frames"])
     decoded = decode_stretch(probe, np.arange(0, 48, 3), backend="decord")
     np.testing.assert_array_equal(decoded.frames, decode_sequentially(videos["b_frames"])[1][::3])

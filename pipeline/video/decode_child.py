@@ -1,0 +1,149 @@
+"""The parent's end of a ``decode_process``: starts it, waits for replies, kills it past its deadline or its memory."""
+
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import Pipe, reduction
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import ReadingConfig
+from pipeline.failures import FailureClass, PipelineError
+from pipeline.video.decode_requests import READY, DecodeRequest, ProbeRequest, Reply, unpack_reply
+
+START_TIMEOUT_S = 120.0
+RECYCLE_BYTES = 512 * 1024**2
+RECYCLE_REQUESTS = 200
+_TICK_S = 0.1
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR")  # no credentials
+
+
+class ReaderLostError(Exception):
+    """The child is gone; ``failure`` says why, if trying again does not help either."""
+
+    def __init__(self, failure: PipelineError) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class DecodeChild:
+    """One running ``decode_process``."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in kill
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment |= {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.video.decode_process", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._stderr,
+            env=environment,
+        )
+        theirs.close()
+        self._num_requests = 0
+        if not self._connection.poll(START_TIMEOUT_S) or not self._has_greeted():
+            tail = self._last_words()
+            self.kill()
+            raise PipelineError(FailureClass.INTERNAL, f"the decoding process could not start: {tail}")
+
+    def _has_greeted(self) -> bool:
+        try:
+            return self._connection.recv_bytes(len(READY)) == READY
+        except (EOFError, OSError):
+            return False
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether a fresh process is due: this one has grown, or has served for long."""
+        return self._num_requests >= RECYCLE_REQUESTS or private_bytes(self.pid) > RECYCLE_BYTES
+
+    def ask(
+        self, request: ProbeRequest | DecodeRequest, path: str, reading: ReadingConfig, *, descriptor: int | None
+    ) -> Reply:
+        """Send one request and wait for the reply, up to the deadline and the memory limit."""
+        self._num_requests += 1
+        self._stderr.truncate(0)
+        connection: Connection[Any, Any] = self._connection
+        deadline = time.monotonic() + reading.decode_timeout_s
+        try:
+            connection.send(request)
+            if descriptor is not None:
+                reduction.send_handle(connection, descriptor, self.pid)
+            while not connection.poll(_TICK_S):
+                if time.monotonic() > deadline:
+                    raise ReaderLostError(_overdue(path, reading.decode_timeout_s))
+                num_bytes = private_bytes(self.pid)
+                if num_bytes > reading.decode_memory_bytes:
+                    raise ReaderLostError(_bloated(path, num_bytes, reading.decode_memory_bytes))
+            packed = connection.recv_bytes()
+        except (EOFError, OSError) as error:
+            raise ReaderLostError(self._explain_death(path)) from error
+        try:
+            return unpack_reply(packed, path=path)
+        except ValueError as error:
+            taken_over = PipelineError(FailureClass.CORRUPT_MEDIA, f"{path}: {error}; do not trust this file.")
+            raise ReaderLostError(taken_over) from error
+
+    def _explain_death(self, path: str) -> PipelineError:
+        code = self._process.wait(timeout=START_TIMEOUT_S)
+        if code == -signal.SIGKILL:
+            return PipelineError(
+                FailureClass.OUT_OF_MEMORY,
+                f"{path}: the decoding process was killed from outside, as the system does when memory is short; "
+                "give the node more memory or run fewer decoders (execution.num_decoders).",
+            )
+        if code < 0:
+            return PipelineError(
+                FailureClass.CORRUPT_MEDIA,
+                f"{path} crashes its decoder ({signal.Signals(-code).name}); re-encode it, or copy it again.",
+            )
+        return PipelineError(FailureClass.INTERNAL, f"{path}: the decoding process ended: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self._process.poll()}"
+
+    def kill(self) -> None:
+        """Whatever it is doing, it ends; its memory comes back."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+        self._stderr.close()
+
+
+def private_bytes(pid: int) -> int:
+    """Memory that only this process holds, shared frames not counted; 0 where there is no /proc."""
+    try:
+        _, resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[:3]
+    except OSError:
+        return 0
+    return (int(resident) - int(shared)) * mmap.PAGESIZE
+
+
+def _overdue(path: str, timeout_s: float) -> PipelineError:
+    return PipelineError(
+        FailureClass.DECODE_TIMEOUT,
+        f"{path}: one reading took more than {timeout_s:g} s; re-encode the video or raise reading.decode_timeout_s.",
+    )
+
+
+def _bloated(path: str, num_bytes: int, limit: int) -> PipelineError:
+    return PipelineError(
+        FailureClass.OUT_OF_MEMORY,
+        f"{path}: decoding took {num_bytes:,} bytes, allowed are {limit:,}; re-encode the video or raise "
+        "reading.decode_memory_bytes.",
+    )
