@@ -1,6 +1,7 @@
 """The command line of ``run.py``: options only; what they mean is in ``pipeline.config``."""
 
 import argparse
+from importlib.util import find_spec
 
 from pipeline.config import RunConfig, SamplingConfig
 from pipeline.config_io import apply_overrides, load_config
@@ -68,4 +69,11 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
     )
     check_reference_layer(identity.layout, config.scoring.reference_layer)
     get_selector(config.method)
+    _check_decoder(config.sampling.decoder)
     return config, identity
+
+
+def _check_decoder(decoder: str) -> None:
+    """Refuse a decoder that is not installed; PyAV, which ``auto`` takes, always is."""
+    if decoder not in ("auto", "pyav") and find_spec(decoder) is None:
+        raise ValueError(f"sampling.decoder {decoder!r} is not installed here; pip install {decoder}, or use 'auto'")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config import ReadingConfig
-from pipeline.failures import PipelineError
+from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.decode import Backend, DecodedFrames
 from pipeline.video.decode_child import DecodeChild, ReaderLostError
 from pipeline.video.decode_requests import DecodeReply, DecodeRequest, ProbeRequest, Reply
@@ -49,17 +49,23 @@ class IsolatedReader:
     ) -> DecodedFrames:
         """As ``decode_stretch``; the frames lie in memory that nobody else keeps.
 
+        A video that the named library refuses, or does not survive, is read by PyAV.
+
         Raises:
-            PipelineError: as ``decode_stretch``; ``DECODE_TIMEOUT``, ``OUT_OF_MEMORY``, or ``CORRUPT_MEDIA`` for a
-                file that crashes its decoders.
+            PipelineError: ``CORRUPT_MEDIA`` for a file that cannot be opened or crashes its decoder;
+                ``DECODE_TIMEOUT``, ``OUT_OF_MEMORY``.
         """
+        if backend not in ("auto", "pyav"):
+            try:
+                return self._decode_once(probe, frame_indices, size=size, backend=backend)
+            except ReaderLostError:
+                pass
+            except PipelineError as error:
+                if error.failure_class is not FailureClass.UNSUPPORTED_MEDIA:
+                    raise
+            backend = "pyav"
         try:
             return self._decode_once(probe, frame_indices, size=size, backend=backend)
-        except ReaderLostError as lost:
-            if backend in ("auto", "pyav"):
-                raise lost.failure from lost
-        try:
-            return self._decode_once(probe, frame_indices, size=size, backend="pyav")
         except ReaderLostError as lost:
             raise lost.failure from lost
 

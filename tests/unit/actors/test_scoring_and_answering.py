@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.answerer import AnswererActor
-from actors.scorer import ScorerActor
 from actors.local_store import LocalStore
+from actors.scorer import ScorerActor
 from pipeline.answering import answer_question
 from pipeline.config import BudgetConfig, RunConfig, SamplingConfig, ScoringConfig
 from pipeline.engine.candidates import CandidatePiece

@@ -105,6 +105,15 @@ def test_frames_that_cost_a_child_its_life_are_read_by_pyav_in_another(make_read
     np.testing.assert_array_equal(decoded.frames, decode_stretch(probe, INDICES).frames)
 
 
+def test_a_video_that_the_named_library_must_not_read_is_read_by_pyav(make_reader, videos):
+    reader = make_reader()
+    for name, decoder in (("b_frames", "decord"), ("mpegts", "pyav")):
+        probe = reader.probe(videos[name])
+        decoded = reader.decode(probe, INDICES, backend="decord")
+        assert decoded.decoder == decoder
+        np.testing.assert_array_equal(decoded.frames, decode_stretch(probe, INDICES).frames)
+
+
 @pytest.mark.parametrize(
     ("blow", "failure_class", "finding"),
     [
@@ -124,8 +133,8 @@ def test_a_crash_is_a_typed_failure(make_reader, videos, blow, failure_class, fi
 
 def test_a_child_beyond_its_memory_is_killed(make_reader, videos):
     reader = make_reader(decode_memory_bytes=2**20, decode_timeout_s=30.0)
+    os.kill(reader._start().pid, signal.SIGSTOP)  # so that it is still there when it is looked at
     with pytest.raises(PipelineError, match=r"allowed are 1,048,576; .*reading\.decode_memory_bytes") as caught:
-        os.kill(reader._start().pid, signal.SIGSTOP)  # so that it is still there when it is looked at
         reader.probe(videos["b_frames"])
     assert caught.value.failure_class is FailureClass.OUT_OF_MEMORY
 
