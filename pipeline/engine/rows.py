@@ -111,4 +111,4 @@ def _warnings(video: VideoState, state: QuestionState) -> tuple[str, ...]:
     num_lost, num_wanted = count_lost(video.plan, video.bad_frames, num_groups=len(state.prefix))
     if not num_lost:
         return ()
-    return (f"{num_lost} of {num_wanted} wanted frames could not be decoded; a neighbouring frame stands in for each",)
+    return (f"{num_lost} of {num_wanted} wanted frames are damaged or lost; patched-up or neighbouring ones stand in",)

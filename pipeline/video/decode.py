@@ -19,7 +19,8 @@ class DecodedFrames:
     """Frames of one stretch, in the order of the frame indices asked for.
 
     ``frames`` is (n, height, width, 3) RGB; ``bad_frames`` are positions in it that show a neighbour (or black) because
-    their own frame could not be decoded. ``decoder`` is the name of the library that read them.
+    their own frame could not be decoded, or a picture that the decoder had to patch up. ``decoder`` is the name of the
+    library that read them.
     """
 
     frames: npt.NDArray[np.uint8]

@@ -24,7 +24,8 @@ def decode_with_pyav(probe: VideoProbe, frame_indices: IntArray, frames: Images)
     """Fill ``frames`` as ``interface.DecodeFrames`` says; undecodable packets are skipped.
 
     A lost frame shows its nearest earlier decodable neighbour in the same GOP, wanted or not, else the nearest later
-    one, else black: so the substitute, too, is independent of the stretch.
+    one, else black: so the substitute, too, is independent of the stretch. A frame that the decoder had to patch up,
+    because its own data or that of its references is damaged, keeps its picture and counts as bad too.
 
     Raises:
         PipelineError: ``CORRUPT_MEDIA`` when the file cannot be opened at all.
@@ -39,8 +40,8 @@ def decode_with_pyav(probe: VideoProbe, frame_indices: IntArray, frames: Images)
             decoder = _GopDecoder(opened, stream, probe, Scaler(probe, height=frames.shape[1], width=frames.shape[2]))
             for gop, start, stop in zip(gops.tolist(), starts.tolist(), stops, strict=True):
                 wanted = probe.pts[frame_indices[start:stop]].tolist()
-                lost = decoder.decode(gop, dict(zip(wanted, frames[start:stop], strict=True)))
-                bad_frames += [start + wanted.index(pts) for pts in lost]
+                bad = decoder.decode(gop, dict(zip(wanted, frames[start:stop], strict=True)))
+                bad_frames += [start + wanted.index(pts) for pts in bad]
             return DecodeReport(num_frames_decoded=decoder.num_decoded, bad_frames=tuple(bad_frames))
     except av.error.FFmpegError as error:
         raise PipelineError(
@@ -53,19 +54,22 @@ class _GopDecoder:
         self._packets = GopPackets(opened, stream, probe)
         self._codec = stream.codec_context
         self._probe, self._scaler = probe, scaler
+        self._patched: set[int] = set()  # wanted pts whose pictures the decoder patched up
         self.num_decoded = 0  # coded frames that the decoder was given
 
     def decode(self, gop: int, targets: Targets) -> list[int]:
-        """Write every target; returns the pts, ascending, of those that show a substitute."""
+        """Write every target; returns the pts, ascending, of those that show a substitute or a patched picture."""
         missing = dict(targets)
+        self._patched.clear()
         self._fill(gop, missing, wanted=list(targets))
         if not missing:
-            return []
+            return sorted(self._patched)
         bounds = [*self._probe.keyframe_indices.tolist(), self._probe.num_frames]
         members = self._probe.pts[bounds[gop] : bounds[gop + 1]].tolist()
         came = self._fill(gop, missing, wanted=members)
+        lost = sorted({*missing, *self._patched})
         self._substitute(gop, missing, decodable=[pts for pts in members if pts in came])
-        return list(missing)
+        return lost
 
     def _substitute(self, gop: int, lost: Targets, *, decodable: list[int]) -> None:
         shown: dict[int, list[Images]] = {}
@@ -88,6 +92,8 @@ class _GopDecoder:
             target = missing.pop(frame.pts, None)
             if target is not None:
                 self._scaler.convert(frame, target)
+                if frame.is_corrupt:
+                    self._patched.add(frame.pts)
         return came
 
     def _decode(self, gop: int, wanted: list[int]) -> Iterator[Any]:

@@ -148,7 +148,7 @@ def test_a_few_lost_frames_are_a_warning_and_too_many_fail_the_video(method):
 
     few = run({3, 4, 60})
     assert [row.status for row in few] == ["ok", "ok"]
-    assert few[0].warnings == ("3 of 100 wanted frames could not be decoded; a neighbouring frame stands in for each",)
+    assert few[0].warnings == ("3 of 100 wanted frames are damaged or lost; patched-up or neighbouring ones stand in",)
     many = run(range(6))
     assert [(row.status, row.error_class) for row in many] == [("failed", "corrupt_media")] * 2
     assert "6 of 100 wanted frames" in many[0].error_message

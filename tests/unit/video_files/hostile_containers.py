@@ -160,7 +160,7 @@ def _transport_stream(ts: bytes) -> Iterator[Case]:
     no_tables = b"".join(p for p in packets if (p[1] & 0x1F, p[2]) not in ((0, 0), (0x10, 0)))
     yield "no_tables.ts", no_tables, (OK,), "nothing says which packets are video"
     yield "every_other_packet.ts", b"".join(packets[:4] + packets[4::2]), (OK, WARNED, CORRUPT), "half of it is lost"
-    yield "packets_twice.ts", b"".join(p for p in packets for _ in range(2)), (OK,), "each packet twice"
+    yield "packets_twice.ts", b"".join(p for p in packets for _ in range(2)), (OK, WARNED, CORRUPT), "each packet twice"
 
 
 def _flash(flv: bytes) -> Iterator[Case]:
