@@ -5,6 +5,7 @@ import json
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,14 +61,12 @@ def _run_memory(options: argparse.Namespace) -> list[dict[str, object]]:
     return figures
 
 
-def _measure_decode(options: argparse.Namespace) -> list[DecodeTimes]:
+def _measure_decode(options: argparse.Namespace) -> Iterator[DecodeTimes]:
     layout = describe_model(ModelConfig(model="demo")).layout
     config = preset_for("demo", num_layers=layout.num_layers, is_demo=True)
-    return [
-        measure_decode(case, folder=options.videos, layout=layout, config=config, repeats=options.repeats)
-        for case in CASES
-        if case.name in options.cases
-    ]
+    for case in CASES:
+        if case.name in options.cases:
+            yield measure_decode(case, folder=options.videos, layout=layout, config=config, repeats=options.repeats)
 
 
 def _report_decode(times: DecodeTimes) -> dict[str, object]:
