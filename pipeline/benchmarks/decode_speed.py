@@ -6,7 +6,7 @@ k = encoded frames per sampled frame. Every time is the smallest of some repetit
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -106,14 +106,14 @@ def measure_decode(
     )
 
 
-def _plan(probe: VideoProbe, *, layout: ModelLayout, config: RunConfig, seek: str) -> VideoPlan:
+def _plan(probe: VideoProbe, *, layout: ModelLayout, config: RunConfig, seek: str, num_decoders: int = 1) -> VideoPlan:
     sampling = SamplingConfig(
         sample_fps=float(SAMPLE_FPS),
         seek=seek,  # type: ignore[arg-type]
         min_pixels=config.sampling.min_pixels,
         max_pixels=config.sampling.max_pixels,
     )
-    changed = RunConfig(sampling=sampling, execution=config.execution)
+    changed = RunConfig(sampling=sampling, execution=replace(config.execution, num_decoders=num_decoders))
     return plan_video(probe, layout=layout, selector=get_selector("adapttoken"), config=changed)
 
 
@@ -131,7 +131,7 @@ def _time_per_group(plan: VideoPlan, size: tuple[int, int]) -> float:
 class _FrontEnd:
     """The front end as decoders run it: probe, plan, stretches in child processes, frames bundled by group."""
 
-    def __init__(self, path: str, plan: Callable[[VideoProbe], VideoPlan]) -> None:
+    def __init__(self, path: str, plan: Callable[..., VideoPlan]) -> None:
         self._path, self._plan = path, plan
         self._readers = [IsolatedReader(ReadingConfig(), max_bad_frames_share=0.05) for _ in range(2)]
         self._pool = ThreadPoolExecutor(len(self._readers))  # a child dies with the thread that started it
@@ -150,7 +150,7 @@ class _FrontEnd:
     def read(self, num_decoders: int) -> float:
         """Seconds for all passes."""
         started = time.perf_counter()
-        plan = self._plan(self._readers[0].probe(self._path))
+        plan = self._plan(self._readers[0].probe(self._path), num_decoders=num_decoders)
         self.num_decoded = 0
         for decode_pass in plan.passes:
             queue = list(decode_pass.stretches)
