@@ -4,8 +4,11 @@ Shape suffixes:
 - B = questions, A = attention heads, G = key heads, Q = query positions, T = all keys, N = visual tokens, D = head size
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +17,22 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 PROBED_ATTENTION = "adapttoken_probed"
+
+_RECORD: ContextVar[dict[int, Tensor] | None] = ContextVar("attention_by_layer", default=None)
+
+
+@contextmanager
+def record_layers() -> Iterator[dict[int, Tensor]]:
+    """Read every layer of the pass inside, not only the reference layer: layer -> ``(B, N)``, float32.
+
+    For choosing a reference layer. What the pass itself yields is the same with and without.
+    """
+    by_layer: dict[int, Tensor] = {}
+    token = _RECORD.set(by_layer)
+    try:
+        yield by_layer
+    finally:
+        _RECORD.reset(token)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -36,16 +55,15 @@ class AttentionProbe:
     reduce: Literal["max", "mean"]
     scores_BN: Tensor | None = field(default=None)
 
-    def read(self, query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> None:
-        """Compute the probe's rows from rotated queries and keys."""
+    def read(self, query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+        """``(B, N)`` from one layer's rotated queries and keys."""
         weights = attention_rows(query_BAQD[:, :, -self.num_queries :], key_BGTD, mask, scaling)
         visual_BAQN = weights[..., self.visual]
         is_query = self.is_query_BQ[:, None, :, None]
         if self.reduce == "max":
-            self.scores_BN = visual_BAQN.masked_fill(~is_query, 0.0).amax(dim=(1, 2))
-        else:
-            total = (visual_BAQN * is_query).sum(dim=(1, 2))
-            self.scores_BN = total / (self.is_query_BQ.sum(dim=1, keepdim=True) * query_BAQD.shape[1])
+            return visual_BAQN.masked_fill(~is_query, 0.0).amax(dim=(1, 2))
+        total = (visual_BAQN * is_query).sum(dim=(1, 2))
+        return total / (self.is_query_BQ.sum(dim=1, keepdim=True) * query_BAQD.shape[1])
 
 
 def attention_rows(query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
@@ -84,8 +102,13 @@ def probed_attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """SDPA, and the probe's rows where ``attention_probe`` reaches this layer as a keyword of the forward call."""
-    if attention_probe is not None and module.layer_idx == attention_probe.layer:
-        attention_probe.read(query, key, attention_mask, scaling)
+    record, layer = _RECORD.get(), cast(int, module.layer_idx)
+    if attention_probe is not None and (record is not None or layer == attention_probe.layer):
+        scores_BN = attention_probe.read(query, key, attention_mask, scaling)
+        if record is not None:
+            record[layer] = scores_BN
+        if layer == attention_probe.layer:
+            attention_probe.scores_BN = scores_BN
     output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     return output, None
 
