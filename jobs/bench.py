@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from jobs.bench_model import add_model_arguments, run_model
 from pipeline.benchmarks.decode_speed import CASES, DecodeTimes, measure_decode
 from pipeline.benchmarks.memory import measure_peak
 from pipeline.config import ModelConfig
@@ -29,9 +30,15 @@ def main(arguments: list[str] | None = None) -> int:
     memory = commands.add_parser("memory", help="peak memory of a job, all processes, by length of the video")
     memory.add_argument("--videos", type=Path, default=Path("bench_videos"), help="folder of generated videos")
     memory.add_argument("--frame-buffer-bytes", type=int, default=192 * 1024**2)
-    for command in (decode, memory):
+    model = commands.add_parser(
+        "model", help="seconds by stage of a model shape, against its floor and a naive baseline"
+    )
+    add_model_arguments(model)
+    for command in (decode, memory, model):
         command.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
+    if options.command == "model":
+        return run_model(options)
     figures = _run_decode(options) if options.command == "decode" else _run_memory(options)
     if options.output:
         options.output.write_text(json.dumps({"machine": platform.platform(), "cases": figures}, indent=2) + "\n")

@@ -3,6 +3,7 @@
 import argparse
 from importlib.util import find_spec
 
+from jobs.model_source import pin_revision
 from pipeline.config import RunConfig, SamplingConfig
 from pipeline.config_io import apply_overrides, load_config
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
@@ -70,7 +71,7 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
     check_reference_layer(identity.layout, config.scoring.reference_layer)
     get_selector(config.method)
     _check_decoder(config.sampling.decoder)
-    return config, identity
+    return pin_revision(config, identity.revision), identity
 
 
 def _check_decoder(decoder: str) -> None:

@@ -1,7 +1,14 @@
 """How a worker gets its model: light to import, as every worker process does so; what is heavy comes with loading."""
 
+import dataclasses
+
 from pipeline.config import RunConfig
 from pipeline.models.interface import VideoModel
+
+
+def pin_revision(config: RunConfig, revision: str) -> RunConfig:
+    """The same settings, for workers that load exactly what the job has described, whatever its name means by then."""
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, revision=revision))
 
 
 def load_configured_model(config: RunConfig) -> VideoModel:
@@ -11,4 +18,4 @@ def load_configured_model(config: RunConfig) -> VideoModel:
     from pipeline.models.loading import load_model
 
     logging.disable_progress_bar()
-    return load_model(config.model, torch_threads=config.execution.torch_threads)
+    return load_model(config.model, torch_threads=config.execution.torch_threads, run=config)

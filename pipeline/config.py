@@ -138,14 +138,22 @@ class AnsweringConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """Which checkpoint, in which arithmetic."""
+    """Which checkpoint, in which arithmetic.
+
+    Attributes:
+        model: ``demo``, a folder, a hub id or ``s3://bucket/prefix``.
+        revision: of a hub id a branch, tag or commit; else the revision that an earlier run recorded, as a check.
+        attention: of the vision tower; ``auto`` takes the ``flash_attn`` package where it is installed.
+    """
 
     model: str = "demo"
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: Literal["auto", "sdpa"] = "auto"
 
     def __post_init__(self) -> None:
-        _check(bool(self.model), "model.model", self.model, "'demo', a folder or a hub id")
+        _check(bool(self.model), "model.model", self.model, "'demo', a folder, a hub id or s3://bucket/prefix")
+        _check(self.attention in ("auto", "sdpa"), "model.attention", self.attention, "'auto' or 'sdpa'")
         allowed = ("auto", "float32", "bfloat16", "float16")
         _check(self.dtype in allowed, "model.dtype", self.dtype, f"one of {', '.join(allowed)}")
 
@@ -172,7 +180,9 @@ class ExecutionConfig:
     def __post_init__(self) -> None:
         for name in ("num_scorers", "num_decoders", "torch_threads", "videos_in_flight", "max_attempts"):
             _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
-        _check(self.gpus_per_scorer >= 0, "execution.gpus_per_scorer", self.gpus_per_scorer, "at least 0")
+        gpus = self.gpus_per_scorer
+        is_whole = gpus <= 1 or gpus == int(gpus)
+        _check(gpus >= 0 and is_whole, "execution.gpus_per_scorer", gpus, "a share of one GPU, or a whole number")
         _check(self.frame_buffer_bytes >= 1, "execution.frame_buffer_bytes", self.frame_buffer_bytes, "positive")
         least = 128 * 1024**2
         _check(self.frame_memory_bytes >= least, "execution.frame_memory_bytes", self.frame_memory_bytes, f">= {least}")

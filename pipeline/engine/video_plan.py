@@ -18,6 +18,7 @@ from pipeline.video.decode_plan import STRETCH_BYTES, DecodePass, plan_decode
 from pipeline.video.probe import VideoProbe
 
 IntArray = npt.NDArray[np.int64]
+_STRETCHES_PER_BUFFER = 16  # a stretch is held twice for a moment: as it is decoded, and as it is bundled
 _PROMPT_POSITIONS = 1_024  # room left for the text around the video
 
 
@@ -93,7 +94,7 @@ def plan_video(probe: VideoProbe, *, layout: ModelLayout, selector: Selector, co
         frame_buffer_bytes=config.execution.frame_buffer_bytes,
         num_stretches=config.execution.num_decoders,
         growing=selector.can_stop,
-        stretch_bytes=STRETCH_BYTES,
+        stretch_bytes=min(STRETCH_BYTES, max(1, config.execution.frame_buffer_bytes // _STRETCHES_PER_BUFFER)),
     ).passes
     return VideoPlan(
         probe=probe,

@@ -58,12 +58,14 @@ class AttentionProbe:
     def read(self, query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
         """``(B, N)`` from one layer's rotated queries and keys."""
         weights = attention_rows(query_BAQD[:, :, -self.num_queries :], key_BGTD, mask, scaling)
-        visual_BAQN = weights[..., self.visual]
-        is_query = self.is_query_BQ[:, None, :, None]
+        device = weights.device  # with several GPUs the layer need not lie where the inputs do
+        visual_BAQN = weights[..., self.visual if isinstance(self.visual, slice) else self.visual.to(device)]
+        is_query_BQ = self.is_query_BQ.to(device)
+        is_query = is_query_BQ[:, None, :, None]
         if self.reduce == "max":
             return visual_BAQN.masked_fill(~is_query, 0.0).amax(dim=(1, 2))
         total = (visual_BAQN * is_query).sum(dim=(1, 2))
-        return total / (self.is_query_BQ.sum(dim=1, keepdim=True) * query_BAQD.shape[1])
+        return total / (is_query_BQ.sum(dim=1, keepdim=True) * query_BAQD.shape[1])
 
 
 def attention_rows(query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> Tensor:

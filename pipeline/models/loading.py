@@ -3,7 +3,8 @@
 Stock transformers classes, safetensors only, no remote code. Whatever is wrong with a checkpoint is class ``model``.
 """
 
-import hashlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,30 +12,19 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
-from transformers.utils import cached_file
+from transformers.utils import is_flash_attn_2_available
 
-import pipeline
-from pipeline.config import ModelConfig
+from pipeline.config import ModelConfig, RunConfig
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.models.checkpoint_files import model_error
+from pipeline.models.checkpoint_source import DEMO_MODEL, find_checkpoint
+from pipeline.models.device_map import module_devices, place_layers
+from pipeline.models.device_memory import check_memory
 from pipeline.models.interface import ModelLayout, VideoModel
-from pipeline.models.registry import FAMILIES
+from pipeline.models.memory_plan import NO_WORK, estimate_need, measure_model, plan_workload
+from pipeline.models.registry import FAMILIES, Family
 
-DEMO_MODEL = "demo"
 DEMO_RECIPE = "recipe.json"  # the training job leaves it beside the weights
-_DEMO_FOLDER = Path(pipeline.__file__).parent / "demo" / "model"
-# Everything that changes an answer; notes, logs and optimizer states beside it do not.
-_IDENTITY_PATTERNS = (
-    "*.safetensors",
-    "model.safetensors.index.json",
-    "config.json",
-    "generation_config.json",
-    "tokenizer*.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.*",
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,62 +44,91 @@ class ModelIdentity:
     layout: ModelLayout
 
 
-def describe_model(config: ModelConfig) -> ModelIdentity:
-    """Resolve a checkpoint's name; reads a folder's files once, downloads only config.json of a hub id.
+def describe_model(config: ModelConfig, *, storage_options: Mapping[str, Any] | None = None) -> ModelIdentity:
+    """Resolve a checkpoint's name; reads a folder's files once, of a hub id or an S3 prefix only small ones.
+
+    Args:
+        config: the revision it gives must be the one that is there.
+        storage_options: fsspec's, for ``s3://``.
 
     Raises:
-        PipelineError: Class ``model``: no such folder, not a usable checkpoint, unknown family, or hub not reachable.
+        PipelineError: Class ``model``: no such folder, not a usable checkpoint, unknown family, or hub not reachable;
+            ``transfer``: the S3 store is not reachable.
     """
-    folder = _local_folder(config.model)
-    if folder is None:
-        config_path = _fetch_config(config)
-        revision = config_path.parent.name  # the hub's cache keeps each commit in a folder of its name
-    else:
-        _check_folder(config.model, folder)
-        config_path, revision = folder / "config.json", _hash_folder(folder)
-    checkpoint = _read_config(config.model, config_path)
+    found = find_checkpoint(config, storage_options=storage_options)
+    with found.planning_files() as folder:
+        checkpoint = _read_config(config.model, folder)
     return ModelIdentity(
         name=config.model,
-        revision=revision,
+        revision=found.revision,
         family=checkpoint.model_type,
         layout=FAMILIES[checkpoint.model_type].read_layout(checkpoint),
     )
 
 
-def load_model(config: ModelConfig, *, torch_threads: int | None = None, device: str | None = None) -> VideoModel:
+def load_model(
+    config: ModelConfig,
+    *,
+    torch_threads: int | None = None,
+    device: str | None = None,
+    run: RunConfig | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> VideoModel:
     """Load a checkpoint for inference.
 
     Args:
         config: ``auto`` dtype is bfloat16 on CUDA and float32 on the CPU.
         torch_threads: of this process; None leaves them as they are.
-        device: None means CUDA where there is one.
+        device: None means ``execution.gpus_per_scorer`` of the visible GPUs, at least one, where there are any.
+        run: settings that memory is planned for and copies are kept by; None counts the weights alone.
+        storage_options: fsspec's, for ``s3://``.
 
     Raises:
         PipelineError: As ``describe_model``; also for weights that are missing or do not fit, or an unusable tokenizer;
-            class ``out_of_memory`` if the weights do not fit into the device.
+            class ``out_of_memory`` if the model does not fit into its devices, found before its weights are fetched.
     """
     if torch_threads is not None:
         torch.set_num_threads(torch_threads)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    identity = describe_model(config)
-    family = FAMILIES[identity.family]
-    folder = _local_folder(config.model)
-    source, revision = (config.model, identity.revision) if folder is None else (str(folder), None)
+    devices = [device] if device else _visible_devices(run.execution.gpus_per_scorer if run else 0)
+    found = find_checkpoint(config, cache_dir=run.reading.cache_dir if run else None, storage_options=storage_options)
+    with found.planning_files() as folder:
+        checkpoint = _read_config(config.model, folder)
+    family, dtype = FAMILIES[checkpoint.model_type], choose_dtype(config, devices[0])
+    device_map = _plan_devices(config.model, checkpoint, run, devices=devices, element_bytes=dtype.itemsize)
     try:
-        model = _load_weights(family.architecture, source, revision, dtype=_dtype(config, device))
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-        model.set_attn_implementation(dict(family.attention))
-        model.to(device).eval().requires_grad_(False)
-        return family.build(model, tokenizer, name=identity.name, revision=identity.revision)
+        with found.all_files() as folder:
+            model = _load_weights(family.architecture, str(folder), dtype=dtype, device_map=device_map)
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
+        model.eval().requires_grad_(False)
+        return family.build(model, tokenizer, name=config.model, revision=found.revision)
     except torch.OutOfMemoryError as error:
-        remedy = "use a device with more memory, a smaller checkpoint, or model.dtype=bfloat16"
+        remedy = "raise execution.gpus_per_scorer, or use a smaller checkpoint or model.dtype=bfloat16"
         raise PipelineError(
-            FailureClass.OUT_OF_MEMORY, f"model {config.model!r} does not fit into {device}; {remedy}: {error}"
+            FailureClass.OUT_OF_MEMORY, f"model {config.model!r} does not fit into {devices[0]}; {remedy}: {error}"
         ) from error
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _model_error(
+        raise model_error(
             config.model, f"cannot be loaded ({error})", "check or download the checkpoint again; see the cause above"
         ) from error
+
+
+def choose_dtype(config: ModelConfig, device: str) -> torch.dtype:
+    """The weights' type on a device."""
+    if config.dtype == "auto":
+        return torch.bfloat16 if device.startswith("cuda") else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[config.dtype]
+
+
+def choose_attention(family: Family, config: ModelConfig, *, device: str, dtype: torch.dtype) -> dict[str, str]:
+    """Attention implementation of each sub-config: the family's own, but flash for the vision tower where it runs.
+
+    The text model keeps its own, which reads the attention rank; inside, torch's SDPA picks the kernel.
+    """
+    is_flash = config.attention == "auto" and device.startswith("cuda") and dtype.itemsize == 2
+    if is_flash and is_flash_attn_2_available():
+        return dict(family.attention) | {"vision_config": "flash_attention_2"}
+    return dict(family.attention)
 
 
 def check_reference_layer(layout: ModelLayout, layer: int) -> None:
@@ -125,92 +144,66 @@ def check_reference_layer(layout: ModelLayout, layer: int) -> None:
         )
 
 
-def _model_error(name: str, problem: str, remedy: str) -> PipelineError:
-    return PipelineError(FailureClass.MODEL, f"model {name!r} {problem}; {remedy}")
+def is_demo_model(name: str) -> bool:
+    """Whether a checkpoint is the project's own tiny model, wherever its folder lies."""
+    return name == DEMO_MODEL or (Path(name) / DEMO_RECIPE).is_file()
 
 
-def _local_folder(name: str) -> Path | None:
-    """The folder a name means; None for a hub id (``owner/name``)."""
-    if name == DEMO_MODEL:
-        return _DEMO_FOLDER
-    path = Path(name).expanduser()
-    looks_local = name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1
-    return path if looks_local or path.is_dir() else None
-
-
-def _check_folder(name: str, folder: Path) -> None:
-    if not folder.is_dir():
-        remedy = (
-            "train it first, or give another checkpoint as model.model"
-            if name == DEMO_MODEL
-            else "give an existing folder on this machine, or a hub id such as Qwen/Qwen2.5-VL-7B-Instruct"
+def _visible_devices(gpus_per_scorer: float) -> list[str]:
+    """The CPU, or as many GPUs as one worker is given."""
+    num_visible, num_wanted = torch.cuda.device_count(), max(1, math.ceil(gpus_per_scorer))
+    if not num_visible and gpus_per_scorer <= 1:
+        return ["cpu"]
+    if num_wanted > num_visible:
+        raise PipelineError(
+            FailureClass.MODEL,
+            f"execution.gpus_per_scorer must be at most the {num_visible} GPUs this worker sees, got "
+            f"{gpus_per_scorer:g}; lower it, or use machines with more GPUs",
         )
-        raise _model_error(name, f"is a folder that does not exist: {folder}", remedy)
-    if not (folder / "config.json").is_file():
-        raise _model_error(name, f"has no config.json in {folder}", "give the folder that save_pretrained wrote")
-    if not any(folder.glob("*.safetensors")):
-        raise _model_error(
-            name,
-            f"has no *.safetensors in {folder}",
-            "pickled weights (*.bin) are refused because reading them runs code; convert them to safetensors",
-        )
+    return [f"cuda:{index}" for index in range(num_wanted)]
 
 
-def _fetch_config(config: ModelConfig) -> Path:
-    try:
-        return Path(str(cached_file(config.model, "config.json", revision=config.revision)))
-    except OSError as error:
-        raise _model_error(
-            config.model,
-            f"at revision {config.revision or 'main'} is neither a folder here nor to be had from the hub ({error})",
-            "check the spelling, the network and the access token, or give a local folder",
-        ) from error
+def _plan_devices(
+    name: str, checkpoint: Any, run: RunConfig | None, *, devices: list[str], element_bytes: int
+) -> dict[str, Any] | None:
+    """Module -> device, None for the CPU; refuses what does not fit."""
+    family = FAMILIES[checkpoint.model_type]
+    size = measure_model(family.architecture, checkpoint)
+    work = plan_workload(run, family.read_layout(checkpoint)) if run else NO_WORK
+    need = estimate_need(size, work, element_bytes=element_bytes)
+    plan = place_layers(need, len(devices))
+    check_memory(name, need, plan, devices)
+    if len(devices) > 1:  # numbers, not names: with names accelerate takes any one of the set for the main device
+        return module_devices(size, plan.layers_per_device)
+    return None if devices == ["cpu"] else {"": torch.device(devices[0])}
 
 
-def _read_config(name: str, path: Path) -> Any:
+def _read_config(name: str, folder: Path) -> Any:
     known = ", ".join(sorted(FAMILIES))
     try:
-        checkpoint = AutoConfig.from_pretrained(path.parent, trust_remote_code=False)
+        checkpoint = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise _model_error(
+        raise model_error(
             name, f"has a config.json that transformers cannot read ({error})", f"families known here: {known}"
         ) from error
     if checkpoint.model_type not in FAMILIES:
-        raise _model_error(
+        raise model_error(
             name, f"is of the family {checkpoint.model_type!r}", f"give a checkpoint of a family known here: {known}"
         )
     return checkpoint
 
 
-def _hash_folder(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted({path for pattern in _IDENTITY_PATTERNS for path in folder.glob(pattern)}):
-        with path.open("rb") as file:
-            digest.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _dtype(config: ModelConfig, device: str) -> torch.dtype:
-    if config.dtype == "auto":
-        return torch.bfloat16 if device.startswith("cuda") else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[config.dtype]
-
-
-def _load_weights(architecture: Any, source: str, revision: str | None, *, dtype: torch.dtype) -> Any:
+def _load_weights(architecture: Any, folder: str, *, dtype: torch.dtype, device_map: dict[str, Any] | None) -> Any:
     model, report = architecture.from_pretrained(
-        source,
-        revision=revision,
+        folder,
         dtype=dtype,
+        device_map=device_map,
         use_safetensors=True,
         trust_remote_code=False,
+        local_files_only=True,
         output_loading_info=True,
     )
     if report["missing_keys"]:  # transformers would go on with random weights
         missing = sorted(report["missing_keys"])
         raise ValueError(f"{len(missing)} weights are missing from its files, such as {missing[0]}")
     return model
-
-
-def is_demo_model(name: str) -> bool:
-    """Whether a checkpoint is the project's own tiny model, wherever its folder lies."""
-    return name == DEMO_MODEL or (Path(name) / DEMO_RECIPE).is_file()

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from pipeline.config import ModelConfig, ScoringConfig
 from pipeline.demo.architecture import build_demo_model
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.models import loading
+from pipeline.models import checkpoint_source, loading
 from pipeline.models.loading import check_reference_layer, describe_model, load_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -61,7 +61,7 @@ def test_identity_needs_no_weights_in_memory(saved, monkeypatch):
 
 
 def test_demo_means_the_folder_that_ships_with_the_package(saved, monkeypatch):
-    monkeypatch.setattr(loading, "_DEMO_FOLDER", saved)
+    monkeypatch.setattr(checkpoint_source, "_DEMO_FOLDER", saved)
     identity = describe_model(ModelConfig(model="demo"))
     assert (identity.name, identity.revision) == ("demo", describe_model(ModelConfig(model=str(saved))).revision)
 
@@ -141,7 +141,7 @@ def test_a_broken_checkpoint_is_a_model_failure_that_names_the_remedy(folder, da
 
 
 def test_a_demo_model_that_was_not_trained_yet_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(loading, "_DEMO_FOLDER", tmp_path / "model")
+    monkeypatch.setattr(checkpoint_source, "_DEMO_FOLDER", tmp_path / "model")
     with pytest.raises(PipelineError, match=r"model 'demo' is a folder that does not exist: .*train it first"):
         load_model(ModelConfig(model="demo"))
 
@@ -150,7 +150,7 @@ def test_an_unreachable_hub_is_a_model_failure(monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("We couldn't connect to 'https://huggingface.co'")
 
-    monkeypatch.setattr(loading, "cached_file", fail)
+    monkeypatch.setattr(checkpoint_source, "cached_file", fail)
     with pytest.raises(PipelineError, match=r"'Qwen/Some-Model' at revision v1 .*couldn't connect.*check the spelling"):
         describe_model(ModelConfig(model="Qwen/Some-Model", revision="v1"))
 
@@ -165,7 +165,7 @@ def test_revision_of_a_hub_id_is_the_commit_it_resolves_to(saved, tmp_path, monk
         calls.append((name, filename, revision))
         return str(snapshot / filename)
 
-    monkeypatch.setattr(loading, "cached_file", fetch)
+    monkeypatch.setattr(checkpoint_source, "cached_file", fetch)
     identity = describe_model(ModelConfig(model="Qwen/Some-Model", revision="main"))
     assert identity.revision == COMMIT
     assert calls == [("Qwen/Some-Model", "config.json", "main")]

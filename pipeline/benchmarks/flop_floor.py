@@ -1,0 +1,153 @@
+"""The arithmetic that a run cannot do without, from a model's configuration: matrix products, two per multiply-add.
+
+Left out: what is small (norms, activations, rotary positions) and what a better kernel would not need (masked pairs of
+causal attention, the rows that the attention probe computes a second time).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from pipeline.models.interface import FrameGeometry
+
+ENCODE, PREFILL, SCORE, FINAL = "encode", "prefill", "score", "final pass"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanguageFlops:
+    """What the language model costs, over all its layers.
+
+    Attributes:
+        per_position: linear layers, for one position.
+        per_pair: one query position attending to one key position, all heads.
+        per_logits: the logits of one position.
+    """
+
+    per_position: int
+    per_pair: int
+    per_logits: int
+
+    @classmethod
+    def from_config(cls, config: Any) -> "LanguageFlops":
+        """Read a configuration with a gated feed-forward text model, as all families here have."""
+        text = config.text_config
+        hidden, heads, layers = text.hidden_size, text.num_attention_heads, text.num_hidden_layers
+        head_size = getattr(text, "head_dim", None) or hidden // heads
+        projections = hidden * head_size * 2 * (heads + text.num_key_value_heads)
+        return cls(
+            per_position=2 * layers * (projections + 3 * hidden * text.intermediate_size),
+            per_pair=4 * layers * heads * head_size,
+            per_logits=2 * hidden * text.vocab_size,
+        )
+
+    def forward(self, positions: int, *, before: int = 0, is_dense: bool = False) -> int:
+        """One causal pass without logits.
+
+        Args:
+            positions: positions that are computed.
+            before: positions in the cache that they attend to as well.
+            is_dense: count masked pairs too, as eager attention computes them.
+        """
+        among = positions * positions if is_dense else positions * (positions + 1) // 2
+        return positions * self.per_position + (positions * before + among) * self.per_pair
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """How much of everything a run does.
+
+    Attributes:
+        num_patches: temporal patches (frames, where a patch is one) of all groups.
+        prefix_lengths: per group, positions before the question.
+        suffix_length: positions of a question.
+        num_questions: each is asked of every group.
+        final_lengths: per question, positions of the final pass up to the first response token.
+        answer_tokens: response tokens of the final pass.
+    """
+
+    num_patches: int
+    prefix_lengths: Sequence[int]
+    suffix_length: int
+    num_questions: int
+    final_lengths: Sequence[int]
+    answer_tokens: int
+
+
+def count_flops(config: Any, geometry: FrameGeometry, work: Workload) -> dict[str, int]:
+    """FLOPs by stage: ``ENCODE``, ``PREFILL``, ``SCORE`` and ``FINAL``."""
+    language = LanguageFlops.from_config(config)
+    questions = [language.forward(work.suffix_length, before=prefix) for prefix in work.prefix_lengths]
+    finals = [
+        language.forward(length + work.answer_tokens - 1) + work.answer_tokens * language.per_logits
+        for length in work.final_lengths
+    ]
+    return {
+        ENCODE: work.num_patches * count_vision_flops(config, geometry),
+        PREFILL: sum(language.forward(prefix) for prefix in work.prefix_lengths),
+        SCORE: work.num_questions * (sum(questions) + len(questions) * language.per_logits),
+        FINAL: sum(finals),
+    }
+
+
+def count_vision_flops(config: Any, geometry: FrameGeometry) -> int:
+    """Vision tower and merger for one temporal patch of whole frames."""
+    return _VISION[config.model_type](config, geometry)
+
+
+def _qwen2_5_vl(config: Any, geometry: FrameGeometry) -> int:
+    """Attention within windows of ``window_size`` pixels but in a few layers; a gated feed-forward."""
+    vision = config.vision_config
+    hidden, unit = vision.hidden_size, vision.spatial_merge_size**2
+    patches = geometry.tokens_per_patch * unit
+    side = vision.window_size // vision.patch_size // vision.spatial_merge_size
+    windowed = unit**2 * _sum_squares(geometry.token_rows, side) * _sum_squares(geometry.token_columns, side)
+    num_full = len(vision.fullatt_block_indexes)
+    pairs = num_full * patches**2 + (vision.depth - num_full) * windowed
+    linear = 2 * patches * (4 * hidden**2 + 3 * hidden * vision.intermediate_size)
+    merger = _merger(geometry.tokens_per_patch, hidden * unit, vision.out_hidden_size)
+    return int(_patchify(vision, patches) + vision.depth * linear + 4 * hidden * pairs + merger)
+
+
+def _qwen3_vl(config: Any, geometry: FrameGeometry) -> int:
+    """Attention within a temporal patch; one more merger per deepstack layer."""
+    vision = config.vision_config
+    hidden, unit = vision.hidden_size, vision.spatial_merge_size**2
+    patches = geometry.tokens_per_patch * unit
+    layer = 2 * patches * (4 * hidden**2 + 2 * hidden * vision.intermediate_size) + 4 * hidden * patches**2
+    merger = _merger(geometry.tokens_per_patch, hidden * unit, vision.out_hidden_size)
+    num_mergers = 1 + len(vision.deepstack_visual_indexes)
+    return int(_patchify(vision, patches) + vision.depth * layer + num_mergers * merger)
+
+
+def _internvl(config: Any, geometry: FrameGeometry) -> int:
+    """A class token beside the patches of a frame; the projector after pixel shuffle."""
+    vision, width = config.vision_config, config.text_config.hidden_size
+    hidden, unit = vision.hidden_size, round(1 / config.downsample_ratio) ** 2
+    patches = geometry.tokens_per_patch * unit
+    positions = patches + 1
+    embed = 2 * patches * hidden * vision.num_channels * vision.patch_size[0] * vision.patch_size[1]
+    layer = 2 * positions * (4 * hidden**2 + 2 * hidden * vision.intermediate_size) + 4 * hidden * positions**2
+    projector = 2 * geometry.tokens_per_patch * (hidden * unit * width + width**2)
+    return int(embed + vision.num_hidden_layers * layer + projector)
+
+
+def _patchify(vision: Any, patches: int) -> int:
+    """The first convolution, whose stride is its kernel."""
+    values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    return int(2 * patches * vision.hidden_size * values)
+
+
+def _merger(tokens: int, merged: int, width: int) -> int:
+    return 2 * tokens * (merged**2 + merged * width)
+
+
+def _sum_squares(length: int, step: int) -> int:
+    """``length=11 step=4  ->  4² + 4² + 3²``."""
+    whole, rest = divmod(length, step)
+    return whole * step**2 + rest**2
+
+
+_VISION: Mapping[str, Callable[[Any, FrameGeometry], int]] = MappingProxyType(
+    {"qwen2_5_vl": _qwen2_5_vl, "qwen3_vl": _qwen3_vl, "internvl": _internvl}
+)
