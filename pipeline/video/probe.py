@@ -103,7 +103,7 @@ def demux_stream(opened: Any, stream: Any) -> Iterator[Any]:
 
 
 def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingConfig | None = None) -> VideoProbe:
-    """Read the timeline of a checked local file (see ``resolve_local``).
+    """Read the timeline of a checked local file (see ``local_video``).
 
     Args:
         path: absolute path of a local file.

@@ -46,6 +46,12 @@ def local_video(uri: str, *, reading: ReadingConfig, storage_options: Mapping[st
     remote, shown_uri = remote_video(uri, storage_options), strip_secrets(uri)
     found = remote.look_up()
     check_size(shown_uri, found.size_bytes, max_file_bytes=reading.max_file_bytes)
+    if (found.size_bytes or 0) > reading.cache_bytes:  # else it would be fetched again for every stretch
+        raise PipelineError(
+            FailureClass.TOO_LARGE,
+            f"{shown_uri} has {found.size_bytes} bytes, the cache of a node holds {reading.cache_bytes}; raise "
+            "reading.cache_bytes.",
+        )
     cache = VideoCache(cache_folder(reading) / "videos", max_bytes=reading.cache_bytes)
     with cache.hold(remote, found, max_file_bytes=reading.max_file_bytes) as path:
         try:
@@ -54,12 +60,6 @@ def local_video(uri: str, *, reading: ReadingConfig, storage_options: Mapping[st
             yield path
         except PipelineError as error:
             raise PipelineError(error.failure_class, error.message.replace(path, shown_uri)) from error
-
-
-def resolve_local(uri: str, storage_options: Mapping[str, Any] | None = None) -> str:
-    """The path that ``local_video`` yields, not held: a copy of a remote video may be removed at any time."""
-    with local_video(uri, reading=ReadingConfig(), storage_options=storage_options) as path:
-        return path
 
 
 def check_scheme(uri: str, *, allow_http: bool) -> None:

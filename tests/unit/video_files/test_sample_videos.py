@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.decode import decode_stretch
 from pipeline.video.probe import probe_video
-from pipeline.video.sources import resolve_local
+from pipeline.video.sources import local_video
 
 SAMPLE_VIDEOS = Path(__file__).parents[3] / "../shared/videos"
 pytestmark = pytest.mark.skipif(not SAMPLE_VIDEOS.is_dir(), reason="the folder of sample videos is not present")
@@ -16,7 +17,8 @@ SIZE = (84, 112)
 
 
 def probe_sample(name):
-    return probe_video(resolve_local(str(SAMPLE_VIDEOS / name)))
+    with local_video(str(SAMPLE_VIDEOS / name), reading=ReadingConfig()) as path:
+        return probe_video(path)
 
 
 @pytest.mark.parametrize(
@@ -91,4 +93,4 @@ def test_codecs_and_orders_that_are_unusual_decode_without_a_loss(name):
 
 def test_a_text_file_beside_the_videos_is_refused():
     with pytest.raises(PipelineError, match="a text file"):
-        resolve_local(str(SAMPLE_VIDEOS / "README.md"))
+        probe_sample("README.md")

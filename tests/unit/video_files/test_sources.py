@@ -161,6 +161,17 @@ def test_a_remote_video_is_a_local_copy_that_is_fetched_once(put, videos, readin
     assert video.num_downloads == 1
 
 
+def test_a_remote_file_above_the_whole_cache_is_refused_before_it_is_copied(put, videos, reading):
+    video = put(Path(videos["b_frames"]).read_bytes())
+    size = len(video.content)
+    with pytest.raises(PipelineError, match=r"raise reading\.cache_bytes") as caught:
+        resolve(video.uri, replace(reading, cache_bytes=size - 1))
+    assert caught.value.failure_class is FailureClass.TOO_LARGE
+    assert video.num_downloads == 0
+    resolve(video.uri, replace(reading, cache_bytes=size))
+    assert video.num_downloads == 1
+
+
 @pytest.mark.parametrize("is_remote", [False, True])
 def test_a_file_above_the_limit_is_too_large_before_anything_is_copied(put, videos, reading, is_remote):
     video = put(Path(videos["b_frames"]).read_bytes())
