@@ -1,11 +1,10 @@
 """Qwen2.5-VL behind the model interface: the stock transformers class, explicit positions, one shared prefix per group.
 
 Shape suffixes:
-- F = frames, N = visual tokens of a group, K = kept tokens, B = questions, S = padded suffix, D = hidden size
+- F = frames, N = visual tokens of a group, K = kept tokens, D = hidden size
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,25 +14,16 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from pipeline.config import ScoringConfig
-from pipeline.models.generation import end_ids, pad_suffixes, respond_greedily
+from pipeline.models.generation import end_ids, respond_greedily
 from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt, Response
 from pipeline.models.prompt import build_prompt, letter_ids
 from pipeline.models.qwen_layout import QwenLayout
 from pipeline.models.qwen_positions import clip_positions, kept_positions
 from pipeline.models.qwen_preprocess import flatten_patches, resize_frames
 from pipeline.models.responses import build_probe, to_responses
+from pipeline.models.shared_prefix import SharedPrefix, score_questions
 
 _VIDEO_TOKEN = "<|video_pad|>"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class QwenPrefix:
-    """Keys and values of everything before the question; never changed after prefill."""
-
-    layers: tuple[tuple[Tensor, Tensor], ...]
-    visual: slice  # key positions of the visual tokens
-    length: int
-    next_position: int
 
 
 class Qwen25VL:
@@ -85,7 +75,7 @@ class Qwen25VL:
         *,
         patch_s: float,
         center_s_P: npt.NDArray[np.float64] | None = None,
-    ) -> QwenPrefix:
+    ) -> SharedPrefix:
         """See ``VideoModel``; the group is an ordinary clip to the model, whatever lies between its patches."""
         visual_3N = clip_positions(
             num_patches=len(features_ND) // geometry.tokens_per_patch,
@@ -104,7 +94,7 @@ class Qwen25VL:
             past_key_values=cache,
             use_cache=True,
         )
-        return QwenPrefix(
+        return SharedPrefix(
             layers=tuple((layer.keys, layer.values) for layer in cache.layers),
             visual=slice(len(self._prefix_ids), embeddings.shape[1]),
             length=embeddings.shape[1],
@@ -112,35 +102,9 @@ class Qwen25VL:
         )
 
     @torch.inference_mode()
-    def score(self, prefix: QwenPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
+    def score(self, prefix: SharedPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
         """See ``VideoModel``; the cache is copied into one batch row per question."""
-        device = self._model.device
-        ids_BS, is_real_BS = (t.to(device) for t in pad_suffixes([p.suffix_ids for p in prompts], pad_id=0))
-        cache = DynamicCache(config=self._model.config)
-        for index, (keys, values) in enumerate(prefix.layers):
-            cache.update(keys.expand(len(prompts), -1, -1, -1), values.expand(len(prompts), -1, -1, -1), index)
-        offsets_BS = (is_real_BS.long().cumsum(dim=1) - 1).clamp(min=0)
-        mask_BT = torch.cat([is_real_BS.new_ones(len(prompts), prefix.length), is_real_BS], dim=1).long()
-        probe = build_probe(is_real_BS, prefix.visual, config)
-        logits_BV = self._model(
-            input_ids=ids_BS,
-            position_ids=(prefix.next_position + offsets_BS).expand(3, -1, -1),
-            attention_mask=mask_BT,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-            attention_probe=probe,
-        ).logits[:, -1]
-        responses = respond_greedily(
-            self._model,
-            logits_BV,
-            cache=cache,
-            attention_mask_BT=mask_BT,
-            next_position_B=prefix.next_position + is_real_BS.sum(dim=1),
-            max_tokens=[prompt.max_tokens for prompt in prompts],
-            end_ids=self._end_ids,
-        )
-        return to_responses(self._tokenizer, responses, prompts, probe)
+        return score_questions(self._model, self._tokenizer, prefix, prompts, config, end_ids=self._end_ids)
 
     @torch.inference_mode()
     def answer(

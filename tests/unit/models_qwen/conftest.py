@@ -194,14 +194,16 @@ def prefix(case, features):
 @pytest.fixture
 def first_logits(monkeypatch):
     """Logits from which the adapter chose its first response tokens, one entry per call."""
-    import pipeline.models.qwen2_5_vl as module
+    import pipeline.models.qwen2_5_vl as answering
+    import pipeline.models.shared_prefix as scoring
 
     seen: list[torch.Tensor] = []
-    respond = module.respond_greedily
+    respond = answering.respond_greedily
 
     def record(model, first_logits_BV, **kwargs):
         seen.append(first_logits_BV)
         return respond(model, first_logits_BV, **kwargs)
 
-    monkeypatch.setattr(module, "respond_greedily", record)
+    for module in (answering, scoring):
+        monkeypatch.setattr(module, "respond_greedily", record)
     return seen

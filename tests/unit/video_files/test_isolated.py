@@ -184,14 +184,12 @@ def test_a_child_knows_no_credentials_and_no_network(make_reader, videos, monkey
     networks = [os.readlink(f"/proc/{pid}/ns/net") for pid in ("self", reader.child_pid)]
     if networks[0] == networks[1]:
         pytest.skip("this kernel does not let a process leave the network")
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        assert str(server.getsockname()[1]).encode() not in _listening(reader.child_pid)
-        server.listen()
-
-
-def _listening(pid):
-    return Path(f"/proc/{pid}/net/tcp").read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listening_here, listening_there = (
+            f":{server.getsockname()[1]:04X} " in Path(f"/proc/{pid}/net/tcp").read_text()
+            for pid in ("self", reader.child_pid)
+        )
+    assert (listening_here, listening_there) == (True, False)
 
 
 def test_private_memory_is_counted_without_shared_frames():
