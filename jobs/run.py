@@ -198,8 +198,11 @@ def _report(run: _Run, tables: list[pa.Table], code: int, *, wall_s: float) -> N
         exit_code=code,
         num_skipped=run.plan.num_skipped,
     )
-    write_json_atomic(f"{folder}/summary.json", summary)
-    write_bytes_atomic(f"{folder}/config.yaml", yaml.safe_dump(to_dict(run.config), sort_keys=False).encode())
+    try:
+        write_json_atomic(f"{folder}/summary.json", summary)
+        write_bytes_atomic(f"{folder}/config.yaml", yaml.safe_dump(to_dict(run.config), sort_keys=False).encode())
+    except OSError as error:  # a full disk: what was committed before stays, and the same command goes on
+        _complain(OSError(f"{folder} cannot be written ({error.strerror}); free space or check the rights"), code)
     if run.is_demo:
         print(format_answers(_this_config(run)))
     print(describe_summary(summary, output=run.output))
