@@ -166,20 +166,35 @@ class ExecutionConfig:
         frame_buffer_bytes: decoded frames that wait to be scored, all videos together.
         frame_memory_bytes: how many of them wait in memory; the rest lies on node-local disk. A Ray that this job
             starts gets an object store of this size; on a cluster the object stores are the cluster's own.
+        candidate_bytes: features of tokens that may still be bought, all scorers together.
+        num_scorers: wanted; ``min_scorers`` are enough to begin and to go on, the others join when there is room.
+        num_answerers: processes for final passes only; None lets the plan decide, 0 leaves them to the scorers.
+        groups_in_hand: groups a scorer is given at once; with 2 on a GPU the next one's frames are copied meanwhile.
+        score_timeout_s: wall seconds for what a scorer or answerer was given, then its process is replaced.
     """
 
     num_scorers: int = 1
+    min_scorers: int = 1
+    num_answerers: int | None = None
     num_decoders: int = 1
     gpus_per_scorer: float = 0.0
     torch_threads: int = 1
     videos_in_flight: int = 2
+    groups_in_hand: int = 1
     frame_buffer_bytes: int = 8 * 1024**3
     frame_memory_bytes: int = 2 * 1024**3
+    candidate_bytes: int = 16 * 1024**3
+    score_timeout_s: float = 1_800.0
     max_attempts: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("num_scorers", "num_decoders", "torch_threads", "videos_in_flight", "max_attempts"):
+        at_least_1 = ("num_scorers", "min_scorers", "num_decoders", "torch_threads", "videos_in_flight")
+        for name in (*at_least_1, "groups_in_hand", "max_attempts", "candidate_bytes"):
             _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
+        most = f"at most execution.num_scorers ({self.num_scorers})"
+        _check(self.min_scorers <= self.num_scorers, "execution.min_scorers", self.min_scorers, most)
+        _check((self.num_answerers or 0) >= 0, "execution.num_answerers", self.num_answerers, "at least 0, or unset")
+        _check(self.score_timeout_s > 0, "execution.score_timeout_s", self.score_timeout_s, "positive")
         gpus = self.gpus_per_scorer
         is_whole = gpus <= 1 or gpus == int(gpus)
         _check(gpus >= 0 and is_whole, "execution.gpus_per_scorer", gpus, "a share of one GPU, or a whole number")

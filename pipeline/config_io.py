@@ -172,9 +172,10 @@ def _checked(key: str, value: object) -> object:
             return value
         allowed = "one of " + ", ".join(map(repr, get_args(hint)))
     elif get_origin(hint) in (Union, types.UnionType):
-        if value is None or isinstance(value, str):
+        kind = next(member for member in get_args(hint) if member is not types.NoneType)
+        if value is None or type(value) is kind:
             return value
-        allowed = "text or null (quote it)"
+        allowed = {str: "text or null (quote it)", int: "a whole number or null"}[kind]
     elif hint is float:
         number = _as_float(value)
         if math.isfinite(number):

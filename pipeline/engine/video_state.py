@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.config import RunConfig
+from pipeline.engine.decode_work import build_decode_work
 from pipeline.engine.lost_frames import check_lost
 from pipeline.engine.question_state import Phase, QuestionState
 from pipeline.engine.video_plan import VideoPlan
@@ -19,7 +20,6 @@ from pipeline.engine.work import (
     StageSeconds,
     VideoTask,
     WorkKey,
-    build_decode_work,
 )
 from pipeline.failures import PipelineError
 from pipeline.selectors.base import Selector

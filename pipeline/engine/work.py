@@ -5,7 +5,7 @@ the serial executor. The coordinator passes references on without opening them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from pipeline.manifest import Question
 from pipeline.method.evidence import EvidenceSpan
 from pipeline.models.interface import FrameGeometry
 from pipeline.selectors.base import GroupScore
-from pipeline.video.decode_plan import DecodePass, Stretch
+from pipeline.video.decode_plan import Stretch
 from pipeline.video.probe import VideoProbe
 
 Ref = Any
@@ -80,8 +80,10 @@ class ScoreWork:
         frames: references to ``scoring.FrameBundle`` that together fill the group.
         patches: temporal patches of the group, ascending.
         batches: micro-batches of question indices in manifest order; empty where only encoding is wanted.
-        num_questions: questions that keep candidates of this group.
         patch_centers_s: mean presentation time of each patch's frames, in the order of ``patches``.
+        rung: of the fixed memory ladder: how often batches are halved after the device's memory did not suffice.
+        only: questions that are really asked; the others keep their place in the batch, so that shapes and bits stay.
+            None asks all.
     """
 
     key: WorkKey
@@ -93,6 +95,8 @@ class ScoreWork:
     questions: tuple[Question, ...]
     batches: tuple[tuple[int, ...], ...]
     patch_centers_s: npt.NDArray[np.float64] | None = None
+    rung: int = 0
+    only: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,24 +231,3 @@ class Completion:
     key: WorkKey
     result: Result
     seconds: StageSeconds = field(default_factory=StageSeconds)
-
-
-def build_decode_work(plan: VideoPlan, decode_pass: DecodePass, *, uri: str, first_key: WorkKey) -> list[DecodeWork]:
-    """One piece of work per stretch of a pass; each says which slots of which groups its frames fill."""
-    wanted = {position: plan.group_frames(position) for position in decode_pass.group_positions}
-    work = []
-    for number, stretch in enumerate(decode_pass.stretches):
-        inside = {
-            position: np.flatnonzero(np.isin(frames, stretch.frame_indices)) for position, frames in wanted.items()
-        }
-        work.append(
-            DecodeWork(
-                key=replace(first_key, index=number),
-                uri=uri,
-                probe=plan.probe,
-                stretch=stretch,
-                slots={position: (slots, wanted[position][slots]) for position, slots in inside.items() if len(slots)},
-                size=plan.decode_size,
-            )
-        )
-    return work
