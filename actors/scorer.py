@@ -17,24 +17,33 @@ from pipeline.engine.work import (
     StageSeconds,
 )
 from pipeline.models.interface import VideoModel
-from pipeline.scoring import assemble_frames, score_group
+from pipeline.scoring import GroupScorer, LaunchedGroup
 
 
 class ScorerActor:
     """Plain class; the model is shared with the answerer of the same process."""
 
     def __init__(self, model: VideoModel, store: ObjectStore, config: RunConfig) -> None:
-        self._model, self._store, self._config = model, store, config
+        self._store = store
         self._candidates: dict[tuple[int, int, int], GroupCandidates] = {}  # video, attempt, position
+        self._groups = GroupScorer(model, config)
         self._idle_since = time.perf_counter()
 
     def score(self, work: ScoreWork) -> Completion:
         """Encode one group once, prefill it once, score it for all questions."""
-        frames = assemble_frames([self._store.get(ref) for ref in work.frames], num_frames=work.num_frames)
+        return self.finish(*self.launch(work))
+
+    def launch(self, work: ScoreWork) -> tuple[LaunchedGroup, float]:
+        """Queue one group's pass; returns it with the seconds that went by without any."""
+        bundles = [self._store.get(ref) for ref in work.frames]
         wait_s = time.perf_counter() - self._idle_since
-        group = score_group(self._model, frames, work, self._config)
+        return self._groups.launch(bundles, work), wait_s
+
+    def finish(self, launched: LaunchedGroup, wait_s: float) -> Completion:
+        """Wait for a queued pass; its candidates stay here."""
+        work, group = launched.work, launched.finish()
         self._candidates[work.key.video_id, work.key.attempt, work.key.index] = group.candidates
-        done = ScoreDone(scores=group.scores, was_prefilled=bool(work.batches) and group.was_prefilled)
+        done = ScoreDone(scores=group.scores, was_prefilled=group.was_prefilled)
         seconds = StageSeconds(
             encode_s=group.encode_s, prefill_s=group.prefill_s, score_s=group.score_s, scorer_wait_s=wait_s
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from pipeline.config import RunConfig
 from pipeline.engine.candidates import CandidatePiece
@@ -17,6 +18,7 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.method.entropy import response_certainty
 from pipeline.method.evidence import build_evidence
 from pipeline.method.removal import remove_redundant
+from pipeline.models.device_transfer import upload
 from pipeline.models.interface import FinalTokens, VideoModel
 from pipeline.models.prompt import option_letter
 
@@ -29,7 +31,7 @@ class _Merged:
     token_K: npt.NDArray[np.int64]
     position_K: npt.NDArray[np.int64]
     score_K: npt.NDArray[np.float32]
-    features_KD: npt.NDArray[np.float32]
+    features_KD: Tensor
 
 
 def answer_question(
@@ -41,7 +43,7 @@ def answer_question(
         PipelineError: ``MODEL`` when the model's output is not a distribution.
     """
     # 1. merge (groups → one set in temporal, row, column order)
-    merged = _merge_pieces(pieces)
+    merged = _merge_pieces(pieces, model.device)
     # 2. prune (1.1 B tokens → B)
     kept = _prune(merged, work, config, similarity_dim=model.similarity_dim)
     # 3. final pass (B tokens + question → response)
@@ -53,7 +55,7 @@ def answer_question(
     is_open = work.question.options is None
     response = model.answer(
         FinalTokens(
-            features_KD=torch.from_numpy(merged.features_KD[kept]),
+            features_KD=merged.features_KD[upload(kept, model.device)],
             patch_K=merged.patch_K[kept],
             time_s_K=work.patch_times_s[merged.patch_K[kept]],
             row_K=merged.token_K[kept] // columns,
@@ -84,7 +86,7 @@ def answer_question(
     )
 
 
-def _merge_pieces(pieces: Sequence[CandidatePiece]) -> _Merged:
+def _merge_pieces(pieces: Sequence[CandidatePiece], device: torch.device) -> _Merged:
     patch_K = np.concatenate([piece.patch_K for piece in pieces])
     token_K = np.concatenate([piece.token_K for piece in pieces])
     order = np.lexsort((token_K, patch_K))
@@ -93,20 +95,22 @@ def _merge_pieces(pieces: Sequence[CandidatePiece]) -> _Merged:
         token_K=token_K[order],
         position_K=np.concatenate([np.full(len(piece.patch_K), piece.position) for piece in pieces])[order],
         score_K=np.concatenate([piece.score_K for piece in pieces])[order],
-        features_KD=np.concatenate([piece.features_KD for piece in pieces])[order],
+        features_KD=upload(torch.cat([piece.features() for piece in pieces])[torch.from_numpy(order)], device),
     )
 
 
 def _prune(merged: _Merged, work: AnswerWork, config: RunConfig, *, similarity_dim: int) -> npt.NDArray[np.int64]:
     if work.final_budget is None or len(merged.patch_K) <= work.final_budget:
         return np.arange(len(merged.patch_K))
-    return remove_redundant(
-        torch.from_numpy(merged.features_KD[:, :similarity_dim]),
+    features_KD = merged.features_KD[:, :similarity_dim]
+    kept_K = remove_redundant(
+        features_KD.cpu() if work.rung else features_KD,  # the similarities are what can be moved off the device
         torch.from_numpy(work.patch_times_s[merged.patch_K]),
         torch.from_numpy(merged.score_K),
         keep=work.final_budget,
         proximity_s=config.budget.proximity_s,
-    ).numpy()
+    )
+    return np.asarray(kept_K.cpu().numpy())
 
 
 def _entropy(entropies: Sequence[float], config: RunConfig) -> float:

@@ -3,30 +3,34 @@
 Shape suffixes: F = frames of a group, N = its visual tokens
 """
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from pipeline.config import RunConfig
 from pipeline.engine.candidates import GroupCandidates
 from pipeline.engine.work import ScoreWork
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.method.entropy import response_certainty
-from pipeline.models.interface import QuestionPrompt, Response, VideoModel
+from pipeline.models.device_timer import DeviceTimer
+from pipeline.models.device_transfer import FrameUpload, empty_frames
+from pipeline.models.interface import LaunchedResponses, QuestionPrompt, Response, VideoModel
 from pipeline.models.prompt import option_letter
 from pipeline.selectors.base import GroupScore
 from pipeline.selectors.registry import get_selector
 
 # slots of the group, the row of ``frames`` that each shows, frames: a repeated last frame travels once
+_CPU = torch.device("cpu")
 FrameBundle = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ScoredGroup:
-    """What one group's pass yields; seconds are wall time."""
+    """What one group's pass yields; seconds are the device's own."""
 
     scores: dict[int, GroupScore]
     candidates: GroupCandidates
@@ -36,55 +40,129 @@ class ScoredGroup:
     score_s: float
 
 
-def assemble_frames(bundles: Sequence[FrameBundle], *, num_frames: int) -> npt.NDArray[np.uint8]:
-    """Put the stretches' frames into their slots: ``(F, H, W, 3)``."""
-    frames_FHW3 = np.empty((num_frames, *bundles[0][2].shape[1:]), dtype=np.uint8)
-    filled = 0
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LaunchedGroup:
+    """One group's pass, queued on the device; ``finish`` waits for it."""
+
+    work: ScoreWork
+    config: RunConfig
+    features_ND: Tensor
+    responses: Sequence[tuple[tuple[int, ...], LaunchedResponses]]
+    timer: DeviceTimer
+
+    def finish(self) -> ScoredGroup:
+        """Read the responses and rank the tokens.
+
+        Raises:
+            PipelineError: ``MODEL`` when the model's output is not a distribution.
+        """
+        work, num_tokens = self.work, len(self.features_ND)
+        said = {
+            index: response
+            for batch, launched in self.responses
+            for index, response in zip(batch, launched.read(), strict=True)
+        }
+        asked = _asked(work)
+        ranks = {i: said[i].attention_N if said else np.zeros(num_tokens, np.float32) for i in asked}
+        candidates = GroupCandidates.build(
+            self.features_ND, patches=work.patches, tokens_per_patch=work.geometry.tokens_per_patch, scores=ranks
+        )
+        seconds = self.timer.seconds()
+        return ScoredGroup(
+            scores={i: _group_score(work, said.get(i), num_tokens, self.config) for i in asked},
+            candidates=candidates,
+            was_prefilled=bool(said),
+            encode_s=seconds["encode"],
+            prefill_s=seconds["prefill"],
+            score_s=seconds["score"],
+        )
+
+
+def assemble_frames(bundles: Sequence[FrameBundle], *, num_frames: int, device: torch.device = _CPU) -> Tensor:
+    """Put the stretches' frames into their slots: ``(F, H, W, 3)`` on the host, ready to be copied to ``device``."""
+    frames_FHW3 = empty_frames((num_frames, *bundles[0][2].shape[1:]), device)
+    view, filled = frames_FHW3.numpy(), 0
     for slots, rows, frames in bundles:
-        frames_FHW3[slots] = frames[rows]
+        view[slots] = frames[rows]
         filled += len(slots)
     assert filled == num_frames, "a group was handed out before its last stretch"
     return frames_FHW3
 
 
+class GroupScorer:
+    """Launches groups one after the other; a group's frames are copied while the one before is computed."""
+
+    def __init__(self, model: VideoModel, config: RunConfig) -> None:
+        self._model, self._config = model, config
+        is_cuda = model.device.type == "cuda"
+        self._copies = torch.cuda.Stream(model.device) if is_cuda else None  # type: ignore[no-untyped-call]
+
+    def launch(self, bundles: Sequence[FrameBundle], work: ScoreWork) -> LaunchedGroup:
+        """Put the frames together, copy them to the device, and queue the group's pass."""
+        frames = assemble_frames(bundles, num_frames=work.num_frames, device=self._model.device)
+        upload = FrameUpload(frames, self._model.device, self._copies)
+        return launch_group(self._model, upload.wait(), work, self._config)
+
+
 def score_group(
-    model: VideoModel, frames_FHW3: npt.NDArray[np.uint8], work: ScoreWork, config: RunConfig
+    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], work: ScoreWork, config: RunConfig
 ) -> ScoredGroup:
-    """Encode, prefill and score one group for all questions of its micro-batches.
+    """Launch one group's pass and wait for it.
 
     Raises:
         PipelineError: ``MODEL`` when the model's output is not a distribution.
     """
-    started = time.perf_counter()
-    features_ND = model.encode(frames_FHW3, work.geometry, batch_patches=config.scoring.encode_patches)
-    encoded = prefilled = time.perf_counter()
-    responses: dict[int, Response] = {}
-    needs_scores = get_selector(config.method).needs_scores
-    if needs_scores:
-        patch_s = model.frames_per_patch / config.sampling.sample_fps
-        prefix = model.prefill(features_ND, work.geometry, patch_s=patch_s, center_s_P=work.patch_centers_s)
-        prefilled = time.perf_counter()
-        for batch in work.batches:
-            prompts = [_build_prompt(model, work, index, config) for index in batch]
-            responses.update(zip(batch, model.score(prefix, prompts, config.scoring), strict=True))
-    num_tokens = len(features_ND)
-    asked = [index for batch in work.batches for index in batch]
-    ranks = {i: responses[i].attention_N if needs_scores else np.zeros(num_tokens, np.float32) for i in asked}
-    return ScoredGroup(
-        scores={i: _group_score(work, responses.get(i), num_tokens, config) for i in asked},
-        candidates=GroupCandidates.build(
-            features_ND, patches=work.patches, tokens_per_patch=work.geometry.tokens_per_patch, scores=ranks
-        ),
-        was_prefilled=needs_scores,
-        encode_s=encoded - started,
-        prefill_s=prefilled - encoded,
-        score_s=time.perf_counter() - prefilled,
-    )
+    return launch_group(model, frames_FHW3, work, config).finish()
+
+
+def launch_group(
+    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], work: ScoreWork, config: RunConfig
+) -> LaunchedGroup:
+    """Queue the pass of one group: encode, prefill, and all questions of its micro-batches."""
+    scoring = config.scoring
+    timer = DeviceTimer(model.device)
+    # 1. encode (1 group → visual tokens)
+    with timer.stage("encode"):
+        features_ND = model.encode(
+            frames_FHW3, work.geometry, batch_patches=max(1, scoring.encode_patches >> work.rung)
+        )
+    responses = []
+    if get_selector(config.method).needs_scores and work.batches:
+        # 2. prefill (visual tokens → keys and values of everything before the questions)
+        with timer.stage("prefill"):
+            prefix = model.prefill(
+                features_ND,
+                work.geometry,
+                patch_s=model.frames_per_patch / config.sampling.sample_fps,
+                center_s_P=work.patch_centers_s,
+            )
+        # 3. score (1 micro-batch of questions at a time)
+        with timer.stage("score"):
+            for batch in _micro_batches(work, size=max(1, scoring.question_batch >> work.rung)):
+                prompts = [_build_prompt(model, work, index, config) for index in batch]
+                responses.append((batch, model.launch(prefix, prompts, scoring)))
+    return LaunchedGroup(work=work, config=config, features_ND=features_ND, responses=responses, timer=timer)
+
+
+def _asked(work: ScoreWork) -> list[int]:
+    return [index for batch in work.batches for index in batch if work.only is None or index in work.only]
+
+
+def _micro_batches(work: ScoreWork, *, size: int) -> Iterator[tuple[int, ...]]:
+    """Those of the work, cut smaller down the memory ladder; without one that nobody asks."""
+    for whole in work.batches:
+        for start in range(0, len(whole), size):
+            batch = whole[start : start + size]
+            if work.only is None or set(batch) & set(work.only):
+                yield batch
 
 
 def _build_prompt(model: VideoModel, work: ScoreWork, index: int, config: RunConfig) -> QuestionPrompt:
     question = work.questions[index]
-    return model.build_question(question.text, question.options, response_tokens=config.scoring.response_tokens)
+    prompt = model.build_question(question.text, question.options, response_tokens=config.scoring.response_tokens)
+    if work.only is None or index in work.only:
+        return prompt
+    return replace(prompt, suffix_ids=prompt.suffix_ids[:1] * len(prompt.suffix_ids))  # keeps the place, asks nothing
 
 
 def _group_score(work: ScoreWork, response: Response | None, num_tokens: int, config: RunConfig) -> GroupScore:

@@ -22,7 +22,7 @@ from pipeline.method.grouping import count_groups, plan_groups, visiting_order
 from pipeline.method.sampling import patch_frames
 from pipeline.models.interface import FrameGeometry, ModelLayout, VideoModel
 from pipeline.models.prompt import build_prompt
-from pipeline.scoring import FrameBundle, ScoredGroup, assemble_frames, score_group
+from pipeline.scoring import FrameBundle, GroupScorer, LaunchedGroup, ScoredGroup
 from pipeline.selectors.base import Selector
 from pipeline.selectors.registry import get_selector
 
@@ -128,20 +128,26 @@ def run_product(
 ) -> ProductRun:
     """Score every group, share out the budget, gather, prune, answer."""
     staged = StagedModel(model, clock)
+    scorer = GroupScorer(staged.as_model(), config)
     selector = get_selector(config.method)
     states = [QuestionState(num_groups=len(clip.frames)) for _ in questions]
     held: list[GroupCandidates] = []
     first_scores: ScoredGroup | None = None
+    waiting: LaunchedGroup | None = None
     clock.start()
-    # 1. score (1 group at a time × all questions → candidates, shares)
-    for position in range(len(clip.frames)):
-        with clock.stage(ASSEMBLE):
-            frames = assemble_frames([_bundle(clip, position)], num_frames=len(clip.frames[position]))
-        with clock.stage(CANDIDATES):
-            group = score_group(staged.as_model(), frames, _score_work(clip, position, questions, config), config)
-            held.append(group.candidates)
-            _file_scores(states, held, position, group, selector=selector, config=config)
-        first_scores = first_scores or group
+    # 1. score (1 group at a time × all questions → candidates, shares), each launched before the one before is read
+    for position in range(len(clip.frames) + 1):
+        before, waiting = waiting, None
+        if position < len(clip.frames):
+            with clock.stage(ASSEMBLE):
+                work = _score_work(clip, position, questions, config)
+                waiting = scorer.launch([_bundle(clip, position)], work)
+        if before is not None:
+            with clock.stage(CANDIDATES):
+                group = before.finish()
+                held.append(group.candidates)
+                _file_scores(states, held, position - 1, group, selector=selector, config=config)
+            first_scores = first_scores or group
     # 2. answer (1 question at a time: bought tokens → answer)
     answers = tuple(
         _answer(staged, clip, index, state, held, questions[index], selector=selector, config=config, clock=clock)

@@ -21,6 +21,7 @@ from pipeline.benchmarks.random_models import build_config, build_stock_model, b
 from pipeline.benchmarks.stage_clock import StageClock, measure_matmul_peak
 from pipeline.config import RunConfig
 from pipeline.manifest import Question
+from pipeline.models.gpu_layers import fit_layers_to_gpu
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.registry import FAMILIES
 from pipeline.presets import preset_for
@@ -56,6 +57,7 @@ def measure_speed(case: SpeedCase) -> SpeedFigures:
     naive = _measure_naive(stock, setup) if case.naive_groups else None
     # 3. this project (all groups, each number of questions)
     stock.set_attn_implementation(dict(family.attention))
+    fit_layers_to_gpu(stock)
     model = family.build(stock, setup.tokenizer, name=case.shape, revision="random")
     runs = tuple(_measure_run(model, setup, count, naive) for count in case.question_counts)
     clip = setup.clip

@@ -18,7 +18,7 @@ from pipeline.benchmarks.flop_floor import ENCODE, FINAL, PREFILL, SCORE
 from pipeline.models.interface import FinalTokens, VideoModel
 
 OTHER = "other"
-_STAGE_OF_CALL = {"encode": ENCODE, "prefill": PREFILL, "score": SCORE, "answer": FINAL}
+_STAGE_OF_CALL = {"encode": ENCODE, "prefill": PREFILL, "launch": SCORE, "answer": FINAL}
 
 
 class StageClock:

@@ -4,6 +4,7 @@ Shape suffixes: N = visual tokens of a group, K = tokens of one piece, D = hidde
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +16,24 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class CandidatePiece:
-    """Tokens one question bought from one group; arrays of numpy, so that they travel without a copy."""
+    """Tokens one question bought from one group; arrays of numpy, so that they travel without a copy.
+
+    Attributes:
+        token_K: within the patch, row-major.
+        bits_KD: features as the model computed them; bfloat16, which numpy lacks, as int16 of the same bits.
+    """
 
     position: int
     patch_K: IntArray
-    token_K: IntArray  # within the patch, row-major
+    token_K: IntArray
     score_K: npt.NDArray[np.float32]
-    features_KD: npt.NDArray[np.float32]
+    bits_KD: npt.NDArray[Any]
+    is_bfloat16: bool = False
+
+    def features(self) -> Tensor:
+        """``(K, D)`` on the host, in the model's type."""
+        bits_KD = torch.from_numpy(self.bits_KD if self.bits_KD.flags.writeable else self.bits_KD.copy())
+        return bits_KD.view(torch.bfloat16) if self.is_bfloat16 else bits_KD
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -77,10 +89,13 @@ class GroupCandidates:
         tokens = np.sort(self.ranked[question][:count])
         assert len(tokens) == count, "more tokens bought than were retained"
         rows = torch.from_numpy(np.searchsorted(self.held, tokens)).to(self.features.device)
+        features_KD = self.features[rows].cpu()
+        is_bfloat16 = features_KD.dtype is torch.bfloat16
         return CandidatePiece(
             position=position,
             patch_K=self.patches[tokens // self.tokens_per_patch],
             token_K=tokens % self.tokens_per_patch,
             score_K=self.scores[question][tokens],
-            features_KD=self.features[rows].float().cpu().numpy(),
+            bits_KD=(features_KD.view(torch.int16) if is_bfloat16 else features_KD).numpy(),
+            is_bfloat16=is_bfloat16,
         )

@@ -36,12 +36,20 @@ class VideoTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkKey:
-    """Which piece of work; ``attempt`` is the video's, so that results of an abandoned attempt are recognised."""
+    """Which piece of work.
+
+    Attributes:
+        attempt: of scoring the video; candidates are kept apart by it, so that those of an abandoned one are not used.
+        stage: ``probe``, ``decode-<pass>``, ``score``, ``gather`` or ``answer``.
+        index: stretch of the pass, position of the group, or question.
+        turn: tells apart the times that a piece is handed out, so that late results of an earlier one are recognised.
+    """
 
     video_id: int
     attempt: int
     stage: str
     index: int = 0
+    turn: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +124,7 @@ class AnswerWork:
         final_budget: tokens that remain after removal; None keeps all.
         patch_times_s: start of every temporal patch.
         patch_centers_s: mean presentation time of every patch's frames; None means their start.
+        rung: from 1 on redundancy is removed on the host, because the device's memory did not suffice.
     """
 
     key: WorkKey
@@ -126,6 +135,7 @@ class AnswerWork:
     patch_times_s: npt.NDArray[np.float64]
     duration_s: float
     patch_centers_s: npt.NDArray[np.float64] | None = None
+    rung: int = 0
 
 
 Work = ProbeWork | DecodeWork | ScoreWork | GatherWork | AnswerWork
@@ -221,7 +231,12 @@ class AnswerDone:
     kept: Mapping[int, int]
 
 
-Result = ProbeDone | DecodeDone | ScoreDone | GatherDone | AnswerDone | Failure
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cancelled:
+    """The worker gave a piece up, because it was told that nobody needs it any more."""
+
+
+Result = ProbeDone | DecodeDone | ScoreDone | GatherDone | AnswerDone | Cancelled | Failure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

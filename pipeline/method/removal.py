@@ -1,20 +1,27 @@
 """Which bought tokens say the same: greedy removal of the most similar pair's weaker token (design.md, step 6).
 
-Exact, on the tensors' device, with the N x N similarities in memory (240 MB at N = 7,744). Shape suffixes:
+Similarities never change, so dropping from "the most similar pair left" again and again is one walk over the pairs in
+falling order. Exact; the N x N similarities stay on the tensors' device (240 MB at N = 7,744), the host walks over the
+top of them. Shape suffixes:
 
 - N = bought tokens
 - D = feature size
 - K = kept tokens
 - B = rows of one block
+- M = pairs
 """
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 _BLOCK_ROWS = 512  # bounds the temporaries; part of the arithmetic, so not a setting
+_PAIRS_PER_DROP = 2  # pairs fetched at least for every token to be dropped; they may share tokens
+_CHUNK_PAIRS = 4_096  # pairs whose tokens are known to be dead are skipped by the chunk
 
 
 def remove_redundant(
@@ -40,22 +47,46 @@ def remove_redundant(
     """
     _check_tokens(features_ND, times_s_N, scores_N, keep=keep, proximity_s=proximity_s)
     num_tokens = features_ND.shape[0]
-    is_alive_N = torch.ones(num_tokens, dtype=torch.bool, device=features_ND.device)
-    if keep >= num_tokens:
-        return is_alive_N.nonzero().squeeze(1)
-    scores: list[float] = scores_N.tolist()
-    similarity_NN = _pair_similarities(features_ND, times_s_N, proximity_s)
-    best_N, partner_N = similarity_NN.max(dim=1)  # of equal values, max names the first
-    for _ in range(num_tokens - keep):
-        first = int(best_N.argmax())
-        second = int(partner_N[first])
-        dropped = first if scores[first] < scores[second] else second
-        is_alive_N[dropped] = False
-        similarity_NN[:, dropped] = -math.inf
-        best_N[dropped] = -math.inf
-        orphans = (is_alive_N & (partner_N == dropped)).nonzero().squeeze(1)
-        best_N[orphans], partner_N[orphans] = similarity_NN[orphans].max(dim=1)
-    return is_alive_N.nonzero().squeeze(1)
+    is_alive_N = np.ones(num_tokens, dtype=bool)
+    if keep < num_tokens:
+        scores_N = scores_N.cpu()
+        similarity_NN = _pair_similarities(features_ND, times_s_N, proximity_s)
+        num_left = num_tokens - keep
+        while num_left:
+            pairs_M2 = _most_similar_pairs(similarity_NN, num_left)
+            dropped = _drop_weaker(pairs_M2, is_alive_N, scores_N.numpy(), limit=num_left)
+            num_left -= len(dropped)
+            similarity_NN[dropped] = -math.inf
+            similarity_NN[:, dropped] = -math.inf
+    return torch.from_numpy(np.flatnonzero(is_alive_N)).to(features_ND.device)
+
+
+def _most_similar_pairs(similarity_NN: Tensor, num_left: int) -> npt.NDArray[np.int64]:
+    """``(M, 2)`` all pairs at least as similar as some floor, most similar first, of equals the lowest first.
+
+    The floor is one that enough tokens reach in some pair, so that one round mostly serves.
+    """
+    best_N = similarity_NN.amax(dim=1)
+    floor = best_N.topk(min(len(best_N), _PAIRS_PER_DROP * num_left)).values[-1]
+    pairs_M2 = ((similarity_NN >= floor) & (similarity_NN > -math.inf)).nonzero()  # by first, then second token
+    order_M = similarity_NN[pairs_M2[:, 0], pairs_M2[:, 1]].argsort(descending=True, stable=True)
+    return np.asarray(pairs_M2[order_M].cpu().numpy())
+
+
+def _drop_weaker(
+    pairs_M2: npt.NDArray[np.int64], is_alive_N: npt.NDArray[np.bool_], scores_N: npt.NDArray[np.float32], *, limit: int
+) -> list[int]:
+    """Of each pair whose tokens are both alive the weaker goes; updates ``is_alive_N``, returns who went."""
+    dropped: list[int] = []
+    for start in range(0, len(pairs_M2), _CHUNK_PAIRS):
+        chunk = pairs_M2[start : start + _CHUNK_PAIRS]
+        for first, second in chunk[is_alive_N[chunk].all(axis=1)].tolist():
+            if len(dropped) == limit:
+                return dropped
+            if is_alive_N[first] and is_alive_N[second]:
+                dropped.append(first if scores_N[first] < scores_N[second] else second)
+                is_alive_N[dropped[-1]] = False
+    return dropped
 
 
 def _check_tokens(features_ND: Tensor, times_s_N: Tensor, scores_N: Tensor, *, keep: int, proximity_s: float) -> None:

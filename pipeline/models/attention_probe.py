@@ -4,7 +4,7 @@ Shape suffixes:
 - B = questions, A = attention heads, G = key heads, Q = query positions, T = all keys, N = visual tokens, D = head size
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,9 +12,8 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 PROBED_ATTENTION = "adapttoken_probed"
 
@@ -37,59 +36,60 @@ def record_layers() -> Iterator[dict[int, Tensor]]:
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class AttentionProbe:
-    """Filled by one forward pass.
+    """Filled by one forward pass over one row of tokens, in which several questions may stand one after the other.
 
     Attributes:
         layer: the reference layer.
-        num_queries: the last so many positions of the sequence are read (the text after the video).
-        is_query_BQ: which of those are real, not padding.
+        segments: per question, the half-open range of its query positions among those of the pass.
         visual: key positions of the visual tokens: a slice, or ``(N,)`` indices where text stands between them.
         reduce: over heads and query positions.
         scores_BN: the result, float32; None until the layer has run.
     """
 
     layer: int
-    num_queries: int
-    is_query_BQ: Tensor
+    segments: Sequence[tuple[int, int]]
     visual: slice | Tensor
     reduce: Literal["max", "mean"]
     scores_BN: Tensor | None = field(default=None)
 
-    def read(self, query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
-        """``(B, N)`` from one layer's rotated queries and keys."""
-        weights = attention_rows(query_BAQD[:, :, -self.num_queries :], key_BGTD, mask, scaling)
-        device = weights.device  # with several GPUs the layer need not lie where the inputs do
-        visual_BAQN = weights[..., self.visual if isinstance(self.visual, slice) else self.visual.to(device)]
-        is_query_BQ = self.is_query_BQ.to(device)
-        is_query = is_query_BQ[:, None, :, None]
-        if self.reduce == "max":
-            return visual_BAQN.masked_fill(~is_query, 0.0).amax(dim=(1, 2))
-        total = (visual_BAQN * is_query).sum(dim=(1, 2))
-        return total / (is_query_BQ.sum(dim=1, keepdim=True) * query_BAQD.shape[1])
+    def read(self, query_1AQD: Tensor, key_1GTD: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+        """``(B, N)`` from one layer's rotated queries and keys; one question at a time, which bounds the memory."""
+        device = query_1AQD.device  # with several GPUs the layer need not lie where the inputs do
+        visual = self.visual if isinstance(self.visual, slice) else self.visual.to(device)
+        scores = []
+        for start, stop in self.segments:
+            weights_AQT = attention_rows(query_1AQD, key_1GTD, mask, scaling, start=start, stop=stop)[0]
+            visual_AQN = weights_AQT[..., visual]
+            scores.append(visual_AQN.amax(dim=(0, 1)) if self.reduce == "max" else visual_AQN.mean(dim=(0, 1)))
+        return torch.stack(scores)
 
 
-def attention_rows(query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
-    """``(B, A, Q, T)`` float32 softmax over all keys, for the last Q positions only.
+def attention_rows(
+    query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float, *, start: int, stop: int
+) -> Tensor:
+    """``(B, A, stop - start, T)`` float32 softmax over all keys, for some of the query positions.
 
     Args:
-        query_BAQD: rotated queries of the last Q positions.
-        key_BGTD: rotated keys of all positions; G divides A.
-        mask: ``(B, 1, Q', T)``, Q' >= Q, boolean (True = attend) or additive; None means causal.
+        query_BAQD: rotated queries of a pass.
+        key_BGTD: rotated keys of all positions, the last Q of which are the pass's own; G divides A.
+        mask: ``(B, 1, Q, T)``, boolean (True = attend) or additive; None means causal.
         scaling: factor on q · k.
+        start: first query position that is read.
+        stop: the one after the last.
     """
-    num_queries, num_keys = query_BAQD.shape[2], key_BGTD.shape[2]
-    by_key_head = query_BAQD.float().reshape(*key_BGTD.shape[:2], -1, query_BAQD.shape[3])
+    rows_BAQD = query_BAQD[:, :, start:stop].float()
+    by_key_head = rows_BAQD.reshape(*key_BGTD.shape[:2], -1, rows_BAQD.shape[3])
     products = by_key_head @ key_BGTD.float().transpose(2, 3) * scaling
-    logits = products.view(*query_BAQD.shape[:3], num_keys)
+    logits = products.view(*rows_BAQD.shape[:3], key_BGTD.shape[2])
     if mask is None:
-        last = torch.arange(num_keys - num_queries, num_keys, device=logits.device)
-        allowed = torch.arange(num_keys, device=logits.device)[None, :] <= last[:, None]
-        logits = logits.masked_fill(~allowed, float("-inf"))
+        place = torch.arange(key_BGTD.shape[2], device=logits.device)
+        own = place[place.shape[0] - query_BAQD.shape[2] :][start:stop]
+        logits = logits.masked_fill(place[None, :] > own[:, None], float("-inf"))
     elif mask.dtype == torch.bool:
-        logits = logits.masked_fill(~mask[:, :, -num_queries:, :num_keys], float("-inf"))
+        logits = logits.masked_fill(~mask[:, :, start:stop], float("-inf"))
     else:
-        logits = logits + mask[:, :, -num_queries:, :num_keys].float()
-    return logits.softmax(dim=-1).nan_to_num(0.0)  # a padding row may see nothing
+        logits = logits + mask[:, :, start:stop].float()
+    return logits.softmax(dim=-1)
 
 
 def probed_attention(
@@ -115,5 +115,5 @@ def probed_attention(
     return output, None
 
 
+# No mask function is registered with it: transformers then builds no mask, which would be read back from the device.
 AttentionInterface.register(PROBED_ATTENTION, probed_attention)
-AttentionMaskInterface.register(PROBED_ATTENTION, sdpa_mask)

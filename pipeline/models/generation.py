@@ -1,94 +1,91 @@
-"""Greedy responses of several questions over one shared prefix, with the entropy of every response token.
+"""Greedy responses of questions that stand in one row over a shared prefix, with the entropy of every response token.
 
 Shape suffixes:
-- B = questions, S = padded suffix, P = prefix, V = vocabulary
+- B = questions that generate, T = keys in the cache, V = vocabulary
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pipeline.method.entropy import token_entropies
+from pipeline.models.device_transfer import Download, upload
+from pipeline.models.text_model import TextModel
+
+_MASK_ALIGNMENT = 8  # elements; attention kernels take masks whose rows start at multiples of it
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GreedyResponse:
-    """Token ids with their entropies in nats (the end token counts), and the first token's distribution."""
+@dataclass(kw_only=True, slots=True, eq=False)
+class GreedyRow:
+    """One response so far: token ids, and their entropies in nats (the end token counts)."""
 
-    token_ids: tuple[int, ...]
-    entropies: tuple[float, ...]
-    first_logits_V: Tensor
+    max_tokens: int
+    token_ids: list[int] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+
+    def add(self, token: int, entropy: float, end_ids: frozenset[int]) -> None:
+        """Take in one more token, unless the response has ended."""
+        if self.is_open(end_ids):
+            self.token_ids.append(token)
+            self.entropies.append(entropy)
+
+    def is_open(self, end_ids: frozenset[int]) -> bool:
+        """Whether more tokens follow."""
+        return len(self.token_ids) < self.max_tokens and not (self.token_ids and self.token_ids[-1] in end_ids)
 
 
-def pad_suffixes(suffixes: Sequence[Sequence[int]], *, pad_id: int) -> tuple[Tensor, Tensor]:
-    """Left-pad to one length, so that all responses start in one column: ids and real-token mask, both ``(B, S)``."""
-    length = max(len(suffix) for suffix in suffixes)
-    ids = torch.tensor([[pad_id] * (length - len(suffix)) + list(suffix) for suffix in suffixes])
-    is_real = torch.tensor([[False] * (length - len(suffix)) + [True] * len(suffix) for suffix in suffixes])
-    return ids, is_real
+def choose_tokens(logits_BV: Tensor) -> tuple[Tensor, Tensor]:
+    """The likeliest token of each row and its distribution's entropy, both ``(B,)``, on the device."""
+    return logits_BV.argmax(dim=-1), token_entropies(logits_BV)
 
 
-def respond_greedily(
-    model: Any,
-    first_logits_BV: Tensor,
+def extend_greedily(
+    text: TextModel,
+    rows: Sequence[GreedyRow],
     *,
     cache: Any,
-    attention_mask_BT: Tensor,
-    next_position_B: Tensor,
-    max_tokens: Sequence[int],
-    end_ids: frozenset[int],
-    rope_axes: int = 3,
-) -> list[GreedyResponse]:
-    """Continue from the logits after the suffix until every row has ended or used its tokens.
+    visible_BT: npt.NDArray[np.bool_],
+    next_positions: Sequence[int],
+) -> None:
+    """Continue rows that hold their first token until all have ended.
+
+    Every row takes part in every step, ended or not, so that shapes do not depend on what the others say; the host
+    reads one token per row and step, because a response may end with any.
 
     Args:
-        model: language model with head; called with explicit positions, never with stale internal offsets.
-        first_logits_BV: logits at the last suffix token.
-        cache: keys and values of prefix and suffix, extended in place.
-        attention_mask_BT: ``(B, P + S)`` real tokens so far.
-        next_position_B: position of the first response token.
-        max_tokens: per row.
-        end_ids: tokens that end a response.
-        rope_axes: leading axis of the model's ``position_ids``; 1 for plain ``(B, 1)`` positions.
+        text: the language model.
+        rows: extended in place.
+        cache: keys and values of prefix and suffixes, extended in place.
+        visible_BT: which cached keys belong to each row.
+        next_positions: rotary position of each row's first response token.
     """
-    ids: list[list[int]] = [[] for _ in max_tokens]
-    entropies: list[list[float]] = [[] for _ in max_tokens]
-    logits_BV = first_logits_BV
-    for step in range(max(max_tokens)):
-        chosen_B = logits_BV.argmax(dim=-1)
-        entropy_B = token_entropies(logits_BV).tolist()
-        for row, token in enumerate(chosen_B.tolist()):
-            if _is_open(ids[row], max_tokens[row], end_ids):
-                ids[row].append(token)
-                entropies[row].append(entropy_B[row])
-        if not any(_is_open(ids[row], max_tokens[row], end_ids) for row in range(len(max_tokens))):
-            break
-        attention_mask_BT = torch.cat([attention_mask_BT, attention_mask_BT.new_ones(len(max_tokens), 1)], dim=1)
-        position_B1 = (next_position_B + step)[:, None]
-        logits_BV = model(
-            input_ids=chosen_B[:, None],
-            position_ids=position_B1 if rope_axes == 1 else position_B1.expand(rope_axes, -1, -1),
-            attention_mask=attention_mask_BT,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
-    return [
-        GreedyResponse(token_ids=tuple(ids[row]), entropies=tuple(entropies[row]), first_logits_V=first_logits_BV[row])
-        for row in range(len(max_tokens))
-    ]
+    positions_B = np.asarray(next_positions)
+    step_ids = [row.token_ids[-1] for row in rows]
+    while any(row.is_open(text.end_ids) for row in rows):
+        visible_BT = np.concatenate([visible_BT, np.eye(len(rows), dtype=bool)], axis=1)
+        ids_B = upload(step_ids, text.device)
+        hidden_BD = text.run(
+            text.embed(ids_B),
+            upload(positions_B, text.device),
+            cache=cache,
+            mask_11TK=None if visible_BT.all() else additive_mask(visible_BT, text),
+        )
+        chosen_B, entropies_B = Download(*choose_tokens(text.logits(hidden_BD))).read()
+        step_ids = chosen_B.tolist()
+        for row, token, entropy in zip(rows, step_ids, entropies_B.tolist(), strict=True):
+            row.add(token, entropy, text.end_ids)
+        positions_B = positions_B + 1
 
 
-def end_ids(model: Any) -> frozenset[int]:
-    """Tokens that end a response, by the checkpoint's configuration."""
-    ids: set[int] = set()
-    for config in (model.generation_config, model.config.text_config):
-        value = getattr(config, "eos_token_id", None)
-        ids.update(value if isinstance(value, list) else [] if value is None else [value])
-    return frozenset(ids)
-
-
-def _is_open(ids: list[int], max_tokens: int, end_ids: frozenset[int]) -> bool:
-    return len(ids) < max_tokens and not (ids and ids[-1] in end_ids)
+def additive_mask(visible_QT: npt.NDArray[np.bool_], text: TextModel) -> Tensor:
+    """``(1, 1, Q, T)`` in the weights' type: 0 where a query sees a key, else minus infinity."""
+    num_queries, num_keys = visible_QT.shape
+    width = -(-num_keys // _MASK_ALIGNMENT) * _MASK_ALIGNMENT
+    is_hidden = upload(np.pad(~visible_QT, ((0, 0), (0, width - num_keys))), text.device)
+    mask = torch.zeros((1, 1, num_queries, width), dtype=text.dtype, device=text.device)
+    return mask.masked_fill_(is_hidden, float("-inf"))[..., :num_keys]

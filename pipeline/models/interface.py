@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from pipeline.config import ScoringConfig
@@ -109,16 +110,26 @@ class FinalTokens:
     geometry: FrameGeometry | None = None
 
 
+class LaunchedResponses(Protocol):
+    """Responses that may still be computed."""
+
+    def read(self) -> list[Response]:
+        """One per question, in their order; waits for them."""
+        ...
+
+
 class VideoModel(Protocol):
     """One loaded checkpoint.
 
     Attributes:
+        device: where its inputs go.
         name: checkpoint as given; ``revision``: hub commit, or a hash of a folder's weights.
         frames_per_patch: sampled frames that one temporal patch holds.
         max_positions: longest sequence the checkpoint was trained for.
         similarity_dim: leading feature columns that redundancy is judged by; the rest only travels with its token.
     """
 
+    device: torch.device
     name: str
     revision: str
     frames_per_patch: int
@@ -134,8 +145,13 @@ class VideoModel(Protocol):
         """Tokenise one question."""
         ...
 
-    def encode(self, frames_FHW3: npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int) -> Tensor:
-        """Frames of whole temporal patches -> ``(N, D)`` visual tokens; the same for every question."""
+    def encode(
+        self, frames_FHW3: Tensor | npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int
+    ) -> Tensor:
+        """Frames of whole temporal patches -> ``(N, D)`` visual tokens; the same for every question.
+
+        Runs ``batch_patches`` temporal patches at a time. On a GPU this, ``prefill`` and ``launch`` only queue work.
+        """
         ...
 
     def prefill(
@@ -157,8 +173,12 @@ class VideoModel(Protocol):
         """
         ...
 
-    def score(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
+    def launch(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> LaunchedResponses:
         """Answer each question about one prefilled group, in one batch."""
+        ...
+
+    def score(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
+        """``launch``, and wait for the responses."""
         ...
 
     def answer(

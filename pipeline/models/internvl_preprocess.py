@@ -7,8 +7,9 @@ say otherwise, and InternVL3.5 ships those by mistake (OpenGVLab/InternVL#1222):
 Shape suffixes: F = frames, C = 3 colours, H, W = pixels
 """
 
-import torch
 from torch import Tensor
+
+from pipeline.models.qwen_preprocess import color_scale
 
 _RGB_MEAN = (0.485, 0.456, 0.406)
 _RGB_STD = (0.229, 0.224, 0.225)
@@ -16,6 +17,6 @@ _RGB_STD = (0.229, 0.224, 0.225)
 
 def normalize_frames(frames_FHWC: Tensor) -> Tensor:
     """``(F, H, W, 3)`` uint8 -> ``(F, 3, H, W)`` float32 pixel values."""
-    mean, std = (torch.tensor(v, device=frames_FHWC.device) for v in (_RGB_MEAN, _RGB_STD))
-    pixels_FHWC = (frames_FHWC.float() - mean * 255) / (std * 255)
+    mean, std = (color_scale(values, frames_FHWC.device) for values in (_RGB_MEAN, _RGB_STD))
+    pixels_FHWC = (frames_FHWC.float() - mean) / std
     return pixels_FHWC.permute(0, 3, 1, 2).contiguous()

@@ -20,6 +20,7 @@ from pipeline.models.checkpoint_files import model_error
 from pipeline.models.checkpoint_source import DEMO_MODEL, find_checkpoint
 from pipeline.models.device_map import module_devices, place_layers
 from pipeline.models.device_memory import check_memory
+from pipeline.models.gpu_layers import fit_layers_to_gpu
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.memory_plan import NO_WORK, estimate_need, measure_model, plan_workload
 from pipeline.models.registry import FAMILIES, Family
@@ -101,6 +102,7 @@ def load_model(
             tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
         model.eval().requires_grad_(False)
+        fit_layers_to_gpu(model)
         return family.build(model, tokenizer, name=config.model, revision=found.revision)
     except torch.OutOfMemoryError as error:
         remedy = "raise execution.gpus_per_scorer, or use a smaller checkpoint or model.dtype=bfloat16"

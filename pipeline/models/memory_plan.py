@@ -14,6 +14,7 @@ import torch
 from pipeline.config import RunConfig
 from pipeline.method.budget import overselected
 from pipeline.models.interface import ModelLayout
+from pipeline.models.shared_prefix import MASKS_KEPT
 
 _DECODER = "model.language_model"
 _TEXT_TOKENS_PER_PATCH = 16  # timestamps or frame names between visual tokens, at most
@@ -21,6 +22,7 @@ _TEXT_TOKENS = 256  # chat template around video and question
 _QUESTION_TOKENS = 256  # a long question with its options
 _ASPECT_RATIOS = ((1, 1), (4, 3), (3, 2), (16, 9), (20, 11), (2, 1), (21, 9))
 _PIXEL_BYTES = 10 * 3 * 2 * 16 * 16  # of one vision patch: two float32 forms and one of the model's type
+_PREFIX_COPIES = 2  # the cache of a micro-batch starts with a copy of its own
 _ROW_COPIES = 3  # attention rows in float32: products, masked products, their softmax
 
 
@@ -63,7 +65,7 @@ class Workload:
 
     Attributes:
         prefix_tokens: positions before the question, of a group or of the final pass, whichever is longer.
-        prefix_copies: how often its keys and values lie in memory: once, and in each question's batch row.
+        prefix_copies: how often its keys and values lie in memory: as the prefix, and once before the questions.
         question_batch: questions scored together; ``question_tokens`` with each one's response.
         vision_tokens: visual tokens that the vision tower makes at once.
         candidate_tokens: visual tokens kept for one question.
@@ -147,7 +149,7 @@ def plan_workload(config: RunConfig, layout: ModelLayout) -> Workload:
     budget, num_groups = config.budget, math.ceil(sampling.max_frames / sampling.frames_per_group)
     return Workload(
         prefix_tokens=max(group_tokens, budget.token_budget) + _TEXT_TOKENS,
-        prefix_copies=1 + scoring.question_batch,
+        prefix_copies=_PREFIX_COPIES,
         question_batch=scoring.question_batch,
         question_tokens=_QUESTION_TOKENS + max(scoring.response_tokens, config.answering.answer_tokens),
         vision_tokens=min(scoring.encode_patches, group_patches) * tokens_per_patch,
@@ -220,7 +222,9 @@ def _text_bytes(size: ModelSize, work: Workload, element_bytes: int) -> int:
     """One decoder layer over the prefix, or over the questions of a batch with the attention rows beside it."""
     heads_width = size.num_heads * size.head_dim
     inner = max(2 * size.hidden + 3 * size.intermediate, 2 * size.hidden + 4 * heads_width) * element_bytes
-    batch, key_tokens = work.question_batch, work.prefix_tokens + work.question_tokens
-    rows = _ROW_COPIES * batch * size.num_heads * work.question_tokens * key_tokens * 4
-    repeated_keys = 2 * batch * key_tokens * heads_width * element_bytes  # the kernel wants one key per query head
-    return max(work.prefix_tokens * inner, batch * work.question_tokens * inner + rows + repeated_keys)
+    query_tokens = work.question_batch * work.question_tokens
+    key_tokens = work.prefix_tokens + query_tokens
+    rows = _ROW_COPIES * size.num_heads * work.question_tokens * key_tokens * 4  # of one question at a time
+    repeated_keys = 2 * key_tokens * heads_width * element_bytes  # the kernel wants one key per query head
+    masks = (MASKS_KEPT + 1) * query_tokens * key_tokens * element_bytes
+    return max(work.prefix_tokens * inner, query_tokens * inner + rows + repeated_keys) + masks

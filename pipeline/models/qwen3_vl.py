@@ -8,69 +8,44 @@ Shape suffixes:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from pipeline.config import ScoringConfig
-from pipeline.models.attention_probe import AttentionProbe
-from pipeline.models.generation import end_ids, respond_greedily
+from pipeline.models.adapter import Adapter
+from pipeline.models.device_transfer import upload
+from pipeline.models.final_pass import run_final_pass
 from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt, Response
-from pipeline.models.prompt import build_prompt, letter_ids, render_around_video
+from pipeline.models.prompt import render_around_video
 from pipeline.models.qwen3_layout import Qwen3Layout
 from pipeline.models.qwen3_sequence import VISION_END, VISION_START, VideoSequence, block_texts, clip_centers, lay_out
-from pipeline.models.qwen_preprocess import flatten_patches, resize_frames
-from pipeline.models.responses import build_probe, to_responses
-from pipeline.models.shared_prefix import SharedPrefix, score_questions
+from pipeline.models.qwen_vision import QwenVision
+from pipeline.models.shared_prefix import SharedPrefix
 
 _VIDEO_TOKEN = "<|video_pad|>"
 
 
-class Qwen3VL:
+class Qwen3VL(Adapter[Qwen3Layout]):
     """Implements ``VideoModel``. One call at a time."""
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> None:
-        self.name, self.revision = name, revision
-        self._model, self._tokenizer = model, tokenizer
-        self._layout = Qwen3Layout.from_config(model.config)
-        self.frames_per_patch = self._layout.frames_per_patch
-        self.num_layers = self._layout.num_layers
-        self.max_positions = self._layout.max_positions
-        self.similarity_dim = int(model.config.text_config.hidden_size)
-        self._end_ids = end_ids(model)
-        self._before = _text_before_video(tokenizer)
-
-    def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
-        """See ``VideoModel``; sides are multiples of 32 pixels."""
-        return self._layout.frame_geometry(height, width, min_pixels=min_pixels, max_pixels=max_pixels)
-
-    def build_question(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
-        """See ``VideoModel``; the suffix starts with the end of the last vision block."""
-        prompt = build_prompt(self._tokenizer, video_token=_VIDEO_TOKEN, question=question, options=options)
-        if options is None:
-            return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=None, max_tokens=response_tokens)
-        ids = letter_ids(self._tokenizer, num_options=len(options))
-        return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=ids, max_tokens=1)
+        layout = Qwen3Layout.from_config(model.config)
+        super().__init__(model, tokenizer, layout, name=name, revision=revision, video_token=_VIDEO_TOKEN, rope_axes=3)
+        self._vision = QwenVision(model.model.visual, layout.patches)
+        self._before, self._video_id = _text_before_video(tokenizer), int(model.config.video_token_id)
 
     @torch.inference_mode()
-    def encode(self, frames_FHW3: npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int) -> Tensor:
-        """See ``VideoModel``; ``(N, E)``, from ``batch_patches`` temporal patches at a time."""
-        step = batch_patches * self.frames_per_patch
-        merge = self._layout.patches.merge_size
-        parts = []
-        for start in range(0, len(frames_FHW3), step):
-            frames = torch.from_numpy(frames_FHW3[start : start + step].copy()).to(self._model.device)
-            frames = resize_frames(frames, height=geometry.height, width=geometry.width)
-            pixels = flatten_patches(frames, geometry=self._layout.patches).to(self._model.dtype)
-            grid = [len(frames) // self.frames_per_patch, geometry.token_rows * merge, geometry.token_columns * merge]
-            grid_thw = torch.tensor([grid], device=self._model.device)
-            output = self._model.model.visual(pixels, grid_thw=grid_thw)
-            parts.append(torch.cat([output.pooler_output, *output.deepstack_features], dim=-1))
-        return torch.cat(parts)
+    def encode(
+        self, frames_FHW3: Tensor | npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int
+    ) -> Tensor:
+        """See ``VideoModel``; ``(N, E)``."""
+        outputs = self._vision.encode(frames_FHW3, geometry, batch_patches=batch_patches)
+        return torch.cat([torch.cat([out.pooler_output, *out.deepstack_features], dim=-1) for out in outputs])
 
     @torch.inference_mode()
     def prefill(
@@ -93,21 +68,17 @@ class Qwen3VL:
             row_N=row_N,
             column_N=column_N,
             side=max(geometry.token_rows, geometry.token_columns),
-            video_id=self._model.config.video_token_id,
+            video_id=self._video_id,
         )
-        cache = DynamicCache(config=self._model.config)
-        self._read(sequence, features_ND, (), cache=cache, probe=None)
-        return SharedPrefix(
-            layers=tuple((layer.keys, layer.values) for layer in cache.layers),
-            visual=torch.from_numpy(sequence.visual_N).to(self._model.device),
+        cache = self._text.new_cache()
+        embeddings_TD, extra = self._embed(sequence, features_ND, ())
+        self._text.run(embeddings_TD, self._positions(sequence, 0), cache=cache, **extra)
+        return SharedPrefix.of_cache(
+            cache,
+            visual=upload(sequence.visual_N, self.device),
             length=len(sequence.ids_T),
             next_position=sequence.next_position,
         )
-
-    @torch.inference_mode()
-    def score(self, prefix: SharedPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
-        """See ``VideoModel``."""
-        return score_questions(self._model, self._tokenizer, prefix, prompts, config, end_ids=self._end_ids)
 
     @torch.inference_mode()
     def answer(
@@ -128,22 +99,17 @@ class Qwen3VL:
         if positions not in ("absolute", "compact"):
             raise ValueError(f"positions must be 'absolute' or 'compact', got {positions!r}")
         sequence = self._lay_out_kept(tokens)
-        length = len(sequence.ids_T) + len(prompt.suffix_ids)
-        mask = torch.ones((1, length), dtype=torch.long, device=self._model.device)
-        visual = torch.from_numpy(sequence.visual_N).to(mask.device)
-        probe = build_probe(mask[:, len(sequence.ids_T) :].bool(), visual, config)
-        cache = DynamicCache(config=self._model.config)
-        hidden_1TD = self._read(sequence, tokens.features_KD, prompt.suffix_ids, cache=cache, probe=probe)
-        responses = respond_greedily(
-            self._model,
-            self._model.get_output_embeddings()(hidden_1TD[:, -1]),
-            cache=cache,
-            attention_mask_BT=mask,
-            next_position_B=mask.new_tensor([sequence.next_position + len(prompt.suffix_ids)]),
-            max_tokens=[max_tokens],
-            end_ids=self._end_ids,
+        embeddings_TD, extra = self._embed(sequence, tokens.features_KD, prompt.suffix_ids)
+        return run_final_pass(
+            self._text,
+            embeddings_TD,
+            self._positions(sequence, len(prompt.suffix_ids)),
+            replace(prompt, max_tokens=max_tokens),
+            config,
+            visual=upload(sequence.visual_N, self.device),
+            next_position=sequence.next_position + len(prompt.suffix_ids),
+            **extra,
         )
-        return to_responses(self._tokenizer, responses, [prompt], probe)[0]
 
     def _lay_out_kept(self, tokens: FinalTokens) -> VideoSequence:
         center_s_K = tokens.time_s_K if tokens.center_s_K is None else tokens.center_s_K
@@ -158,45 +124,31 @@ class Qwen3VL:
             row_N=tokens.row_K,
             column_N=tokens.column_K,
             side=side,
-            video_id=self._model.config.video_token_id,
+            video_id=self._video_id,
         )
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 
-    def _read(
-        self,
-        sequence: VideoSequence,
-        features_NE: Tensor,
-        suffix: Sequence[int],
-        *,
-        cache: DynamicCache,
-        probe: AttentionProbe | None,
-    ) -> Tensor:
-        """Last hidden states ``(1, T, D)`` of video and suffix; fills the cache."""
-        device, after = self._model.device, np.asarray(suffix, dtype=np.int64)
-        ids_T = torch.from_numpy(np.concatenate([sequence.ids_T, after])).to(device)
-        text = np.tile(sequence.next_position + np.arange(len(after)), (3, 1))
-        positions_31T = torch.from_numpy(np.concatenate([sequence.positions_3T, text], axis=1))[:, None].to(device)
-        visual_N = torch.from_numpy(sequence.visual_N).to(device)
-        is_visual_T = torch.zeros(len(ids_T), dtype=torch.bool, device=device)
-        is_visual_T[visual_N] = True
-        features_NE = features_NE.to(device=device, dtype=self._model.dtype)
+    def _positions(self, sequence: VideoSequence, num_suffix: int) -> Tensor:
+        """``(3, T)`` of video and suffix."""
+        text = np.tile(sequence.next_position + np.arange(num_suffix), (3, 1))
+        return upload(np.concatenate([sequence.positions_3T, text], axis=1), self.device)
+
+    def _embed(
+        self, sequence: VideoSequence, features_NE: Tensor, suffix: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Embeddings ``(T, D)`` of video and suffix, and what the language model takes for deepstack."""
+        ids_T = np.append(sequence.ids_T, np.asarray(suffix, dtype=np.int64))
+        is_visual_T = np.zeros(len(ids_T), dtype=bool)
+        is_visual_T[sequence.visual_N] = True
+        features_NE = features_NE.to(device=self.device, dtype=self._text.dtype)
         merged_ND, *deepstack = features_NE.view(len(features_NE), -1, self.similarity_dim).unbind(1)
-        embeddings_TD = self._model.get_input_embeddings()(ids_T).index_copy(0, visual_N, merged_ND)
-        output = self._model.model.language_model(
-            inputs_embeds=embeddings_TD[None],
-            position_ids=positions_31T,
-            attention_mask=torch.ones((1, len(ids_T)), dtype=torch.long, device=device),
-            past_key_values=cache,
-            use_cache=True,
-            visual_pos_masks=is_visual_T[None],
-            deepstack_visual_embeds=deepstack,
-            attention_probe=probe,
-        )
-        hidden_1TD: Tensor = output.last_hidden_state
-        return hidden_1TD
+        visual_N = upload(sequence.visual_N, self.device)
+        embeddings_TD = self._text.embed(upload(ids_T, self.device)).index_copy(0, visual_N, merged_ND)
+        extra = {"visual_pos_masks": upload(is_visual_T, self.device)[None], "deepstack_visual_embeds": deepstack}
+        return embeddings_TD, extra
 
 
 def _text_before_video(tokenizer: Any) -> str:

@@ -7,6 +7,7 @@ Shape suffixes:
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,12 @@ def resize_frames(frames_FHWC: Tensor, *, height: int, width: int) -> Tensor:
     return frames_FCHW.permute(0, 2, 3, 1)
 
 
+@lru_cache(maxsize=16)
+def color_scale(shares: tuple[float, float, float], device: torch.device) -> Tensor:
+    """``(3,)`` float32 values of 0 to 255 from shares of 255; kept on the device, so that none waits for it."""
+    return torch.tensor(shares).mul(255).to(device)
+
+
 def flatten_patches(frames_FHWC: Tensor, *, geometry: PatchGeometry) -> Tensor:
     """Normalise and cut ``(F, H, W, 3)`` uint8 frames, whole temporal patches, into ``(P, X)`` float32 rows.
 
@@ -87,8 +94,8 @@ def flatten_patches(frames_FHWC: Tensor, *, geometry: PatchGeometry) -> Tensor:
             f"frames must come in whole patches of {temporal} frames with sides of {geometry.factor} pixels, got "
             f"{frames} frames of {height} x {width}; repeat the last frame, and resize to fit_size first"
         )
-    mean, std = (torch.tensor(v, device=frames_FHWC.device) for v in (geometry.mean, geometry.std))
-    pixels = (frames_FHWC.float() - mean * 255) / (std * 255)
+    mean, std = (color_scale(values, frames_FHWC.device) for values in (geometry.mean, geometry.std))
+    pixels = (frames_FHWC.float() - mean) / std
     grid_h, grid_w = height // patch // merge, width // patch // merge
     blocks = pixels.view(frames // temporal, temporal, grid_h, merge, patch, grid_w, merge, patch, colors)
     rows = blocks.permute(0, 2, 5, 3, 6, 8, 1, 4, 7)

@@ -1,56 +1,88 @@
-"""From the outputs of a forward pass to ``Response`` records, the same for every family."""
+"""From the outputs of a forward pass to ``Response`` records, the same for every family.
+
+Shape suffixes:
+- B = questions, V = vocabulary, O = most options, N = visual tokens
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from pipeline.config import ScoringConfig
 from pipeline.models.attention_probe import AttentionProbe
-from pipeline.models.generation import GreedyResponse
+from pipeline.models.device_transfer import Download, upload
+from pipeline.models.generation import GreedyRow, choose_tokens
 from pipeline.models.interface import QuestionPrompt, Response
+from pipeline.models.text_model import TextModel
 
 
-def build_probe(is_real_BS: Tensor, visual: slice | Tensor, config: ScoringConfig) -> AttentionProbe:
-    """A probe of the suffix's attention to the visual tokens.
-
-    Args:
-        is_real_BS: ``(questions, suffix length)``, False where a left-padded suffix has no token.
-        visual: key positions of the visual tokens.
-        config: layer, queries and reduction.
-    """
-    is_query = is_real_BS
+def query_segments(segments: Sequence[tuple[int, int]], config: ScoringConfig) -> tuple[tuple[int, int], ...]:
+    """Which query positions of each question are read: its text, or only its last token."""
     if config.query_tokens == "last-token":
-        is_query = torch.zeros_like(is_real_BS)
-        is_query[:, -1] = True
-    return AttentionProbe(
-        layer=config.reference_layer,
-        num_queries=is_real_BS.shape[1],
-        is_query_BQ=is_query,
-        visual=visual,
-        reduce=config.attention_reduce,
+        return tuple((stop - 1, stop) for _, stop in segments)
+    return tuple(segments)
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class PendingResponses:
+    """Responses whose numbers are on their way to the host; nothing has been waited for unless a question is open."""
+
+    tokenizer: Any
+    end_ids: frozenset[int]
+    prompts: Sequence[QuestionPrompt]
+    download: Download
+    greedy: list[GreedyRow] | None = None
+
+    @property
+    def rows(self) -> list[GreedyRow]:
+        """The responses with their first tokens; waits for them."""
+        if self.greedy is None:
+            chosen_B, entropies_B, _, _ = self.download.read()
+            self.greedy = [GreedyRow(max_tokens=prompt.max_tokens) for prompt in self.prompts]
+            for row, token, entropy in zip(self.greedy, chosen_B.tolist(), entropies_B.tolist(), strict=True):
+                row.add(token, entropy, self.end_ids)
+        return self.greedy
+
+    def read(self) -> list[Response]:
+        """One record per question, in the order of the prompts; waits for the device."""
+        _, _, probabilities_BO, attention_BN = self.download.read()
+        return [
+            Response(
+                text=self.tokenizer.decode(row.token_ids, skip_special_tokens=True).strip(),
+                entropies=tuple(row.entropies if prompt.option_ids is None else row.entropies[:1]),
+                option_probabilities=_options_of(prompt, probabilities_BO[index]),
+                attention_N=attention_BN[index],
+            )
+            for index, (row, prompt) in enumerate(zip(self.rows, self.prompts, strict=True))
+        ]
+
+
+def first_tokens(
+    text: TextModel, logits_BV: Tensor, prompts: Sequence[QuestionPrompt], probe: AttentionProbe
+) -> PendingResponses:
+    """What the logits after each question's last token say; the probe has been filled by the same pass."""
+    assert probe.scores_BN is not None, "the reference layer did not run"
+    probabilities_BO = _option_probabilities(logits_BV, tuple(prompt.option_ids or (0,) for prompt in prompts))
+    return PendingResponses(
+        tokenizer=text.tokenizer,
+        end_ids=text.end_ids,
+        prompts=prompts,
+        download=Download(*choose_tokens(logits_BV), probabilities_BO, probe.scores_BN),
     )
 
 
-def to_responses(
-    tokenizer: Any, responses: Sequence[GreedyResponse], prompts: Sequence[QuestionPrompt], probe: AttentionProbe
-) -> list[Response]:
-    """One record per question; the probe has been filled by the pass over the suffixes."""
-    assert probe.scores_BN is not None, "the reference layer did not run"
-    scores = probe.scores_BN.cpu().numpy()
-    return [
-        Response(
-            text=tokenizer.decode(response.token_ids, skip_special_tokens=True).strip(),
-            entropies=response.entropies if prompt.option_ids is None else response.entropies[:1],
-            option_probabilities=_option_probabilities(response.first_logits_V, prompt.option_ids),
-            attention_N=scores[row],
-        )
-        for row, (response, prompt) in enumerate(zip(responses, prompts, strict=True))
-    ]
+def _option_probabilities(logits_BV: Tensor, option_ids: Sequence[Sequence[int]]) -> Tensor:
+    """``(B, O)`` float32, renormalised over each question's options; 0 beyond the last."""
+    most = max(len(ids) for ids in option_ids)
+    ids_BO = np.array([[*ids, *[0] * (most - len(ids))] for ids in option_ids])
+    is_option_BO = np.array([[True] * len(ids) + [False] * (most - len(ids)) for ids in option_ids])
+    picked_BO = logits_BV.float().gather(1, upload(ids_BO, logits_BV.device))
+    return picked_BO.masked_fill(upload(~is_option_BO, logits_BV.device), float("-inf")).softmax(dim=-1)
 
 
-def _option_probabilities(logits_V: Tensor, option_ids: tuple[int, ...] | None) -> tuple[float, ...] | None:
-    if option_ids is None:
-        return None
-    return tuple(logits_V.float()[list(option_ids)].softmax(dim=-1).tolist())
+def _options_of(prompt: QuestionPrompt, probabilities_O: npt.NDArray[np.float32]) -> tuple[float, ...] | None:
+    return None if prompt.option_ids is None else tuple(probabilities_O[: len(prompt.option_ids)].tolist())

@@ -1,20 +1,31 @@
-"""Questions over one shared prefix: the cache of everything before them, copied into one batch row per question.
+"""Questions over one shared prefix: all suffixes in one row, each of which sees the prefix and itself.
+
+The prefix's keys and values stand once for all of them, and no suffix is padded. What a mask hides has a weight of
+exactly zero, so a question is judged as if it stood alone.
 
 Shape suffixes:
-- B = questions, S = padded suffix, T = prefix and suffix, V = vocabulary
+- B = questions, S = tokens of all suffixes, P = prefix, K = P + S, V = vocabulary, O = most options, N = visual tokens
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
-from transformers import DynamicCache
 
 from pipeline.config import ScoringConfig
-from pipeline.models.generation import pad_suffixes, respond_greedily
-from pipeline.models.interface import QuestionPrompt, Response
-from pipeline.models.responses import build_probe, to_responses
+from pipeline.models.attention_probe import AttentionProbe
+from pipeline.models.device_transfer import upload
+from pipeline.models.generation import additive_mask, extend_greedily
+from pipeline.models.interface import QuestionPrompt
+from pipeline.models.responses import PendingResponses, first_tokens, query_segments
+from pipeline.models.text_model import TextModel
+
+MASKS_KEPT = 4  # micro-batches of one video; its groups come in at most two lengths
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -22,6 +33,7 @@ class SharedPrefix:
     """Keys and values of everything before the question; never changed after prefill.
 
     Attributes:
+        layers: of the language model, ``(1, G, P, D)`` each.
         visual: key positions of the visual tokens: a slice, or indices where text stands between them.
         length: tokens of the prefix; ``next_position`` is the rotary position after them.
     """
@@ -31,54 +43,77 @@ class SharedPrefix:
     length: int
     next_position: int
 
+    @classmethod
+    def of_cache(cls, cache: Any, *, visual: slice | Tensor, length: int, next_position: int) -> "SharedPrefix":
+        """What a pass over the prefix left in its cache."""
+        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
+        return cls(layers=layers, visual=visual, length=length, next_position=next_position)
 
-def score_questions(
-    model: Any,
-    tokenizer: Any,
-    prefix: SharedPrefix,
-    prompts: Sequence[QuestionPrompt],
-    config: ScoringConfig,
-    *,
-    end_ids: frozenset[int],
-    rope_axes: int = 3,
-) -> list[Response]:
-    """Answer each question about one prefilled group, in one batch.
 
-    Args:
-        model: language model with head; called with explicit positions.
-        tokenizer: decodes the responses.
-        prefix: of the group.
-        prompts: one per question.
-        config: which attention is read.
-        end_ids: tokens that end a response.
-        rope_axes: leading axis of the model's ``position_ids``; 1 for plain ``(B, S)`` positions.
-    """
-    ids_BS, is_real_BS = (t.to(model.device) for t in pad_suffixes([p.suffix_ids for p in prompts], pad_id=0))
-    cache = DynamicCache(config=model.config)
-    for index, (keys, values) in enumerate(prefix.layers):
-        cache.update(keys.expand(len(prompts), -1, -1, -1), values.expand(len(prompts), -1, -1, -1), index)
-    mask_BT = is_real_BS.new_ones(len(prompts), prefix.length + ids_BS.shape[1]).long()
-    mask_BT[:, prefix.length :] = is_real_BS
-    offsets_BS = (is_real_BS.long().cumsum(dim=1) - 1).clamp(min=0)
-    position_BS = prefix.next_position + offsets_BS
-    probe = build_probe(is_real_BS, prefix.visual, config)
-    logits_BV = model(
-        input_ids=ids_BS,
-        position_ids=position_BS if rope_axes == 1 else position_BS.expand(rope_axes, -1, -1),
-        attention_mask=mask_BT,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-        attention_probe=probe,
-    ).logits[:, -1]
-    responses = respond_greedily(
-        model,
-        logits_BV,
-        cache=cache,
-        attention_mask_BT=mask_BT,
-        next_position_B=prefix.next_position + is_real_BS.sum(dim=1),
-        max_tokens=[prompt.max_tokens for prompt in prompts],
-        end_ids=end_ids,
-        rope_axes=rope_axes,
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Row:
+    """The suffixes of one micro-batch in one row; the same for every group of that length."""
+
+    segments: tuple[tuple[int, int], ...]
+    ids_S: Tensor
+    positions_S: Tensor
+    last_B: Tensor
+    visible_SK: npt.NDArray[np.bool_]
+    mask_11SK: Tensor
+
+
+class SharedPrefixScorer:
+    """Asks the questions of a micro-batch about one prefilled group, in one pass."""
+
+    def __init__(self, text: TextModel) -> None:
+        self._text = text
+        self._lay_out = lru_cache(maxsize=MASKS_KEPT)(partial(_lay_out, text))
+
+    def launch(
+        self, prefix: SharedPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig
+    ) -> PendingResponses:
+        """Nothing is read back, unless a question is open: then its tokens are, one after the other."""
+        text = self._text
+        row = self._lay_out(tuple(prompt.suffix_ids for prompt in prompts), prefix.length, prefix.next_position)
+        cache = text.new_cache()
+        for index, (keys, values) in enumerate(prefix.layers):
+            cache.update(keys, values, index)
+        probe = AttentionProbe(
+            layer=config.reference_layer,
+            segments=query_segments(row.segments, config),
+            visual=prefix.visual,
+            reduce=config.attention_reduce,
+        )
+        hidden_SD = text.run(text.embed(row.ids_S), row.positions_S, cache=cache, mask_11TK=row.mask_11SK, probe=probe)
+        pending = first_tokens(text, text.logits(hidden_SD[row.last_B]), prompts, probe)
+        open_rows = [index for index, prompt in enumerate(prompts) if prompt.max_tokens > 1]
+        if open_rows:
+            segments = [row.segments[index] for index in open_rows]
+            extend_greedily(
+                text,
+                [pending.rows[index] for index in open_rows],
+                cache=cache,
+                visible_BT=row.visible_SK[[stop - 1 for _, stop in segments]],
+                next_positions=[prefix.next_position + stop - start for start, stop in segments],
+            )
+        return pending
+
+
+def _lay_out(text: TextModel, suffixes: tuple[tuple[int, ...], ...], prefix_length: int, next_position: int) -> _Row:
+    """Token ids, positions and mask of one micro-batch; every suffix starts at the position after the prefix."""
+    lengths = [len(suffix) for suffix in suffixes]
+    ends = list(itertools.accumulate(lengths))
+    segments = tuple((end - length, end) for end, length in zip(ends, lengths, strict=True))
+    owner_S = np.repeat(np.arange(len(suffixes)), lengths)
+    place_S = np.arange(ends[-1])
+    among_SS = (owner_S[:, None] == owner_S[None, :]) & (place_S[:, None] >= place_S[None, :])
+    visible_SK = np.concatenate([np.ones((ends[-1], prefix_length), dtype=bool), among_SS], axis=1)
+    offsets_S = np.concatenate([np.arange(length) for length in lengths])
+    return _Row(
+        segments=segments,
+        ids_S=upload(np.concatenate([np.asarray(suffix) for suffix in suffixes]), text.device),
+        positions_S=upload(next_position + offsets_S, text.device),
+        last_B=upload(np.asarray(ends) - 1, text.device),
+        visible_SK=visible_SK,
+        mask_11SK=additive_mask(visible_SK, text),
     )
-    return to_responses(tokenizer, responses, prompts, probe)

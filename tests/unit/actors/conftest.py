@@ -7,9 +7,18 @@ import torch
 from pipeline.models.interface import FrameGeometry, QuestionPrompt, Response
 
 
+class FakeLaunch:
+    def __init__(self, responses):
+        self._responses = responses
+
+    def read(self):
+        return self._responses
+
+
 class FakeModel:
     name, revision, frames_per_patch, num_layers, max_positions = "fake", "0", 2, 2, 1_000
     similarity_dim = 2
+    device = torch.device("cpu")
 
     def __init__(self, entropy=0.25):
         self.entropy, self.answered = entropy, []
@@ -26,7 +35,7 @@ class FakeModel:
     def encode(self, frames_FHW3, geometry, *, batch_patches):
         """Token j of a patch: (value of the patch's first frame, j)."""
         self.encoded += 1
-        values = torch.from_numpy(frames_FHW3[::2, 0, 0, 0].astype(np.float32)).repeat_interleave(2)
+        values = torch.as_tensor(frames_FHW3)[::2, 0, 0, 0].float().repeat_interleave(2)
         places = torch.tensor([0.0, 1.0]).repeat(len(frames_FHW3) // 2)
         return torch.stack([values, places], dim=1)
 
@@ -34,9 +43,12 @@ class FakeModel:
         self.prefilled += 1
         return features_ND, patch_s
 
+    def launch(self, prefix, prompts, config):
+        self.batches.append(tuple(prompt.suffix_ids for prompt in prompts))
+        return FakeLaunch([self._respond(prompt, len(prefix[0]), config) for prompt in prompts])
+
     def score(self, prefix, prompts, config):
-        self.batches.append(len(prompts))
-        return [self._respond(prompt, len(prefix[0]), config) for prompt in prompts]
+        return self.launch(prefix, prompts, config).read()
 
     def answer(self, tokens, prompt, *, positions, patch_s, max_tokens, config):
         self.answered.append((tokens, positions, patch_s, max_tokens, config.attention_reduce))

@@ -1,6 +1,7 @@
 """One group through the scorer, and bought tokens through the answerer, against values worked out by hand."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from actors.local_store import LocalStore
 from actors.scorer import ScorerActor
 from pipeline.answering import answer_question
 from pipeline.config import BudgetConfig, RunConfig, SamplingConfig, ScoringConfig
-from pipeline.engine.candidates import CandidatePiece
+from pipeline.engine.candidates import CandidatePiece, GroupCandidates
 from pipeline.engine.work import AnswerWork, GatherWork, Retention, ScoreWork, WorkKey
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest import Question
@@ -36,7 +37,7 @@ def frames(*values):
     return np.repeat(np.array(values, dtype=np.uint8), 2 * 4 * 3).reshape(len(values), 2, 4, 3)
 
 
-def score_work(bundles=(), batches=((0, 1), (2,)), num_frames=4):
+def score_work(bundles=(), batches=((0, 1), (2,)), num_frames=4, **changes):
     return ScoreWork(
         key=key("score", 5),
         group_index=9,
@@ -46,6 +47,7 @@ def score_work(bundles=(), batches=((0, 1), (2,)), num_frames=4):
         patches=np.array([4, 8]),
         questions=QUESTIONS,
         batches=batches,
+        **changes,
     )
 
 
@@ -68,7 +70,7 @@ def piece(position, patches, tokens, scores):
         patch_K=np.array(patches, dtype=np.int64),
         token_K=np.array(tokens, dtype=np.int64),
         score_K=np.array(scores, dtype=np.float32),
-        features_KD=features,
+        bits_KD=features,
     )
 
 
@@ -93,7 +95,7 @@ def test_a_group_that_lacks_a_stretch_is_a_bug_that_shows():
 def test_a_group_is_encoded_and_prefilled_once_and_scored_in_its_micro_batches(fake_model):
     model = fake_model()
     scored = score_group(model, frames(10, 11, 20, 21), score_work(), RunConfig())
-    assert (model.encoded, model.prefilled, model.batches) == (1, 1, [2, 1])
+    assert (model.encoded, model.prefilled, [len(batch) for batch in model.batches]) == (1, 1, [2, 1])
     assert {i: (s.group_index, s.certainty, s.response, s.num_tokens) for i, s in scored.scores.items()} == {
         0: (9, -0.25, "B", 4),
         1: (9, -0.25, "b text", 4),
@@ -101,6 +103,48 @@ def test_a_group_is_encoded_and_prefilled_once_and_scored_in_its_micro_batches(f
     }
     assert scored.candidates.ranked[0].tolist() == [3, 2, 1, 0]
     assert scored.was_prefilled is True
+
+
+@pytest.mark.parametrize(("rung", "patches", "batches"), [(0, 3, [3, 3]), (1, 1, [2, 1, 2, 1]), (5, 1, [1] * 6)])
+def test_each_rung_of_the_memory_ladder_halves_the_batches(fake_model, rung, patches, batches):
+    seen = []
+
+    class Model(fake_model):
+        def encode(self, frames_FHW3, geometry, *, batch_patches):
+            seen.append(batch_patches)
+            return super().encode(frames_FHW3, geometry, batch_patches=batch_patches)
+
+    model, config = Model(), RunConfig(scoring=ScoringConfig(question_batch=4, encode_patches=3))
+    questions = tuple(replace(QUESTIONS[0], question_id=str(i), row_index=i) for i in range(6))
+    work = replace(score_work(batches=((0, 1, 2), (3, 4, 5)), rung=rung), questions=questions)
+    scored = score_group(model, frames(10, 11, 20, 21), work, config)
+    assert seen == [patches]
+    assert [len(batch) for batch in model.batches] == batches
+    assert sorted(scored.scores) == list(range(6))
+
+
+def test_a_question_asked_apart_leaves_the_others_their_place_without_asking_them(fake_model):
+    class Model(fake_model):
+        def build_question(self, question, options, *, response_tokens):
+            return replace(
+                super().build_question(question, options, response_tokens=response_tokens), suffix_ids=(7, 8)
+            )
+
+    model = Model()
+    scored = score_group(model, frames(10, 11, 20, 21), score_work(only=(1,)), RunConfig())
+    assert model.batches == [((7, 7), (7, 8))]  # the second micro-batch holds nobody who is asked
+    assert sorted(scored.scores) == sorted(scored.candidates.ranked) == [1]
+
+
+def test_a_bfloat16_token_travels_as_its_own_bits():
+    features = torch.randn(4, 6, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
+    held = GroupCandidates.build(
+        features, patches=np.array([0, 1]), tokens_per_patch=2, scores={0: np.array([4, 1, 3, 2], dtype=np.float32)}
+    )
+    bought = held.take(0, 2, position=0)
+    assert bought.bits_KD.nbytes == 2 * 6 * 2
+    assert bought.features().dtype is torch.bfloat16
+    assert torch.equal(bought.features(), features[[0, 2]])
 
 
 def test_methods_without_scores_only_encode(fake_model):
@@ -142,7 +186,7 @@ def test_pieces_merge_in_temporal_then_row_column_order_whatever_their_order(fak
 def test_only_the_budget_reaches_the_final_pass_and_kept_tokens_are_counted_by_group(fake_model):
     pieces = [piece(0, [0, 0, 6], [0, 1, 0], [0.9, 0.8, 0.1]), piece(2, [1, 1, 7], [0, 1, 1], [0.2, 0.3, 0.4])]
     order = sorted(range(6), key=lambda i: ([0, 0, 6, 1, 1, 7][i], [0, 1, 0, 0, 1, 1][i]))
-    features = torch.tensor(np.concatenate([p.features_KD for p in pieces])[order])
+    features = torch.tensor(np.concatenate([p.bits_KD for p in pieces])[order])
     scores = torch.tensor(np.concatenate([p.score_K for p in pieces])[order])
     kept = remove_redundant(features, features[:, 0].double(), scores, keep=4, proximity_s=10.0).tolist()
     model = fake_model()
@@ -177,7 +221,7 @@ def test_a_scorer_hands_out_the_best_tokens_and_an_answerer_of_another_process_u
     pieces = scorer.gather(GatherWork(key=key("gather", 2), bought={5: 3})).result.pieces
     gathered = store.get(pieces)
     assert [(p.position, p.patch_K.tolist(), p.token_K.tolist()) for p in gathered] == [(5, [4, 8, 8], [1, 0, 1])]
-    assert gathered[0].features_KD.tolist() == [[10.0, 1.0], [20.0, 0.0], [20.0, 1.0]]
+    assert gathered[0].features().tolist() == [[10.0, 1.0], [20.0, 0.0], [20.0, 1.0]]
     answer = answerer.answer(answer_work([pieces], question=2))
     assert (answer.result.answer, answer.result.kept) == ("B", {5: 3})
     assert model.answered[0][2] == 2.0  # seconds per patch at one frame per second

@@ -45,7 +45,7 @@ def test_what_is_taken_is_what_a_full_copy_would_give(data, num_questions):
         assert piece.patch_K.tolist() == [int(PATCHES[token // TOKENS_PER_PATCH]) for token in tokens]
         assert piece.token_K.tolist() == [token % TOKENS_PER_PATCH for token in tokens]
         assert piece.score_K.tolist() == [scores[question][token] for token in tokens]
-        assert piece.features_KD.tolist() == [[2.0 * token, 2.0 * token + 1] for token in tokens]
+        assert piece.features().tolist() == [[2.0 * token, 2.0 * token + 1] for token in tokens]
 
 
 def test_features_of_tokens_that_nobody_needs_leave_memory():

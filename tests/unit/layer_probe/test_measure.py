@@ -47,18 +47,18 @@ class PlantedModel:
         self.batches.append(tuple(prompts))
         probe = AttentionProbe(
             layer=config.reference_layer,
-            num_queries=1,
-            is_query_BQ=torch.ones(len(prompts), 1, dtype=torch.bool),
+            segments=[(question, question + 1) for question in range(len(prompts))],
             visual=slice(0, len(prefix)),
             reduce="max",
         )
         for layer in range(self.layers_run):
             random = torch.rand(prefix.shape, generator=torch.Generator().manual_seed(layer))
             keys = prefix if layer == self.planted_layer else random
-            keys = torch.cat([keys, torch.zeros(1, 1)]).expand(len(prompts), 1, -1, 1)
-            query = torch.ones(len(prompts), 1, 1, 1)
+            keys = torch.cat([keys, torch.zeros(1, 1)])[None, None]
+            query = torch.ones(1, 1, len(prompts), 1)
+            mask = torch.ones(1, 1, len(prompts), keys.shape[2], dtype=torch.bool)
             module = SimpleNamespace(layer_idx=layer, num_key_value_groups=1, is_causal=True, training=False)
-            probed_attention(module, query, keys, keys, None, scaling=3.0, attention_probe=probe)
+            probed_attention(module, query, keys, keys, mask, scaling=3.0, attention_probe=probe)
 
 
 @pytest.fixture(scope="module")

@@ -95,11 +95,11 @@ def need_of(config, **scoring):
     [
         (qwen2_5_vl_7b(), 139, 8, 1),
         (qwen2_5_vl_7b(), 80, 8, 1),
-        (qwen2_5_vl_7b(), 24, 8, 2),
-        (qwen2_5_vl_7b(), 24, 1, 1),
+        (qwen2_5_vl_7b(), 24, 8, 1),
+        (qwen2_5_vl_7b(), 16, 8, 2),
         (qwen2_5_vl_72b(), 139, 8, 2),
-        (qwen2_5_vl_72b(), 80, 8, 3),
-        (qwen2_5_vl_72b(), 80, 1, 2),
+        (qwen2_5_vl_72b(), 80, 8, 2),
+        (qwen2_5_vl_72b(), 40, 8, 5),
     ],
 )
 def test_gpus_for_the_published_shapes_in_bfloat16(config, gpu_gib, question_batch, num_gpus):

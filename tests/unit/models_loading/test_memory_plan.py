@@ -131,7 +131,7 @@ def test_default_settings_make_groups_of_7040_visual_tokens():
     work = plan_workload(RunConfig(), LAYOUT)
     assert work.vision_tokens == 32 * 220
     assert work.prefix_tokens == 32 * (220 + 16) + 256
-    assert (work.question_batch, work.prefix_copies) == (8, 9)
+    assert (work.question_batch, work.prefix_copies) == (8, 2)
     assert work.candidate_tokens == 7_744 + 157
 
 

@@ -194,16 +194,16 @@ def prefix(case, features):
 @pytest.fixture
 def first_logits(monkeypatch):
     """Logits from which the adapter chose its first response tokens, one entry per call."""
-    import pipeline.models.qwen2_5_vl as answering
+    import pipeline.models.final_pass as answering
     import pipeline.models.shared_prefix as scoring
 
     seen: list[torch.Tensor] = []
-    respond = answering.respond_greedily
+    first_tokens = scoring.first_tokens
 
-    def record(model, first_logits_BV, **kwargs):
-        seen.append(first_logits_BV)
-        return respond(model, first_logits_BV, **kwargs)
+    def record(text, logits_BV, *arguments):
+        seen.append(logits_BV)
+        return first_tokens(text, logits_BV, *arguments)
 
     for module in (answering, scoring):
-        monkeypatch.setattr(module, "respond_greedily", record)
+        monkeypatch.setattr(module, "first_tokens", record)
     return seen

@@ -146,9 +146,9 @@ def test_deepstack_features_travel_with_tokens_through_ranking_dropping_and_taki
     piece = group.take(0, len(kept), position=0)
     direct = final_tokens(case, features, kept)
     assert piece.patch_K.tolist() == direct.patch_K.tolist()
-    assert (torch.from_numpy(piece.features_KD) == direct.features_KD).all()
+    assert (piece.features() == direct.features_KD).all()
     answer(case, direct, prompt)
-    answer(case, replace(direct, features_KD=torch.from_numpy(piece.features_KD)), prompt)
+    answer(case, replace(direct, features_KD=piece.features()), prompt)
     assert torch.equal(*first_logits)
 
 

@@ -87,7 +87,7 @@ def test_redundancy_is_judged_by_merged_features_alone_and_all_columns_reach_the
 
     def kept_by(columns):
         return remove_redundant(
-            torch.from_numpy(np.ascontiguousarray(piece.features_KD[:, :columns])),
+            piece.features()[:, :columns],
             torch.from_numpy(times_s[piece.patch_K]),
             torch.from_numpy(piece.score_K),
             keep=FINAL_BUDGET,
@@ -95,9 +95,9 @@ def test_redundancy_is_judged_by_merged_features_alone_and_all_columns_reach_the
         ).tolist()
 
     kept = kept_by(case.adapter.similarity_dim)
-    assert kept != kept_by(piece.features_KD.shape[1])  # or the test would not tell
+    assert kept != kept_by(piece.bits_KD.shape[1])  # or the test would not tell
     (tokens,) = given
-    assert tokens.features_KD.tolist() == piece.features_KD[kept].tolist()
+    assert tokens.features_KD.tolist() == piece.features()[kept].tolist()
     assert tokens.features_KD.shape[1] > case.adapter.similarity_dim
     assert tokens.center_s_K.tolist() == patch_centers_s[piece.patch_K[kept]].tolist()
     assert tokens.geometry == case.geometry

@@ -1,0 +1,92 @@
+"""The language model of a checkpoint with its head: explicit positions and masks in, hidden states and logits out.
+
+No mask is ever built from padding: a row is causal or brings its own mask, so nothing is read back from the device.
+
+Shape suffixes:
+- T = tokens of a pass, K = cached and new tokens, D = hidden size, V = vocabulary, A = rotary axes
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from pipeline.models.attention_probe import AttentionProbe
+
+
+class TextModel:
+    """One row of tokens at a time.
+
+    Attributes:
+        tokenizer: of the checkpoint.
+        end_ids: tokens that end a response.
+        device: where tokens enter; ``dtype`` is the weights'.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, rope_axes: int = 3) -> None:
+        self.tokenizer, self.end_ids = tokenizer, _end_ids(model)
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+        self._config, self._rope_axes = model.config, rope_axes
+        self._language, self._embed, self._head = (
+            model.model.language_model,
+            model.get_input_embeddings(),
+            model.get_output_embeddings(),
+        )
+
+    def new_cache(self) -> Any:
+        """An empty cache of keys and values."""
+        return DynamicCache(config=self._config)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids ``(T,)`` -> embeddings ``(T, D)``."""
+        embeddings: Tensor = self._embed(ids)
+        return embeddings
+
+    def run(
+        self,
+        embeddings_TD: Tensor,
+        positions: Tensor,
+        *,
+        cache: Any,
+        mask_11TK: Tensor | None = None,
+        probe: AttentionProbe | None = None,
+        **extra: Any,
+    ) -> Tensor:
+        """Last hidden states ``(T, D)``; extends the cache.
+
+        Args:
+            embeddings_TD: of the new tokens.
+            positions: ``(T,)``, the same on all rotary axes, or ``(A, T)``.
+            cache: keys and values of the tokens before.
+            mask_11TK: additive; None is causal, which needs an empty cache or a single token.
+            probe: filled at its layer.
+            extra: what a family's language model takes besides.
+        """
+        assert mask_11TK is not None or len(embeddings_TD) == 1 or cache.get_seq_length() == 0
+        position_ids = positions[None] if self._rope_axes == 1 else positions.expand(self._rope_axes, -1)[:, None]
+        hidden_1TD: Tensor = self._language(
+            inputs_embeds=embeddings_TD[None],
+            position_ids=position_ids,
+            attention_mask=mask_11TK,
+            past_key_values=cache,
+            use_cache=True,
+            attention_probe=probe,
+            **extra,
+        ).last_hidden_state
+        return hidden_1TD[0]
+
+    def logits(self, hidden_TD: Tensor) -> Tensor:
+        """``(T, V)`` in the weights' type."""
+        logits_TV: Tensor = self._head(hidden_TD)
+        return logits_TV
+
+
+def _end_ids(model: Any) -> frozenset[int]:
+    """Tokens that end a response, by the checkpoint's configuration."""
+    ids: set[int] = set()
+    for config in (model.generation_config, model.config.text_config):
+        value = getattr(config, "eos_token_id", None)
+        ids.update(value if isinstance(value, list) else [] if value is None else [value])
+    return frozenset(ids)
