@@ -173,6 +173,12 @@ def _plan_devices(
     size = measure_model(family.architecture, checkpoint)
     work = plan_workload(run, family.read_layout(checkpoint)) if run else NO_WORK
     need = estimate_need(size, work, element_bytes=element_bytes)
+    if len(devices) > len(need.layer_bytes):
+        raise PipelineError(
+            FailureClass.MODEL,
+            f"execution.gpus_per_scorer must be at most the {len(need.layer_bytes)} layers of model {name!r}, got "
+            f"{len(devices)}; a layer is never split",
+        )
     plan = place_layers(need, len(devices))
     check_memory(name, need, plan, devices)
     if len(devices) > 1:  # numbers, not names: with names accelerate takes any one of the set for the main device

@@ -45,6 +45,14 @@ def test_a_worker_that_sees_fewer_gpus_than_it_was_given_says_so(saved, monkeypa
         load_model(config, run=run)
 
 
+def test_more_gpus_than_layers_are_refused_with_the_number_of_layers(saved, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    config = ModelConfig(model=str(saved))
+    run = RunConfig(model=config, execution=ExecutionConfig(gpus_per_scorer=8))
+    with pytest.raises(PipelineError, match=r"gpus_per_scorer must be at most the 4 layers of model .*, got 8"):
+        load_model(config, run=run)
+
+
 @pytest.mark.parametrize(
     ("num_visible", "gpus_per_scorer", "devices"),
     [
