@@ -1,7 +1,7 @@
 """Builds what a worker process owns. Picklable, and called in the worker: weights never travel."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,20 +14,34 @@ from pipeline.config import RunConfig
 from pipeline.engine.video_plan import plan_video
 from pipeline.engine.work import VideoTask
 from pipeline.models.interface import ModelLayout, VideoModel
+from pipeline.planning.task_table import TaskTable
 from pipeline.results.rows import RunStamp
 from pipeline.selectors.registry import get_selector
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """Everything an executor needs to run."""
+    """Everything an executor needs to run. Workers get one without tasks, which may be a million."""
 
-    tasks: tuple[VideoTask, ...]
+    tasks: TaskTable | tuple[VideoTask, ...]
     config: RunConfig
     layout: ModelLayout
     stamp: RunStamp
     load_model: Callable[[RunConfig], VideoModel]
     storage_options: Mapping[str, Any] | None = None
+
+    @property
+    def num_questions(self) -> int:
+        """Over all videos."""
+        if isinstance(self.tasks, TaskTable):
+            return self.tasks.num_questions
+        return sum(len(task.questions) for task in self.tasks)
+
+    def without(self, video_ids: Collection[int]) -> "Job":
+        """The same job, some videos of which are done."""
+        if isinstance(self.tasks, TaskTable):
+            return replace(self, tasks=self.tasks.without(video_ids))
+        return replace(self, tasks=tuple(task for task in self.tasks if task.video_id not in video_ids))
 
 
 def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
@@ -44,9 +58,9 @@ def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
 
 def build_model_worker(job: Job, store: ObjectStore) -> ModelWorker:
     """A worker that loads the checkpoint once, for scoring and answering."""
+    model = job.load_model(job.config)
 
     def build() -> tuple[ScorerActor, AnswererActor]:
-        model = job.load_model(job.config)
         return ScorerActor(model, store, job.config), AnswererActor(model, store, job.config)
 
     return ModelWorker(build)

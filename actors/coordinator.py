@@ -8,7 +8,7 @@ from pipeline.config import RunConfig
 from pipeline.engine.job_state import JobState
 from pipeline.engine.progress import Progress
 from pipeline.engine.rows import build_rows
-from pipeline.engine.work import Batch, Completion, VideoTask
+from pipeline.engine.work import Batch, Completion, VideoTask, WorkKey
 from pipeline.failures import Failure
 from pipeline.results.rows import QuestionResult, RunStamp
 
@@ -24,8 +24,10 @@ class VideoOutcome:
 class CoordinatorActor:
     """Plain class; one per run. It sees scores and keys, never frames or features."""
 
-    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig, stamp: RunStamp) -> None:
-        self._state = JobState(tasks, config=config)
+    def __init__(
+        self, tasks: Sequence[VideoTask], *, config: RunConfig, stamp: RunStamp, has_answerers: bool = False
+    ) -> None:
+        self._state = JobState(tasks, config=config, has_answerers=has_answerers)
         self._stamp = stamp
 
     def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
@@ -45,6 +47,10 @@ class CoordinatorActor:
             )
             for video in self._state.take_finished()
         ]
+
+    def take_cancelled(self) -> dict[str, tuple[WorkKey, ...]]:
+        """By worker, work in flight that nobody needs any more, since the last call."""
+        return self._state.take_cancelled()
 
     def progress(self) -> Progress:
         """Counts so far."""

@@ -1,7 +1,10 @@
 """Reads videos: timelines and frames. The logic is ``pipeline.video``; this times it and stores the frames."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +14,7 @@ from actors.store import ObjectStore
 from pipeline.config import RunConfig
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import Completion, DecodeDone, DecodeWork, ProbeDone, ProbeWork, StageSeconds
+from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import VideoProbe
 from pipeline.video.probe_cache import ProbeCache
@@ -32,15 +36,17 @@ class DecoderActor:
         self._store, self._plan, self._config, self._storage_options = store, plan, config, storage_options
         self._max_bad_share = config.sampling.max_bad_frames_share
         self._reader = IsolatedReader(config.reading, max_bad_frames_share=self._max_bad_share)
+        self._is_aborted = False
         self._probes = ProbeCache(cache_folder(config.reading) / "probes")
 
     def probe(self, work: ProbeWork) -> Completion:
         """Stage the video locally, read its timeline unless this node has done so before, and plan."""
-        started = time.perf_counter()
+        started = self._begin()
         reading = self._config.reading
         limits = (self._max_bad_share, reading.max_duration_s, reading.max_video_frames, reading.max_frame_pixels)
         known_as = f"{work.fingerprint} {limits}"  # other limits may refuse it
         with local_video(work.uri, reading=reading, storage_options=self._storage_options) as path:
+            self._check_wanted()
             probe = self._probes.get(known_as, path=path)
             if probe is None:
                 probe = self._reader.probe(path)
@@ -50,9 +56,10 @@ class DecoderActor:
 
     def decode(self, work: DecodeWork) -> Completion:
         """Decode one stretch once; each group gets a ``FrameBundle`` of its own."""
-        started = time.perf_counter()
+        started = self._begin()
         wanted = work.stretch.frame_indices
         with local_video(work.uri, reading=self._config.reading, storage_options=self._storage_options) as path:
+            self._check_wanted()
             decoded = self._reader.decode(
                 replace(work.probe, path=path), wanted, size=work.size, backend=self._config.sampling.decoder
             )
@@ -67,6 +74,24 @@ class DecoderActor:
             bad_frames=tuple(int(wanted[row]) for row in decoded.bad_frames),
         )
         return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
+
+    def abort(self) -> None:
+        """From another thread: what is being read fails at once. A download goes on to its end, for those to come."""
+        self._is_aborted, pid = True, self._reader.child_pid
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _begin(self) -> float:
+        """The time; after an abort the next piece of work gets a new child process."""
+        if self._is_aborted:
+            self._reader.close()
+            self._is_aborted = False
+        return time.perf_counter()
+
+    def _check_wanted(self) -> None:
+        if self._is_aborted:
+            raise PipelineError(FailureClass.INTERNAL, "broken off: nobody needs it any more")
 
     def close(self) -> None:
         """End the child process."""

@@ -1,85 +1,102 @@
-"""Runs a job on Ray: one coordinator, decoders and model workers that pull. Placement reaches it as a value."""
+"""Runs a job on Ray: one coordinator, and workers that pull. Placement reaches it as a value."""
 
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from actors.builders import Job
 from actors.coordinator import CoordinatorActor, VideoOutcome
 from actors.coordinator_service import CoordinatorService, JobStatus
-from actors.worker_pool import WorkerPool
+from actors.worker_pool import COORDINATOR_TIMEOUT_S, ActorOptions, WorkerPool
+from pipeline.config import RunConfig
+from pipeline.engine.job_state import ANSWERER, DECODER, SCORER
 from pipeline.engine.progress import Progress
 from pipeline.failures import Failure, FailureClass, PipelineError
 
+__all__ = ["ActorOptions", "run_on_ray"]
+_log = logging.getLogger("adapttoken.coordinator")
 _TICK_S = 0.2
 _BACKSTOP_FACTOR = 3  # a reader kills its own child after one timeout, and tries twice; only copying can hang longer
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ActorOptions:
-    """``ray.remote`` options by role."""
-
-    scorer: dict[str, Any] = field(default_factory=dict)
-    decoder: dict[str, Any] = field(default_factory=dict)
-    coordinator: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 0})
 
 
 def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progress]:
     """Yield finished videos as they come, and progress in between. Ray must be initialised.
 
-    When the coordinator dies, the videos that have not ended start over with a new one.
+    When the coordinator dies or hangs, the videos that have not ended start over with a new one; the workers, with
+    their models, stay.
 
     Raises:
         PipelineError: When workers cannot start, or workers or the coordinator keep dying.
     """
-    remaining = {task.video_id: task for task in job.tasks}
-    for attempt in range(job.config.execution.max_attempts):
-        try:
-            for event in _run_once(replace(job, tasks=tuple(remaining.values())), options):
-                if isinstance(event, VideoOutcome):
-                    del remaining[event.video_id]
-                yield event
-        except RayActorError as error:
-            if attempt + 1 == job.config.execution.max_attempts:
-                raise PipelineError(FailureClass.WORKER_LOST, f"the coordinator keeps dying: {error}") from error
-        except RayError as error:
-            raise PipelineError(FailureClass.INTERNAL, f"the coordinator came upon a bug: {error}") from error
-        if not remaining:
-            return
-
-
-def _run_once(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progress]:
-    """Until the job or the coordinator ends; the latter as ``RayActorError``."""
-    patience_s = _BACKSTOP_FACTOR * job.config.reading.decode_timeout_s
-    build = partial(CoordinatorActor, job.tasks, config=job.config, stamp=job.stamp)
-    remote_service: Any = ray.remote(**options.coordinator)(CoordinatorService)
-    coordinator = remote_service.remote(build, decode_timeout_s=patience_s)
-    pool = WorkerPool(job, scorer=options.scorer, decoder=options.decoder, coordinator=coordinator)
+    pool, done = WorkerPool(job, options), set[int]()
+    deaths_left = job.config.execution.max_attempts
     try:
         pool.start()
+        while True:
+            try:
+                for event in _serve(job.without(done) if done else job, options, pool):
+                    if isinstance(event, VideoOutcome):
+                        done.add(event.video_id)
+                        deaths_left = job.config.execution.max_attempts
+                    yield event
+                return
+            except (RayActorError, GetTimeoutError) as error:
+                deaths_left -= 1
+                if deaths_left == 0:
+                    raise PipelineError(FailureClass.WORKER_LOST, f"the coordinator keeps dying: {error}") from error
+                _log.warning(
+                    "the coordinator died (%s); %d videos are done, the others go on", type(error).__name__, len(done)
+                )
+            except RayError as error:
+                raise PipelineError(FailureClass.INTERNAL, f"the coordinator came upon a bug: {error}") from error
+    finally:
+        pool.stop()
+
+
+def _serve(job: Job, options: ActorOptions, pool: WorkerPool) -> Iterator[VideoOutcome | Progress]:
+    """Until the job or this coordinator ends; the latter as ``RayActorError``, or ``GetTimeoutError`` when it hangs."""
+    patience_s = _patience_s(job.config)
+    has_answerers = bool(options.answerer)
+    build = partial(CoordinatorActor, job.tasks, config=job.config, stamp=job.stamp, has_answerers=has_answerers)
+    remote_service: Any = ray.remote(**options.coordinator)(CoordinatorService)
+    coordinator = remote_service.remote(build, patience_s=patience_s)
+    try:
+        pool.serve(coordinator)
         is_finished = False
         while not is_finished:
-            pool.replace_dead(_TICK_S)
-            status: JobStatus = ray.get(coordinator.poll.remote())
+            pool.tick(_TICK_S)
+            status: JobStatus = ray.get(coordinator.poll.remote(), timeout=COORDINATOR_TIMEOUT_S)
             if status.outcomes:
                 pool.renew_patience()
             for worker in status.overdue:
-                pool.kill(worker, _overdue(patience_s))
+                pool.kill(worker, _overdue(worker.partition("-")[0], patience_s))
+            pool.cancel(status.cancelled)
             yield from status.outcomes
             yield status.progress
             is_finished = status.is_finished
     finally:
-        pool.stop()
         ray.kill(coordinator)
 
 
-def _overdue(patience_s: float) -> Failure:
+def _patience_s(config: RunConfig) -> dict[str, float]:
+    """Wall seconds that a batch may take, by role."""
+    scoring = config.execution.score_timeout_s
+    return {DECODER: _BACKSTOP_FACTOR * config.reading.decode_timeout_s, SCORER: scoring, ANSWERER: scoring}
+
+
+def _overdue(role: str, patience_s: dict[str, float]) -> Failure:
+    if role == DECODER:
+        return Failure(
+            failure_class=FailureClass.DECODE_TIMEOUT,
+            message=f"fetching and reading the video took more than {patience_s[role]:g} s; check its storage, or "
+            "raise reading.decode_timeout_s",
+        )
     return Failure(
-        failure_class=FailureClass.DECODE_TIMEOUT,
-        message=f"fetching and reading the video took more than {patience_s:g} s; check its storage, or raise "
-        "reading.decode_timeout_s",
+        failure_class=FailureClass.WORKER_LOST,
+        message=f"a {role} took more than {patience_s[role]:g} s for what it was given and was ended; raise "
+        "execution.score_timeout_s, or give it fewer groups at once (execution.groups_in_hand)",
     )

@@ -1,6 +1,7 @@
 """Owns one copy of the model: encodes and scores groups, holds their candidates until they are bought or dropped."""
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,32 +21,44 @@ from pipeline.models.interface import VideoModel
 from pipeline.scoring import GroupScorer, LaunchedGroup
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class QueuedGroup:
+    """A group's pass under way; ``wait_s`` is how long its frames were waited for with nothing else to do."""
+
+    launched: LaunchedGroup
+    wait_s: float
+
+
 class ScorerActor:
-    """Plain class; the model is shared with the answerer of the same process."""
+    """Plain class; the model is shared with the answerer of the same process.
+
+    Attributes:
+        can_queue: whether a pass can be queued while another runs, which takes a GPU.
+    """
 
     def __init__(self, model: VideoModel, store: ObjectStore, config: RunConfig) -> None:
-        self._store = store
+        self._store, self.can_queue = store, model.device.type == "cuda"
         self._candidates: dict[tuple[int, int, int], GroupCandidates] = {}  # video, attempt, position
         self._groups = GroupScorer(model, config)
         self._idle_since = time.perf_counter()
 
     def score(self, work: ScoreWork) -> Completion:
         """Encode one group once, prefill it once, score it for all questions."""
-        return self.finish(*self.launch(work))
+        return self.finish(self.launch(work))
 
-    def launch(self, work: ScoreWork) -> tuple[LaunchedGroup, float]:
-        """Queue one group's pass; returns it with the seconds that went by without any."""
+    def launch(self, work: ScoreWork) -> QueuedGroup:
+        """Put one group's frames together and queue its pass."""
         bundles = [self._store.get(ref) for ref in work.frames]
         wait_s = time.perf_counter() - self._idle_since
-        return self._groups.launch(bundles, work), wait_s
+        return QueuedGroup(launched=self._groups.launch(bundles, work), wait_s=wait_s)
 
-    def finish(self, launched: LaunchedGroup, wait_s: float) -> Completion:
+    def finish(self, queued: QueuedGroup) -> Completion:
         """Wait for a queued pass; its candidates stay here."""
-        work, group = launched.work, launched.finish()
+        work, group = queued.launched.work, queued.launched.finish()
         self._candidates[work.key.video_id, work.key.attempt, work.key.index] = group.candidates
         done = ScoreDone(scores=group.scores, was_prefilled=group.was_prefilled)
         seconds = StageSeconds(
-            encode_s=group.encode_s, prefill_s=group.prefill_s, score_s=group.score_s, scorer_wait_s=wait_s
+            encode_s=group.encode_s, prefill_s=group.prefill_s, score_s=group.score_s, scorer_wait_s=queued.wait_s
         )
         return Completion(key=work.key, result=done, seconds=seconds)
 

@@ -36,6 +36,7 @@ def _run(
             batch = coordinator.exchange(name, completions[name])
             worked |= bool(batch.work or completions[name])
             completions[name] = worker.run_batch(batch)
+            coordinator.take_cancelled()  # nothing runs beside this loop that could be broken off
             yield from coordinator.take_outcomes()
             yield coordinator.progress()
             if batch.work:

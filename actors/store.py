@@ -3,9 +3,11 @@
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import ObjectLostError
+from ray.exceptions import GetTimeoutError, ObjectLostError
 
 from pipeline.failures import FailureClass, PipelineError
+
+_TRANSFER_TIMEOUT_S = 300.0  # for some tens of megabytes, which may have to come back from a disk first
 
 
 class ObjectStore(Protocol):
@@ -31,9 +33,13 @@ class RayStore:
         """See ``ObjectStore``.
 
         Raises:
-            PipelineError: ``WORKER_LOST`` when the value went with the process or node that held it.
+            PipelineError: ``WORKER_LOST`` when the value went with the process or node that held it, or does not come
+                from there.
         """
         try:
-            return ray.get(ref[0])
+            return ray.get(ref[0], timeout=_TRANSFER_TIMEOUT_S)
         except ObjectLostError as error:
             raise PipelineError(FailureClass.WORKER_LOST, f"an object went with its process: {error}") from error
+        except GetTimeoutError as error:
+            message = f"an object did not arrive from its node within {_TRANSFER_TIMEOUT_S:g} s"
+            raise PipelineError(FailureClass.WORKER_LOST, message) from error

@@ -4,15 +4,31 @@ This is the actor boundary, the one place that catches everything.
 """
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import pairwise
+from typing import TypeVar
 
 import torch
 
 from actors.answerer import AnswererActor
+from actors.batch_run import BatchRun
 from actors.decoder import DecoderActor
-from actors.scorer import ScorerActor
-from pipeline.engine.work import AnswerWork, Batch, Completion, DecodeWork, GatherWork, ProbeWork, ScoreWork, Work
+from actors.scorer import QueuedGroup, ScorerActor
+from pipeline.engine.work import (
+    AnswerWork,
+    Batch,
+    Completion,
+    DecodeWork,
+    GatherWork,
+    ProbeWork,
+    ScoreWork,
+    Work,
+    WorkKey,
+)
 from pipeline.failures import Failure, FailureClass, PipelineError
+
+_SomeWork = TypeVar("_SomeWork", bound=Work)
+_Done = TypeVar("_Done")
 
 
 class DecodeWorker:
@@ -20,16 +36,24 @@ class DecodeWorker:
 
     def __init__(self, build_decoder: Callable[[], DecoderActor]) -> None:
         self._decoder = build_decoder()
+        self._pieces = BatchRun(lambda work: run_guarded(work, self._run), abort=self._decoder.abort)
 
     def run_batch(self, batch: Batch) -> list[Completion]:
         """Do one batch, in order."""
-        return [run_guarded(work, self._run) for work in batch.work]
+        return self._pieces.run(batch.work)
+
+    def cancel(self, keys: Collection[WorkKey]) -> None:
+        """From another thread: leave out pieces of the batch at hand; one that is being read is broken off."""
+        self._pieces.cancel(keys)
 
     def _run(self, work: Work) -> Completion:
         if isinstance(work, ProbeWork):
             return self._decoder.probe(work)
         assert isinstance(work, DecodeWork)
         return self._decoder.decode(work)
+
+    def start_over(self) -> None:
+        """For a new coordinator; nothing is kept between pieces of work."""
 
     def close(self) -> None:
         """End what the decoder has started."""
@@ -40,7 +64,11 @@ class ModelWorker:
     """A process that owns one copy of the model, for scoring and for answering."""
 
     def __init__(self, build_actors: Callable[[], tuple[ScorerActor, AnswererActor]]) -> None:
+        self._build_actors = build_actors
         self._scorer, self._answerer = build_actors()
+        self._pieces = BatchRun(lambda work: run_guarded(work, self._run))
+        self._following: dict[WorkKey, ScoreWork] = {}
+        self._queued: dict[WorkKey, QueuedGroup] = {}
 
     def run_batch(self, batch: Batch) -> list[Completion]:
         """Drop what is no longer needed, then do the batch in order."""
@@ -48,32 +76,58 @@ class ModelWorker:
             self._scorer.release(video_id)
         for retention in batch.retain:
             self._scorer.retain(retention)
-        completions = [run_guarded(work, self._run) for work in batch.work]
+        groups = [work for work in batch.work if isinstance(work, ScoreWork)]
+        self._following = {one.key: two for one, two in pairwise(groups)} if self._scorer.can_queue else {}
+        self._queued.clear()
+        completions = self._pieces.run(batch.work)
         if batch.work:
             self._scorer.mark_idle()
         return completions
 
+    def cancel(self, keys: Collection[WorkKey]) -> None:
+        """From another thread: leave out pieces of the batch at hand that have not begun."""
+        self._pieces.cancel(keys)
+
     def _run(self, work: Work) -> Completion:
         if isinstance(work, ScoreWork):
-            return self._scorer.score(work)
+            return self._score(work)
         if isinstance(work, GatherWork):
             return self._scorer.gather(work)
         assert isinstance(work, AnswerWork)
         return self._answerer.answer(work)
 
+    def _score(self, work: ScoreWork) -> Completion:
+        """Queue the next group's pass before waiting for this one's; what cannot be queued fails in its own turn."""
+        queued = self._queued.pop(work.key, None) or self._scorer.launch(work)
+        following = self._following.get(work.key)
+        if following is not None:
+            ahead = guard(following, self._scorer.launch)
+            if not isinstance(ahead, Failure):
+                self._queued[following.key] = ahead
+        return self._scorer.finish(queued)
+
+    def start_over(self) -> None:
+        """For a new coordinator, which knows of no candidates; the model stays loaded."""
+        self._scorer, self._answerer = self._build_actors()
+
 
 def run_guarded(work: Work, run: Callable[[Work], Completion]) -> Completion:
     """Run one piece of work; whatever goes wrong becomes a typed failure of that piece."""
+    done = guard(work, run)
+    return Completion(key=work.key, result=done) if isinstance(done, Failure) else done
+
+
+def guard(work: _SomeWork, run: Callable[[_SomeWork], _Done]) -> _Done | Failure:
+    """Do something for one piece of work; whatever goes wrong becomes a typed failure."""
     try:
         return run(work)
     except PipelineError as error:
-        failure = error.to_failure()
+        return error.to_failure()
     except (MemoryError, torch.OutOfMemoryError) as error:
-        failure = Failure(failure_class=FailureClass.OUT_OF_MEMORY, message=f"{work.key.stage}: {error}")
+        return Failure(failure_class=FailureClass.OUT_OF_MEMORY, message=f"{work.key.stage}: {error}")
     except Exception as error:  # noqa: BLE001 - the actor boundary: one bad video must not end the job
         where = traceback.extract_tb(error.__traceback__)[-1]
-        failure = Failure(
+        return Failure(
             failure_class=FailureClass.INTERNAL,
             message=f"{work.key.stage}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})",
         )
-    return Completion(key=work.key, result=failure)

@@ -1,7 +1,12 @@
-"""The job's worker processes on Ray: started together, pulling on their own, replaced when they die."""
+"""The job's worker processes on Ray: each pulls on its own, joins when there is room, and is replaced when it dies."""
 
 import itertools
-from collections.abc import Callable
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -9,118 +14,216 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.builders import Job, build_decode_worker, build_model_worker
+from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
 from actors.store import RayStore
-from pipeline.engine.job_state import DECODER, SCORER
-from pipeline.engine.work import Completion
+from pipeline.engine.job_state import ANSWERER, DECODER, SCORER
+from pipeline.engine.work import WorkKey
 from pipeline.failures import Failure, FailureClass, PipelineError
 
+COORDINATOR_TIMEOUT_S = 300.0  # for an answer that takes milliseconds
+_CLASSES: dict[str, type[PullLoop]] = {SCORER: Scorer, ANSWERER: Answerer, DECODER: Decoder}
+_log = logging.getLogger("adapttoken.workers")
 
-class PullLoop:
-    """A worker process: asks for work, does it, and reports with the next question."""
 
-    def __init__(self, build_worker: Callable[[], Any]) -> None:
-        self._build_worker, self._worker = build_worker, None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActorOptions:
+    """``ray.remote`` options, one entry per process; without answerers the scorers answer."""
 
-    def load(self) -> Failure | None:
-        """Build the worker, which may load a checkpoint; returns why that cannot be done."""
-        try:
-            self._worker = self._build_worker()
-        except PipelineError as error:
-            return error.to_failure()
-        return None
+    scorer: tuple[dict[str, Any], ...] = ({},)
+    decoder: tuple[dict[str, Any], ...] = ({},)
+    answerer: tuple[dict[str, Any], ...] = ()
+    coordinator: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 0})
 
-    def run(self, name: str, coordinator: Any) -> None:
-        """Until the job has ended."""
-        worker = self._worker or self._build_worker()
-        completions: list[Completion] = []
-        while True:
-            batch = ray.get(coordinator.exchange.remote(name, completions))
-            if batch.is_finished:
-                return
-            completions = worker.run_batch(batch)
+
+class _Stage(Enum):
+    """What the call that a worker is busy with will show."""
+
+    STARTING = "the process is there"
+    LOADING = "it can work"
+    READY = "nothing: no call is under way"
+    RUNNING = "the job or the coordinator has ended"
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Worker:
+    """One process and the place it was given; whoever replaces it takes the place."""
+
+    role: str
+    options: dict[str, Any]
+    name: str
+    actor: Any
+    stage: _Stage = _Stage.STARTING
+    call: Any = None
+    loads_until_s: float = float("inf")
+    killed_because: Failure | None = None
 
 
 class WorkerPool:
-    """All worker actors of a job, and which of their loops still run."""
+    """All worker actors of a job; survives its coordinators."""
 
-    def __init__(self, job: Job, *, scorer: dict[str, Any], decoder: dict[str, Any], coordinator: Any) -> None:
-        self._job, self._coordinator = job, coordinator
-        self._options = {SCORER: scorer, DECODER: decoder}
-        self._actors: dict[str, Any] = {}
-        self._loops: dict[Any, str] = {}
-        self._killed: dict[str, Failure] = {}
-        self._numbers = itertools.count()
+    def __init__(self, job: Job, options: ActorOptions) -> None:
+        self._job = replace(job, tasks=())  # workers need everything else
+        self._execution = job.config.execution
+        self._places = [(SCORER, place) for place in options.scorer]
+        self._places += [(ANSWERER, place) for place in options.answerer]
+        self._places += [(DECODER, place) for place in options.decoder]
+        self._numbers = {role: itertools.count() for role in _CLASSES}
+        self._workers: dict[str, _Worker] = {}
+        self._coordinator: Any = None
+        self._has_begun = False
+        self._short_since_s = time.monotonic()
         self.renew_patience()
 
     def renew_patience(self) -> None:
         """A video has ended, so the job gets on: workers may die as often again."""
-        execution = self._job.config.execution
-        self._respawns_left = (execution.max_attempts + 1) * (execution.num_scorers + execution.num_decoders)
+        self._respawns_left = (self._execution.max_attempts + 1) * len(self._places)
 
     def start(self) -> None:
-        """Start all workers.
+        """Ask for all processes; none is waited for."""
+        _log.info("asking for %s", ", ".join(f"{count} {role}s" for role, count in Counter(self._roles()).items()))
+        for role, options in self._places:
+            self._spawn(role, options)
+
+    def serve(self, coordinator: Any) -> None:
+        """Work for this coordinator from now on; who works for another joins when that one does not answer."""
+        self._coordinator = coordinator
+        for worker in self._workers.values():
+            if worker.stage is _Stage.RUNNING and worker.call is None:
+                worker.stage = _Stage.READY
+        self._run_ready()
+
+    def tick(self, timeout_s: float) -> None:
+        """Wait a moment; take in who is ready and who has died. The dead are replaced, and their work is done again.
 
         Raises:
-            PipelineError: A checkpoint that cannot be loaded ends the job here, with its own message.
+            PipelineError: A checkpoint cannot be loaded, workers keep dying while no video ends, too few have room for
+                too long, or one has come upon a bug.
+            RayError: The coordinator does not answer.
         """
-        execution = self._job.config.execution
-        for role, count in ((SCORER, execution.num_scorers), (DECODER, execution.num_decoders)):
-            for _ in range(count):
-                self._spawn(role)
-        try:
-            failures = ray.get([actor.load.remote() for actor in self._actors.values()])
-        except RayError as error:
-            raise PipelineError(FailureClass.INTERNAL, f"a worker could not start: {error}") from error
-        for failure in failures:
-            if failure is not None:
-                raise PipelineError(failure.failure_class, failure.message)
-        for name in self._actors:
-            self._run(name)
-
-    def _spawn(self, role: str) -> str:
-        """Names are never used again: a call of a dead worker may still wait at the coordinator."""
-        name = f"{role}-{next(self._numbers)}"
-        build = build_model_worker if role == SCORER else build_decode_worker
-        self._actors[name] = ray.remote(**self._options[role])(PullLoop).remote(partial(build, self._job, RayStore()))
-        return name
-
-    def _run(self, name: str) -> None:
-        self._loops[self._actors[name].run.remote(name, self._coordinator)] = name
+        calls = {worker.call: worker for worker in self._workers.values() if worker.call is not None}
+        if calls:
+            ray.wait(list(calls), num_returns=1, timeout=timeout_s)
+            ended, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
+            for call in ended:
+                self._take_in(calls[call])
+        else:
+            time.sleep(timeout_s)
+        self._run_ready()
+        self._check_deadlines()
 
     def kill(self, name: str, failure: Failure) -> None:
-        """End a worker that hangs; the video it reads fails with ``failure``, or starts over."""
-        if name in self._actors:
-            self._killed[name] = failure
-            ray.kill(self._actors[name])
+        """End a worker that hangs; what it was doing fails with ``failure``, or is done again."""
+        if name in self._workers:
+            self._workers[name].killed_because = failure
+            ray.kill(self._workers[name].actor)
 
-    def replace_dead(self, timeout_s: float) -> None:
-        """Wait a moment; whatever worker has died is replaced, and its work is done again.
-
-        Raises:
-            PipelineError: When workers keep dying while no video ends, or one has come upon a bug.
-        """
-        ended, _ = ray.wait(list(self._loops), num_returns=1, timeout=timeout_s)
-        for loop in ended:
-            name = self._loops.pop(loop)
-            try:
-                ray.get(loop)
-            except RayError as error:
-                self._replace(name, error)
-
-    def _replace(self, name: str, error: RayError) -> None:
-        del self._actors[name]
-        if isinstance(error, RayTaskError):
-            if isinstance(error, RayActorError):  # the coordinator is gone: the driver will notice
-                return
-            if not isinstance(error.cause, PipelineError):
-                raise PipelineError(FailureClass.INTERNAL, f"{name} came upon a bug: {error}") from error
-        if self._respawns_left == 0:
-            raise PipelineError(FailureClass.WORKER_LOST, f"workers keep dying, last {name}: {error}") from error
-        self._respawns_left -= 1
-        ray.get(self._coordinator.lose_worker.remote(name, self._killed.pop(name, None)))
-        self._run(self._spawn(name.partition("-")[0]))
+    def cancel(self, needless: Mapping[str, tuple[WorkKey, ...]]) -> None:
+        """Tell workers which of their work nobody needs; nobody waits for them to hear it."""
+        for name, keys in needless.items():
+            if name in self._workers:
+                self._workers[name].actor.cancel.options(concurrency_group=CONTROL).remote(keys)
 
     def stop(self) -> None:
         """End all worker processes."""
-        for actor in self._actors.values():
-            ray.kill(actor)
+        for worker in self._workers.values():
+            ray.kill(worker.actor)
+
+    def _roles(self) -> list[str]:
+        return [role for role, _ in self._places]
+
+    def _spawn(self, role: str, options: dict[str, Any]) -> str:
+        """Names are never used again: a call of a dead worker may still wait at the coordinator."""
+        name = self._new_name(role)
+        build = build_decode_worker if role == DECODER else build_model_worker
+        all_options: dict[str, Any] = {"concurrency_groups": {CONTROL: 1}, **options}
+        remote_class: Any = ray.remote(**all_options)(_CLASSES[role])
+        actor = remote_class.remote(partial(build, self._job, RayStore()))
+        self._workers[name] = _Worker(role=role, options=options, name=name, actor=actor, call=actor.greet.remote())
+        return name
+
+    def _new_name(self, role: str) -> str:
+        return f"{role}-{next(self._numbers[role])}"
+
+    def _take_in(self, worker: _Worker) -> None:
+        """A worker's call has returned."""
+        try:
+            failure = ray.get(worker.call)
+        except RayError as error:
+            self._take_in_error(worker, error)
+            return
+        worker.call = None
+        if worker.stage is _Stage.STARTING:
+            worker.stage, worker.call = _Stage.LOADING, worker.actor.load.remote()
+            worker.loads_until_s = time.monotonic() + self._execution.score_timeout_s
+        elif worker.stage is _Stage.LOADING:
+            if failure is not None:
+                refused = PipelineError(failure.failure_class, failure.message)
+                if not self._has_begun:
+                    raise refused
+                self._replace(worker, refused)  # others have loaded it: this node cannot
+                return
+            worker.stage, worker.loads_until_s = _Stage.READY, float("inf")
+            _log.info("%s is ready", worker.name)
+
+    def _take_in_error(self, worker: _Worker, error: RayError) -> None:
+        """Tell a dead process, a node that cannot do what others can, a silent coordinator and a bug apart."""
+        if not isinstance(error, RayTaskError) or (self._has_begun and worker.stage is not _Stage.RUNNING):
+            self._replace(worker, error)
+        elif worker.stage is _Stage.RUNNING and isinstance(error, RayActorError):
+            self._rename(worker)  # the coordinator did not answer it; the process is sound
+        else:
+            raise PipelineError(FailureClass.INTERNAL, f"{worker.name} came upon a bug: {error}") from error
+
+    def _replace(self, worker: _Worker, error: RayError | PipelineError) -> None:
+        if self._respawns_left == 0:
+            raise PipelineError(FailureClass.WORKER_LOST, f"workers keep dying, last {worker.name}: {error}") from error
+        self._respawns_left -= 1
+        ray.kill(worker.actor)  # it may only be out of reach
+        del self._workers[worker.name]
+        successor = self._spawn(worker.role, worker.options)
+        _log.warning("%s died (%s); %s takes its place", worker.name, type(error).__name__, successor)
+        if worker.stage is _Stage.RUNNING:
+            self._lose(worker.name, worker.killed_because)
+
+    def _rename(self, worker: _Worker) -> None:
+        lost = worker.name
+        del self._workers[lost]
+        worker.name, worker.stage, worker.call = self._new_name(worker.role), _Stage.READY, None
+        self._workers[worker.name] = worker
+        self._lose(lost, None)
+
+    def _lose(self, name: str, failure: Failure | None) -> None:
+        """Raises what the driver needs to know when the coordinator is dead too."""
+        ray.get(self._coordinator.lose_worker.remote(name, failure), timeout=COORDINATOR_TIMEOUT_S)
+
+    def _run_ready(self) -> None:
+        """Set to work whoever can; the first ones wait for each other until there are enough."""
+        if not self._has_begun and self._num_at(SCORER, _Stage.READY) < self._execution.min_scorers:
+            return
+        self._has_begun = True
+        for worker in self._workers.values():
+            if worker.stage is _Stage.READY:
+                worker.stage, worker.call = _Stage.RUNNING, worker.actor.run.remote(worker.name, self._coordinator)
+
+    def _num_at(self, role: str, *stages: _Stage) -> int:
+        return sum(worker.role == role and worker.stage in stages for worker in self._workers.values())
+
+    def _check_deadlines(self) -> None:
+        """End who loads for too long; give up when for too long too few have had room."""
+        now_s, limit_s = time.monotonic(), self._execution.score_timeout_s
+        for worker in self._workers.values():
+            if worker.loads_until_s < now_s:
+                ray.kill(worker.actor)
+        short = [
+            f"{able} of at least {least} {role}s"
+            for role, least in ((SCORER, self._execution.min_scorers), (DECODER, 1))
+            if (able := self._num_at(role, _Stage.LOADING, _Stage.READY, _Stage.RUNNING)) < least
+        ]
+        if not short:
+            self._short_since_s = now_s
+        elif now_s - self._short_since_s > limit_s:
+            raise PipelineError(
+                FailureClass.WORKER_LOST,
+                f"only {', '.join(short)} have had room for {limit_s:g} s (execution.score_timeout_s); add nodes, or "
+                "lower execution.min_scorers",
+            )

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray
+from ray._private.state import state as global_state  # what Ray Data and Ray Train ask; there is no public way
+
+from cluster.placement import ClusterSize, NodeSize
 
 _REPO_ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,7 +61,9 @@ def _fit_memory(wanted_bytes: int | None) -> int | None:
     return min(wanted_bytes, int(0.3 * machine_bytes), 2_000_000_000 if sys.platform == "darwin" else sys.maxsize)
 
 
-def cluster_resources() -> tuple[float, float]:
-    """CPUs and GPUs of the connected cluster."""
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return float(resources.get("CPU", 0)), float(resources.get("GPU", 0))
+def cluster_size() -> ClusterSize:
+    """The connected cluster's nodes, and what its autoscaler, if it has one, may grow them to."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes = tuple(NodeSize(num_cpus=found.get("CPU", 0.0), num_gpus=found.get("GPU", 0.0)) for found in resources)
+    grown = global_state.get_max_resources_from_cluster_config() or {}
+    return ClusterSize(nodes=nodes, max_cpus=float(grown.get("CPU", 0)), max_gpus=float(grown.get("GPU", 0)))

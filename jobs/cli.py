@@ -3,7 +3,9 @@
 import argparse
 from importlib.util import find_spec
 
+from jobs.logs import LEVELS
 from jobs.model_source import pin_revision
+from jobs.storage_options import parse_storage_options
 from pipeline.config import RunConfig, SamplingConfig
 from pipeline.config_io import apply_overrides, load_config
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
@@ -34,21 +36,54 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--manifest", help="Parquet, CSV or JSON lines: question_id, video, question, options, …")
     source.add_argument("--demo", action="store_true", help="make a small archive, answer it, print a table")
     parser.add_argument("--output", help="folder of the results (default with --demo: demo_output)")
-    parser.add_argument("--model", help="demo, a folder, or a Hugging Face hub id (default: demo)")
-    parser.add_argument("--method", choices=sorted(SELECTORS), help="default: adapttoken")
-    parser.add_argument("--max-frames", type=int, help="at most so many sampled frames per video")
-    parser.add_argument("--sample-fps", type=float, help="sampled frames per second of video")
-    parser.add_argument("--frames-per-group", type=int, help="sampled frames per group")
-    parser.add_argument("--token-budget", type=int, help="visual tokens in the final pass")
-    parser.add_argument("--num-scorers", type=int, help="processes that own a copy of the model")
-    parser.add_argument("--executor", choices=("ray", "serial"), default="ray")
-    parser.add_argument("--config", help="YAML file with the sections of pipeline/config.py")
-    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="any setting")
-    parser.add_argument("--limit", type=int, help="only the first rows of the manifest")
-    parser.add_argument("--max-failures", type=int, default=0, help="failed questions that still end with exit code 0")
-    parser.add_argument("--skip-bad-rows", action="store_true", help="bad manifest rows become failed rows")
-    parser.add_argument("--retry-failed", action="store_true", help="answer again what failed in an earlier run")
+    _add_settings(parser.add_argument_group("settings"))
+    _add_rows(parser.add_argument_group("which rows, and what becomes of them"))
+    _add_plan(parser.add_argument_group("plan"))
+    _add_running(parser.add_argument_group("running"))
     return parser
+
+
+def _add_settings(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", help="demo, a folder, s3://bucket/prefix or a Hugging Face hub id (default: demo)")
+    group.add_argument("--method", choices=sorted(SELECTORS), help="default: adapttoken")
+    group.add_argument("--max-frames", type=int, help="at most so many sampled frames per video")
+    group.add_argument("--sample-fps", type=float, help="sampled frames per second of video")
+    group.add_argument("--frames-per-group", type=int, help="sampled frames per group")
+    group.add_argument("--token-budget", type=int, help="visual tokens in the final pass")
+    group.add_argument("--num-scorers", type=int, help="processes that own a copy of the model")
+    group.add_argument("--config", help="YAML file with the sections of pipeline/config.py")
+    group.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="any setting")
+
+
+def _add_rows(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--limit", type=int, help="only the first rows of the manifest")
+    group.add_argument("--skip-bad-rows", action="store_true", help="bad manifest rows become failed rows")
+    group.add_argument("--retry-failed", action="store_true", help="answer again what failed in an earlier run")
+    group.add_argument("--max-failures", type=int, default=0, help="failed questions that still end with exit code 0")
+    group.add_argument(
+        "--partition-by", metavar="COLUMN", help="a manifest column with few values: one folder of results for each"
+    )
+
+
+def _add_plan(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--plan", action="store_true", help="check everything, say what it will cost, start nothing")
+    group.add_argument("--plan-output", metavar="FILE", help="JSON file for the same figures")
+    group.add_argument("--plan-probes", type=int, default=32, help="videos whose headers are read; default 32")
+    group.add_argument("--plan-tflops", type=float, help="TFLOP/s that one scorer sustains, instead of the assumed")
+    group.add_argument("--plan-gpu-gib", type=float, default=80.0, help="memory of one GPU; default 80")
+
+
+def _add_running(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--executor", choices=("ray", "serial"), default="ray")
+    group.add_argument(
+        "--storage-options",
+        type=parse_storage_options,
+        metavar="JSON|@FILE",
+        help="for s3://: keyword arguments of s3fs, such as endpoint_url; default: the credential chain of AWS. A file "
+        "keeps credentials out of process lists, shell histories and job descriptions",
+    )
+    group.add_argument("--progress-interval-s", type=float, default=10.0, help="between updates of progress.json")
+    group.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
 
 
 def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentity]:
@@ -60,10 +95,13 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
     """
     named = {key: getattr(options, name) for name, key in _SHORTCUTS.items() if getattr(options, name) is not None}
 
-    def layer_over(base: RunConfig) -> RunConfig:
-        return apply_overrides(load_config(base, yaml_uri=options.config, sets=options.sets), named)
+    storage = options.storage_options
 
-    identity = describe_model(layer_over(_BEFORE_PRESET).model)
+    def layer_over(base: RunConfig) -> RunConfig:
+        file_and_sets = load_config(base, yaml_uri=options.config, sets=options.sets, storage_options=storage)
+        return apply_overrides(file_and_sets, named)
+
+    identity = describe_model(layer_over(_BEFORE_PRESET).model, storage_options=storage)
     is_demo = is_demo_model(identity.name)
     config = layer_over(
         preset_for(identity.name, num_layers=identity.layout.num_layers, is_demo=is_demo, family=identity.family)

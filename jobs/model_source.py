@@ -4,6 +4,7 @@ import dataclasses
 
 from pipeline.config import RunConfig
 from pipeline.models.interface import VideoModel
+from pipeline.uris import StorageOptions
 
 
 def pin_revision(config: RunConfig, revision: str) -> RunConfig:
@@ -11,11 +12,17 @@ def pin_revision(config: RunConfig, revision: str) -> RunConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, revision=revision))
 
 
-def load_configured_model(config: RunConfig) -> VideoModel:
-    """The checkpoint of a run, with its thread count and without progress bars."""
+def load_configured_model(config: RunConfig, *, storage_options: StorageOptions = None) -> VideoModel:
+    """The checkpoint of a run, with its thread count and without progress bars.
+
+    Args:
+        config: of the run.
+        storage_options: for a model on ``s3://``.
+    """
     from transformers.utils import logging
 
     from pipeline.models.loading import load_model
 
     logging.disable_progress_bar()
-    return load_model(config.model, torch_threads=config.execution.torch_threads, run=config)
+    threads = config.execution.torch_threads
+    return load_model(config.model, torch_threads=threads, run=config, storage_options=storage_options)

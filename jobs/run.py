@@ -2,148 +2,107 @@
 
 import argparse
 import sys
-import time
-import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from functools import partial
 
-import pyarrow as pa
-import yaml
+from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
 from actors.builders import Job
-from actors.coordinator import VideoOutcome
 from cluster.placement import PlacementError
-from jobs.cli import build_parser, resolve_config
-from jobs.interruption import InterruptedBySignalError, raise_on_signals
+from jobs.cli import build_parser
+from jobs.executors import run_job
+from jobs.interruption import InterruptedBySignalError, SignalGuard, raise_on_signals
+from jobs.logs import LOG, configure_logging
 from jobs.model_source import load_configured_model
-from pipeline.config import RunConfig
-from pipeline.config_io import config_hash, to_dict
-from pipeline.demo.archive import demo_spec, write_archive
-from pipeline.display import ProgressDisplay, describe_summary, format_answers, format_failures
+from jobs.plan import print_plan
+from jobs.preparation import PreparedRun, make_demo, prepare_run
+from jobs.storage_options import secret_values
+from pipeline.display import (
+    ProgressDisplay,
+    describe_commit,
+    describe_summary,
+    format_answers,
+    format_failures,
+    order_as_manifest,
+)
 from pipeline.engine.progress import Progress
 from pipeline.failures import PipelineError
-from pipeline.job_plan import AnswerCommitter, JobPlan, plan_job
-from pipeline.manifest import Manifest, read_manifest
-from pipeline.models.loading import ModelIdentity
 from pipeline.results.finished import read_answers
-from pipeline.results.rows import RunStamp
-from pipeline.results.schema import results_table
-from pipeline.results.summary import summarize, write_json_atomic
-from pipeline.results.writer import write_bytes_atomic
-from pipeline.uris import redact_text
+from pipeline.results.rows import QuestionResult
+from pipeline.results.summary import summarize
+from pipeline.run_folder import RunFolder
+from pipeline.written_rows import WrittenRows
 
 EXIT_OK, EXIT_JOB, EXIT_USAGE, EXIT_FAILURES = 0, 1, 2, 3
-_OTHER_OBJECTS_BYTES = 256 * 1024**2  # in a local object store, beside frames
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Run:
-    """What is known once the command line has been understood."""
-
-    config: RunConfig
-    identity: ModelIdentity
-    manifest: Manifest
-    plan: JobPlan
-    stamp: RunStamp
-    output: str
-    executor: str
-    is_demo: bool
-    max_failures: int
-    started_at: datetime
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the job; returns the exit code."""
+    """Run the job, or only plan it; returns the exit code."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.manifest and not options.output:
         parser.error("--manifest needs --output: the folder that receives answers/ and runs/")
-    with raise_on_signals():
+    configure_logging(options.log_level, secrets=secret_values(options.storage_options))
+    with raise_on_signals() as guard:
         try:
-            run = _prepare(options)
+            if options.demo:
+                make_demo(options)
+            run = prepare_run(options)
+            if options.plan:
+                print_plan(run, options)
+                return EXIT_OK
+            folder = RunFolder(
+                run.output,
+                run.stamp.run_id,
+                storage_options=run.storage_options,
+                progress_interval_s=options.progress_interval_s,
+            )
+            folder.write_config(run.config)
         except InterruptedBySignalError as interruption:
             return interruption.exit_code
-        except (ValueError, OSError, PipelineError) as error:  # a ManifestError is a ValueError
+        except (ValueError, OSError, PipelineError, BotoCoreError) as error:  # a ManifestError is a ValueError
             return _complain(error, EXIT_USAGE)
-        return _run_job(run)
+        return _run(run, options, folder, guard)
 
 
-def _prepare(options: argparse.Namespace) -> _Run:
-    """Everything that can be wrong with what the user gave is found here, before Ray starts."""
-    started_at = datetime.now(UTC)
-    config, identity = resolve_config(options)
-    if options.demo:
-        options.output = options.output or "demo_output"
-        options.manifest = _make_demo(options.output)
-    manifest = read_manifest(options.manifest, limit=options.limit, skip_bad_rows=options.skip_bad_rows)
-    stamp = RunStamp(
-        run_id=f"{started_at:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}",
-        method=config.method,
-        model=identity.name,
-        model_revision=identity.revision,
-        config_hash=config_hash(config, model_revision=identity.revision),
-    )
-    return _Run(
-        config=config,
-        identity=identity,
-        manifest=manifest,
-        plan=plan_job(
-            manifest,
-            stamp=stamp,
-            output_uri=options.output,
-            retry_failed=options.retry_failed,
-            allow_http=config.reading.allow_http,
-        ),
-        stamp=stamp,
-        output=options.output,
-        executor=options.executor,
-        is_demo=options.demo,
-        max_failures=options.max_failures,
-        started_at=started_at,
-    )
-
-
-def _make_demo(output: str) -> str:
-    folder = Path(output) / "archive"
-    print(f"making the demo archive in {folder} …", file=sys.stderr)
-    return str(write_archive(folder, demo_spec()))
-
-
-def _run_job(run: _Run) -> int:
+def _run(run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard: SignalGuard) -> int:
     """Answer what is pending; whatever happens, the run's files are written, with the code it ends with."""
-    started, code = time.monotonic(), EXIT_JOB
-    tables: list[pa.Table] = []
+    code, written = EXIT_JOB, WrittenRows()
+    guard.last_words = lambda exit_code: _note_interruption(run, written, folder, exit_code)
     try:
-        for table in _execute(run):
-            tables.append(table)
-        num_failed = sum(table.column("status").to_pylist().count("failed") for table in tables)
-        code = EXIT_FAILURES if num_failed > run.max_failures else EXIT_OK
+        _execute(run, options, folder, guard, written)
+        code = EXIT_FAILURES if written.num_failed > options.max_failures else EXIT_OK
     except InterruptedBySignalError as interruption:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
         code = interruption.exit_code
     except PlacementError as error:
         code = _complain(error, EXIT_USAGE)
-    except (PipelineError, OSError) as error:
+    except (PipelineError, OSError, BotoCoreError) as error:
         code = _complain(error, EXIT_JOB)
     finally:  # a bug passes on with its traceback, and exit code 1
-        _report(run, tables, code, wall_s=time.monotonic() - started)
+        summary = _write_summary(run, written, folder, code)
+        _report(run, summary, written, is_demo=options.demo)
     return code
 
 
-def _complain(error: BaseException, code: int) -> int:
-    print(f"error: {redact_text(str(error))}", file=sys.stderr)
-    return code
+def _note_interruption(run: PreparedRun, written: WrittenRows, folder: RunFolder, code: int) -> None:
+    LOG.warning("interrupted; the same command goes on from here")
+    _write_summary(run, written, folder, code)
 
 
-def _execute(run: _Run) -> Iterator[pa.Table]:
-    """Yield one table per commit, written already."""
-    committer = AnswerCommitter(run.manifest, output_uri=run.output)
-    for rows in run.plan.failed:
-        yield committer.commit(rows)
+def _execute(
+    run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard: SignalGuard, written: WrittenRows
+) -> None:
+    """Commit video by video; a signal waits until the commit under way is on record."""
+
+    def commit(rows: Sequence[QuestionResult]) -> None:
+        with guard.hold():
+            written.add(run.committer.commit(rows))
+        LOG.info("%s", describe_commit(rows))
+
+    for rows in run.plan.failed_rows(run.stamp):
+        commit(rows)
     if not run.plan.tasks:
         return
     job = Job(
@@ -151,70 +110,59 @@ def _execute(run: _Run) -> Iterator[pa.Table]:
         config=run.config,
         layout=run.identity.layout,
         stamp=run.stamp,
-        load_model=load_configured_model,
+        load_model=partial(load_configured_model, storage_options=run.storage_options),
+        storage_options=run.storage_options,
     )
-    with closing(ProgressDisplay()) as display, closing(_events(run, job)) as events:
+    with closing(ProgressDisplay()) as display, closing(run_job(job, options.executor)) as events:
         for event in events:
             if isinstance(event, Progress):
                 display.show(event)
+                _note_progress(folder, event)
             else:
-                yield committer.commit(event.rows)
+                commit(event.rows)
 
 
-def _events(run: _Run, job: Job) -> Generator[VideoOutcome | Progress, None, None]:
-    if run.executor == "serial":
-        from actors.serial_executor import run_serial
-
-        yield from run_serial(job)
-        return
-    from actors.ray_executor import ActorOptions, run_on_ray
-    from cluster.placement import plan_placement
-    from cluster.session import cluster_resources, ray_session
-
-    execution = run.config.execution
-    with ray_session(object_store_bytes=execution.frame_memory_bytes + _OTHER_OBJECTS_BYTES):
-        num_cpus, num_gpus = cluster_resources()
-        placement = plan_placement(
-            num_cpus=num_cpus,
-            num_gpus=num_gpus,
-            num_scorers=execution.num_scorers,
-            num_decoders=execution.num_decoders,
-            gpus_per_scorer=execution.gpus_per_scorer,
-        )
-        options = ActorOptions(scorer=placement.scorer, decoder=placement.decoder, coordinator=placement.coordinator)
-        yield from run_on_ray(job, options)
+def _note_progress(folder: RunFolder, progress: Progress) -> None:
+    """Progress is news, not a result: a store that is away for a moment does not end the job."""
+    try:
+        folder.note_progress(progress)
+    except (OSError, BotoCoreError) as error:
+        LOG.warning("%s/progress.json cannot be written (%s); going on", folder.uri, type(error).__name__)
 
 
-def _report(run: _Run, tables: list[pa.Table], code: int, *, wall_s: float) -> None:
-    """Write the run's files and say in a few lines what was done."""
-    answers = pa.concat_tables(tables) if tables else results_table([], run.manifest.pass_through.slice(0, 0))
-    folder = f"{run.output.rstrip('/')}/runs/{run.stamp.run_id}"
+def _report(run: PreparedRun, summary: dict[str, object], written: WrittenRows, *, is_demo: bool) -> None:
+    """Say in a few lines what was done."""
+    if is_demo:
+        rows = read_answers(run.output).to_pylist()
+        print(format_answers(order_as_manifest(rows, run.manifest, config_hash=run.stamp.config_hash)))
+    print(describe_summary(summary, output=run.output))
+    if written.num_failed:
+        print(format_failures(written.failures, num_failed=written.num_failed))
+    LOG.info("run %s ends with exit code %s", run.stamp.run_id, summary["exit_code"])
+
+
+def _write_summary(run: PreparedRun, written: WrittenRows, folder: RunFolder, code: int) -> dict[str, object]:
+    finished_at = datetime.now(UTC)
     summary = summarize(
-        answers,
+        written.table(),
         stamp=run.stamp,
         started_at=run.started_at,
-        finished_at=datetime.now(UTC),
-        wall_s=wall_s,
+        finished_at=finished_at,
+        wall_s=(finished_at - run.started_at).total_seconds(),
         exit_code=code,
         num_skipped=run.plan.num_skipped,
     )
     try:
-        write_json_atomic(f"{folder}/summary.json", summary)
-        write_bytes_atomic(f"{folder}/config.yaml", yaml.safe_dump(to_dict(run.config), sort_keys=False).encode())
-    except OSError as error:  # a full disk: what was committed before stays, and the same command goes on
-        _complain(OSError(f"{folder} cannot be written ({error.strerror}); free space or check the rights"), code)
-    if run.is_demo:
-        print(format_answers(_this_config(run)))
-    print(describe_summary(summary, output=run.output))
-    if summary["num_failed"]:
-        print(format_failures(answers.select(["question_id", "status", "error_class", "error_message"]).to_pylist()))
+        folder.write_summary(summary)
+    except (OSError, BotoCoreError) as error:  # a full disk: what was committed stays, and the same command goes on
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        _complain(OSError(f"{folder.uri} cannot be written ({reason}); free space or check the rights"), code)
+    return summary
 
 
-def _this_config(run: _Run) -> list[dict[str, Any]]:
-    """All answers of this configuration, from this run or an earlier one, in manifest order."""
-    rows = [row for row in read_answers(run.output).to_pylist() if row["config_hash"] == run.stamp.config_hash]
-    order = {question.question_id: question.row_index for question in run.manifest.questions}
-    return sorted(rows, key=lambda row: order.get(row["question_id"], -1))
+def _complain(error: BaseException, code: int) -> int:
+    LOG.error("%s", error)
+    return code
 
 
 if __name__ == "__main__":

@@ -47,12 +47,8 @@ class SamplingConfig:
             self.frames_per_group,
             "an even number of at least 2",
         )
-        _check(
-            self.grouping in ("interleaved", "contiguous"),
-            "sampling.grouping",
-            self.grouping,
-            "'interleaved' or 'contiguous'",
-        )
+        groupings = ("interleaved", "contiguous")
+        _check(self.grouping in groupings, "sampling.grouping", self.grouping, "'interleaved' or 'contiguous'")
         _check(
             0 <= self.max_bad_frames_share < 1, "sampling.max_bad_frames_share", self.max_bad_frames_share, "in [0, 1)"
         )
@@ -72,12 +68,8 @@ class ScoringConfig:
 
     def __post_init__(self) -> None:
         _check(self.reference_layer >= 0, "scoring.reference_layer", self.reference_layer, "at least 0")
-        _check(
-            self.query_tokens in ("text", "last-token"),
-            "scoring.query_tokens",
-            self.query_tokens,
-            "'text' or 'last-token'",
-        )
+        queries = ("text", "last-token")
+        _check(self.query_tokens in queries, "scoring.query_tokens", self.query_tokens, "'text' or 'last-token'")
         _check(
             self.attention_reduce in ("max", "mean"),
             "scoring.attention_reduce",
@@ -169,7 +161,8 @@ class ExecutionConfig:
         candidate_bytes: features of tokens that may still be bought, all scorers together.
         num_scorers: wanted; ``min_scorers`` are enough to begin and to go on, the others join when there is room.
         num_answerers: processes for final passes only; None lets the plan decide, 0 leaves them to the scorers.
-        groups_in_hand: groups a scorer is given at once; with 2 on a GPU the next one's frames are copied meanwhile.
+        groups_in_hand: groups a scorer is given at once; None: 3 on a GPU, where the next pass is queued and its frames
+            copied while one runs, else 1.
         score_timeout_s: wall seconds for what a scorer or answerer was given, then its process is replaced.
     """
 
@@ -180,7 +173,7 @@ class ExecutionConfig:
     gpus_per_scorer: float = 0.0
     torch_threads: int = 1
     videos_in_flight: int = 2
-    groups_in_hand: int = 1
+    groups_in_hand: int | None = None
     frame_buffer_bytes: int = 8 * 1024**3
     frame_memory_bytes: int = 2 * 1024**3
     candidate_bytes: int = 16 * 1024**3
@@ -189,10 +182,12 @@ class ExecutionConfig:
 
     def __post_init__(self) -> None:
         at_least_1 = ("num_scorers", "min_scorers", "num_decoders", "torch_threads", "videos_in_flight")
-        for name in (*at_least_1, "groups_in_hand", "max_attempts", "candidate_bytes"):
+        for name in (*at_least_1, "max_attempts", "candidate_bytes"):
             _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
         most = f"at most execution.num_scorers ({self.num_scorers})"
         _check(self.min_scorers <= self.num_scorers, "execution.min_scorers", self.min_scorers, most)
+        in_hand = self.groups_in_hand
+        _check(in_hand is None or in_hand >= 1, "execution.groups_in_hand", in_hand, "at least 1, or unset")
         _check((self.num_answerers or 0) >= 0, "execution.num_answerers", self.num_answerers, "at least 0, or unset")
         _check(self.score_timeout_s > 0, "execution.score_timeout_s", self.score_timeout_s, "positive")
         gpus = self.gpus_per_scorer
@@ -201,6 +196,11 @@ class ExecutionConfig:
         _check(self.frame_buffer_bytes >= 1, "execution.frame_buffer_bytes", self.frame_buffer_bytes, "positive")
         least = 128 * 1024**2
         _check(self.frame_memory_bytes >= least, "execution.frame_memory_bytes", self.frame_memory_bytes, f">= {least}")
+
+    @property
+    def groups_per_call(self) -> int:
+        """Groups that a scorer is given at once."""
+        return self.groups_in_hand or (3 if self.gpus_per_scorer else 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

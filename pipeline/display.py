@@ -2,10 +2,14 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from pipeline.engine.progress import Progress
+from pipeline.manifest import Manifest
+from pipeline.results.rows import QuestionResult
+from pipeline.uris import strip_secrets
 
 _PLAIN_INTERVAL_S = 15.0
 
@@ -118,12 +122,28 @@ def describe_summary(summary: dict[str, Any], *, output: str) -> str:
     return "\n".join(lines)
 
 
-def format_failures(rows: Sequence[dict[str, Any]], *, limit: int = 5) -> str:
-    """One line per failed question, with what to do; after ``limit`` of them only how many more there are."""
-    failed = [row for row in rows if row["status"] == "failed"]
-    lines = [f"  {row['question_id']}: {row['error_class']}: {row['error_message']}" for row in failed[:limit]]
-    if len(failed) > limit:
+def format_failures(failures: Sequence[Mapping[str, object]], *, num_failed: int) -> str:
+    """One line per failed question, with what to do; of those that are not given only how many there are."""
+    lines = [f"  {row['question_id']}: {row['error_class']}: {row['error_message']}" for row in failures]
+    if num_failed > len(failures):
         lines.append(
-            f"  … and {len(failed) - limit} more: see the view `failures`, or status and error_class in the rows"
+            f"  … and {num_failed - len(failures)} more: see the view `failures`, or status and error_class in the rows"
         )
     return "\n".join(lines)
+
+
+def describe_commit(rows: Sequence[QuestionResult]) -> str:
+    """``video s3://b/v000.mp4: 4 ok, 0 failed; 157 of 157 groups scored; attempt 1``, with the classes of failures."""
+    failed = Counter(str(row.error_class) for row in rows if row.error_class is not None)
+    groups = f"{max(row.num_groups_scored or 0 for row in rows)} of {max(row.num_groups or 0 for row in rows)}"
+    classes = f" ({', '.join(f'{count} {name}' for name, count in sorted(failed.items()))})" if failed else ""
+    counts = f"{len(rows) - failed.total()} ok, {failed.total()} failed{classes}"
+    video, attempt = strip_secrets(rows[0].video), max(row.attempts for row in rows)
+    return f"video {video}: {counts}; {groups} groups scored; attempt {attempt}"
+
+
+def order_as_manifest(rows: Sequence[dict[str, Any]], manifest: Manifest, *, config_hash: str) -> list[dict[str, Any]]:
+    """The rows of one configuration, from this run or an earlier one, in manifest order."""
+    order = manifest.row_indices()
+    own = [row for row in rows if row["config_hash"] == config_hash]
+    return sorted(own, key=lambda row: order.get(row["question_id"], -1))

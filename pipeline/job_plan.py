@@ -1,29 +1,54 @@
 """What a run has to do: the manifest less what is finished, grouped by video, with stable keys."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 
-from pipeline.engine.work import VideoTask
-from pipeline.failures import Failure, FailureClass, PipelineError
-from pipeline.manifest import Manifest, Question, group_by_video
+from pipeline.failures import Failure, FailureClass
+from pipeline.manifest import Manifest, Question, RejectedRow
+from pipeline.manifest_questions import IntArray, QuestionTable
+from pipeline.planning.fingerprints import look_up_fingerprints
+from pipeline.planning.task_table import TaskTable
 from pipeline.results.finished import finished_keys
-from pipeline.results.keys import missing_fingerprint, question_keys, rejected_key, video_fingerprint
+from pipeline.results.keys import rejected_key
 from pipeline.results.rows import QuestionResult, RunStamp, failed_result
-from pipeline.results.schema import results_table
-from pipeline.results.writer import commit_answers
 from pipeline.uris import StorageOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobPlan:
-    """Work to do, rows that have failed already (a video that is not there), and what an earlier run finished."""
+    """Work to do, rows that have failed already (a video that is not there), and what an earlier run finished.
 
-    tasks: tuple[VideoTask, ...]
-    failed: tuple[tuple[QuestionResult, ...], ...]
+    Attributes:
+        tasks: One per video that can be read and has questions left.
+        unreadable: Likewise for those that cannot; ``failures`` says why, in their order.
+        rejected: Manifest rows that cannot be asked, with their keys.
+        replaces: Question key -> result file whose failed row gives way to a new one, where those are tried again.
+    """
+
+    tasks: TaskTable
+    unreadable: TaskTable
+    failures: tuple[Failure, ...]
+    rejected: tuple[tuple[RejectedRow, str], ...]
     num_skipped: int
+    replaces: Mapping[str, str]
+
+    @property
+    def num_failed(self) -> int:
+        """Questions that fail without being asked."""
+        return self.unreadable.num_questions + len(self.rejected)
+
+    def failed_rows(self, stamp: RunStamp) -> Iterator[tuple[QuestionResult, ...]]:
+        """Rows of those questions, one tuple per commit."""
+        for task, failure in zip(self.unreadable, self.failures, strict=True):
+            pairs = zip(task.questions, task.question_keys, strict=True)
+            yield tuple(_fail(question, key, failure, stamp) for question, key in pairs)
+        for rejected, key in self.rejected:
+            failure = Failure(failure_class=FailureClass.MANIFEST, message=rejected.message)
+            yield (_fail(rejected.question, key, failure, stamp),)
 
 
 def plan_job(
@@ -36,59 +61,41 @@ def plan_job(
     storage_options: StorageOptions = None,
 ) -> JobPlan:
     """Drop finished questions, look up each video's fingerprint, and group what remains by video."""
-    skipped = finished_keys(output_uri, storage_options=storage_options).skipped(retry_failed=retry_failed)
-    tasks: list[VideoTask] = []
-    failed: list[tuple[QuestionResult, ...]] = []
-    num_skipped = 0
-    for video_id, (uri, questions) in enumerate(group_by_video(manifest.questions).items()):
-        fingerprint, failure = _look_up(uri, storage_options, allow_http=allow_http)
-        keys = question_keys(questions, fingerprint=fingerprint, config_hash=stamp.config_hash)
-        pending = [(q, key) for q, key in zip(questions, keys, strict=True) if key not in skipped]
-        num_skipped += len(questions) - len(pending)
-        if failure is not None:
-            failed.append(tuple(_fail(q, key, failure, stamp) for q, key in pending))
-        elif pending:
-            tasks.append(
-                VideoTask(
-                    video_id=video_id,
-                    uri=uri,
-                    fingerprint=fingerprint,
-                    questions=tuple(q for q, _ in pending),
-                    question_keys=tuple(key for _, key in pending),
-                )
-            )
-    for rejected in manifest.rejected:
-        key = rejected_key(rejected, config_hash=stamp.config_hash)
-        if key in skipped:
-            num_skipped += 1
-        else:
-            failure = Failure(failure_class=FailureClass.MANIFEST, message=rejected.message)
-            failed.append((_fail(rejected.question, key, failure, stamp),))
-    return JobPlan(tasks=tuple(tasks), failed=tuple(rows for rows in failed if rows), num_skipped=num_skipped)
+    finished = finished_keys(output_uri, storage_options=storage_options)
+    skipped = finished.skipped(retry_failed=retry_failed)
+    questions, starts = _group_by_video(manifest.questions)
+    uris = [questions.videos[code] for code in questions.video_codes[starts[:-1]].tolist()]
+    found = look_up_fingerprints(uris, storage_options=storage_options, allow_http=allow_http)
+    tasks = TaskTable(
+        questions=questions,
+        starts=starts,
+        video_ids=np.arange(len(found), dtype=np.int64),
+        fingerprints=pa.array([one.value for one in found], pa.string()),
+        config_hash=stamp.config_hash,
+    )
+    if skipped:
+        tasks = tasks.less(skipped)
+    is_missing = np.array([one.failure is not None for one in found], bool)
+    left = [(row, rejected_key(row, config_hash=stamp.config_hash)) for row in manifest.rejected]
+    left = [(row, key) for row, key in left if key not in skipped]
+    missing_ids = np.flatnonzero(is_missing).tolist()
+    unreadable = tasks.without(np.flatnonzero(~is_missing).tolist()) if missing_ids else tasks[:0]
+    return JobPlan(
+        tasks=tasks.without(missing_ids) if missing_ids else tasks,
+        unreadable=unreadable,
+        failures=tuple(failure for one in unreadable.video_ids.tolist() if (failure := found[one].failure)),
+        rejected=tuple(left),
+        num_skipped=len(questions) + len(manifest.rejected) - tasks.num_questions - len(left),
+        replaces=finished.failed_files if retry_failed else {},
+    )
 
 
-class AnswerCommitter:
-    """Joins rows with the manifest's other columns and writes them, one video per atomic file."""
-
-    def __init__(self, manifest: Manifest, *, output_uri: str, storage_options: StorageOptions = None) -> None:
-        self._manifest, self._output_uri, self._storage_options = manifest, output_uri, storage_options
-        questions = [*manifest.questions, *(rejected.question for rejected in manifest.rejected)]
-        self._by_id = {question.question_id: question for question in questions}
-
-    def commit(self, rows: Sequence[QuestionResult]) -> pa.Table:
-        """Write the rows of one video; returns them as a table."""
-        questions = [self._by_id[row.question_id] for row in rows]
-        table = results_table(rows, self._manifest.pass_through_of(questions))
-        keys = [row.question_key for row in rows]
-        commit_answers(self._output_uri, table, keys, storage_options=self._storage_options)
-        return table
-
-
-def _look_up(uri: str, storage_options: StorageOptions, *, allow_http: bool) -> tuple[str, Failure | None]:
-    try:
-        return video_fingerprint(uri, storage_options=storage_options, allow_http=allow_http), None
-    except PipelineError as error:
-        return missing_fingerprint(uri), error.to_failure()
+def _group_by_video(questions: QuestionTable) -> tuple[QuestionTable, IntArray]:
+    """Questions video by video, videos in first-seen order; and where each video starts, the end included."""
+    _, first_rows, inverse = np.unique(questions.video_codes, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first_rows))[inverse]  # of a video among all, by its first question
+    grouped = questions.take(np.argsort(rank, kind="stable"))
+    return grouped, np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(rank))])
 
 
 def _fail(question: Question, key: str, failure: Failure, stamp: RunStamp) -> QuestionResult:

@@ -1,48 +1,29 @@
-"""The manifest: which questions are asked about which videos. Reading files is in ``manifest_tables``."""
+"""The manifest: which questions are asked about which videos.
+
+Files are read in ``manifest_tables``, cells checked in ``manifest_rows``, questions kept in ``manifest_questions``.
+"""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
-from pipeline.manifest_rows import (
-    REQUIRED_COLUMNS,
-    CellProblem,
-    ManifestError,
-    check_ids,
-    check_options,
-    check_texts,
-)
+from pipeline.manifest_questions import Question, QuestionTable, RejectedRow
+from pipeline.manifest_rows import REQUIRED_COLUMNS, CheckedRows, ManifestError, check_rows
 from pipeline.manifest_tables import ManifestColumns, read_columns
 from pipeline.uris import StorageOptions, containing_folder, resolve_uri
 
-__all__ = ["Manifest", "ManifestError", "Question", "RejectedRow", "group_by_video", "read_manifest"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """One question about one video.
-
-    Attributes:
-        video: Full URI, to open; pass it through ``uris.strip_secrets`` before showing it.
-        options: Without letters; None for an open question.
-        row_index: Row of the manifest, from 0.
-    """
-
-    question_id: str
-    video: str
-    text: str
-    options: tuple[str, ...] | None
-    row_index: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RejectedRow:
-    """A manifest row that cannot be asked; ``question`` holds what of it is usable, else empty text."""
-
-    question: Question
-    message: str
+__all__ = [
+    "Manifest",
+    "ManifestError",
+    "Question",
+    "QuestionTable",
+    "RejectedRow",
+    "group_by_video",
+    "read_manifest",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,20 +31,29 @@ class Manifest:
     """A checked manifest.
 
     Attributes:
-        questions: In manifest order.
+        questions: In manifest order; in columns, so that a million fit.
         rejected: Empty unless bad rows were to be skipped.
         pass_through: Every other column as it came, one row per manifest row: index with ``Question.row_index``.
     """
 
-    questions: tuple[Question, ...]
+    questions: QuestionTable
     rejected: tuple[RejectedRow, ...]
     pass_through: pa.Table
 
     def pass_through_of(self, questions: Sequence[Question]) -> pa.Table:
         """The pass-through columns of ``questions``, in their order."""
+        return self.pass_through_rows([question.row_index for question in questions])
+
+    def pass_through_rows(self, row_indices: Sequence[int]) -> pa.Table:
+        """The pass-through columns of manifest rows, in the order given."""
         if not self.pass_through.num_columns:
             return self.pass_through
-        return self.pass_through.take(pa.array([question.row_index for question in questions], pa.int64()))
+        return self.pass_through.take(pa.array(row_indices, pa.int64()))
+
+    def row_indices(self) -> Mapping[str, int]:
+        """Question id -> manifest row, of questions and rejected rows; the last row of a repeated id."""
+        rows = dict(zip(self.questions.ids().to_pylist(), self.questions.row_indices.tolist(), strict=True))
+        return rows | {rejected.question.question_id: rejected.question.row_index for rejected in self.rejected}
 
 
 def read_manifest(
@@ -84,20 +74,11 @@ def read_manifest(
         raise ValueError(f"limit must be at least 1, got {limit}: leave it out to read all rows")
     columns = read_columns(uri, storage_options=storage_options, limit=limit)
     _check_columns(uri, columns)
-    ids, id_problems = check_ids(columns.known["question_id"])
-    videos, video_problems = check_texts(columns.known["video"], column="video")
-    texts, text_problems = check_texts(columns.known["question"], column="question")
-    options, option_problems = check_options(columns.known.get("options", [None] * columns.num_rows))
-    problems = sorted([*id_problems, *video_problems, *text_problems, *option_problems], key=lambda p: p.row_index)
-    if problems and not skip_bad_rows:
-        raise ManifestError(uri, [str(problem) for problem in problems])
-    folder = containing_folder(uri)
-    uris = [resolve_uri(video, folder) if video else "" for video in videos]
-    questions = [
-        Question(question_id=ids[i], video=uris[i], text=texts[i], options=options[i], row_index=i)
-        for i in range(columns.num_rows)
-    ]
-    return _split_rejected(questions, problems, columns.pass_through)
+    checked = check_rows(columns.known, num_rows=columns.num_rows)
+    if checked.problems and not skip_bad_rows:
+        raise ManifestError(uri, [str(problem) for problem in checked.problems])
+    questions = _resolve_videos(checked, containing_folder(uri))
+    return _split_rejected(questions, checked, columns.pass_through)
 
 
 def group_by_video(questions: Iterable[Question]) -> dict[str, tuple[Question, ...]]:
@@ -127,16 +108,33 @@ def _check_columns(uri: str, columns: ManifestColumns) -> None:
         raise ManifestError(uri, problems)
 
 
-def _split_rejected(questions: Sequence[Question], problems: Sequence[CellProblem], pass_through: pa.Table) -> Manifest:
+def _resolve_videos(checked: CheckedRows, folder: str) -> QuestionTable:
+    """All rows as questions; two spellings of one file are one video."""
+    code_of_uri: dict[str, int] = {}
+    codes = [
+        code_of_uri.setdefault(resolve_uri(video, folder) if video else "", len(code_of_uri))
+        for video in checked.videos
+    ]
+    return QuestionTable(
+        texts=checked.texts,
+        video_codes=np.array(codes, np.int64)[checked.video_codes],
+        row_indices=np.arange(len(checked.video_codes), dtype=np.int64),
+        videos=tuple(code_of_uri),
+    )
+
+
+def _split_rejected(questions: QuestionTable, checked: CheckedRows, pass_through: pa.Table) -> Manifest:
     """Part the rows that have problems from those that have none."""
     messages: dict[int, list[str]] = {}
-    for problem in problems:
+    for problem in checked.problems:
         messages.setdefault(problem.row_index, []).append(str(problem))
+    bad = np.array(sorted(messages), np.int64)
+    good = np.setdiff1d(questions.row_indices, bad, assume_unique=True)
     return Manifest(
-        questions=tuple(question for question in questions if question.row_index not in messages),
+        questions=questions.take(good) if len(bad) else questions,
         rejected=tuple(
-            RejectedRow(question=questions[row_index], message="; ".join(messages[row_index]))
-            for row_index in sorted(messages)
+            RejectedRow(question=question, message="; ".join(messages[question.row_index]))
+            for question in questions.take(bad)
         ),
         pass_through=pass_through,
     )

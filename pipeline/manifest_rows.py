@@ -2,14 +2,23 @@
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.manifest_columns import FEWEST_OPTIONS, MOST_OPTIONS, clean_ids, clean_options, clean_texts
+from pipeline.manifest_questions import BLOCK_ROWS
 from pipeline.uris import strip_secrets
 
 KNOWN_COLUMNS = ("question_id", "video", "question", "options")
 REQUIRED_COLUMNS = KNOWN_COLUMNS[:3]
-NUM_OPTIONS = range(2, 27)
+NUM_OPTIONS = range(FEWEST_OPTIONS, MOST_OPTIONS + 1)
 MAX_LISTED_PROBLEMS = 20
 
 _LETTERED = re.compile(r"\(?([A-Z])[.):]\s+(\S.*)", re.DOTALL)
@@ -49,17 +58,96 @@ def shown(value: object, *, max_chars: int = 80) -> str:
     return text if len(text) <= max_chars else f"{text[: max_chars - 3]}..."
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedRows:
+    """All rows in columns; a cell with a problem is empty text.
+
+    Attributes:
+        texts: columns ``question_id``, ``text`` and ``options``.
+        video_codes: ``(n,)`` positions in ``videos``, which holds each spelling once, in first-seen order.
+        problems: by row, within a row by column.
+    """
+
+    texts: pa.Table
+    video_codes: npt.NDArray[np.int64]
+    videos: tuple[str, ...]
+    problems: tuple[CellProblem, ...]
+
+
+_TEXTS = pa.schema([("question_id", pa.string()), ("text", pa.string()), ("options", pa.list_(pa.string()))])
+
+
+def check_rows(known: Mapping[str, "pa.ChunkedArray | Sequence[object]"], *, num_rows: int) -> CheckedRows:
+    """Check the known columns block by block, so that only one block at a time is Python objects.
+
+    Args:
+        known: `KNOWN_COLUMNS` as Arrow columns or Python values; ``options`` may be missing.
+        num_rows: of each.
+    """
+    problems: list[CellProblem] = []
+    blocks: list[pa.RecordBatch] = []
+    codes: list[npt.NDArray[np.int64]] = []
+    code_of: dict[str, int] = {}
+    for start in range(0, num_rows, BLOCK_ROWS):
+        cells = {name: _slice(column, start) for name, column in known.items()}
+        checked, found = _check_block(cells)
+        problems += [replace(problem, row_index=problem.row_index + start) for problem in found]
+        blocks.append(pa.record_batch([checked["question_id"], checked["question"], checked["options"]], _TEXTS))
+        videos = checked["video"].to_pylist()
+        codes.append(np.array([code_of.setdefault(video, len(code_of)) for video in videos], np.int64))
+    table = pa.Table.from_batches(blocks, _TEXTS).combine_chunks()
+    problems += find_repeated_ids(table.column("question_id"))
+    return CheckedRows(
+        texts=table,
+        video_codes=np.concatenate(codes),
+        videos=tuple(code_of),
+        problems=tuple(sorted(problems, key=lambda p: (p.row_index, KNOWN_COLUMNS.index(p.column)))),
+    )
+
+
+Cells: TypeAlias = "pa.ChunkedArray | Sequence[object]"
+
+
+def _slice(column: Cells, start: int) -> Cells:
+    if isinstance(column, pa.ChunkedArray):
+        return column.slice(start, BLOCK_ROWS)
+    return column[start : start + BLOCK_ROWS]
+
+
+def _check_block(cells: Mapping[str, Cells]) -> tuple[dict[str, pa.Array], list[CellProblem]]:
+    """The known columns as Arrow arrays; cell by cell only where whole columns are not plainly good."""
+    problems: list[CellProblem] = []
+    checked: dict[str, pa.Array] = {}
+    options = cells.get("options", pa.chunked_array([pa.nulls(len(cells["question_id"]))]))
+    for name, column in {"options": options, **cells}.items():
+        clean, check = _CHECKS[name]
+        array = clean(column) if isinstance(column, pa.ChunkedArray) else None
+        if array is None:
+            values, found = check(column.to_pylist() if isinstance(column, pa.ChunkedArray) else column)
+            problems += found
+            array = pa.array(values, pa.list_(pa.string()) if name == "options" else pa.string())
+        checked[name] = array
+    return checked, problems
+
+
 def check_ids(values: Sequence[object]) -> tuple[list[str], list[CellProblem]]:
-    """Question ids as text, integers included; they must be present and unique."""
+    """Question ids as text, integers included; they must be present. See also `find_repeated_ids`."""
     as_text = [str(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in values]
-    ids, problems = check_texts(as_text, column="question_id")
+    return check_texts(as_text, column="question_id")
+
+
+def find_repeated_ids(ids: pa.ChunkedArray) -> list[CellProblem]:
+    """Ids must be unique; empty ones have a problem already."""
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return []
+    problems: list[CellProblem] = []
     first_row: dict[str, int] = {}
-    for row_index, question_id in enumerate(ids):
+    for row_index, question_id in enumerate(ids.to_pylist()):
         first = first_row.setdefault(question_id, row_index)
         if first != row_index and question_id:
             message = f"{shown(question_id)} is already the id of row {first + 1}: ids are unique, change one of them"
             problems.append(CellProblem(row_index=row_index, column="question_id", message=message))
-    return ids, problems
+    return problems
 
 
 def check_texts(values: Sequence[object], *, column: str) -> tuple[list[str], list[CellProblem]]:
@@ -129,3 +217,11 @@ def _parse_options(value: object) -> tuple[str, ...] | str | None:
         if message is not None:
             return f"option {index + 1} {message}"
     return tuple(value)
+
+
+_CHECKS: Mapping[str, tuple[Callable[[pa.ChunkedArray], pa.Array | None], Callable[[Sequence[object]], Any]]] = {
+    "question_id": (clean_ids, check_ids),
+    "video": (clean_texts, partial(check_texts, column="video")),
+    "question": (clean_texts, partial(check_texts, column="question")),
+    "options": (clean_options, check_options),
+}

@@ -18,10 +18,10 @@ SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestColumns:
-    """A manifest as it was written: the known columns as Python values, the others as Arrow columns."""
+    """A manifest as it was written: known columns as Arrow columns (JSON lines: as values), the others as Arrow."""
 
     names: tuple[str, ...]
-    known: dict[str, list[object]]
+    known: dict[str, pa.ChunkedArray | list[object]]
     pass_through: pa.Table
     num_rows: int
 
@@ -49,8 +49,8 @@ def read_columns(uri: str, *, storage_options: StorageOptions, limit: int | None
     present = [name for name in KNOWN_COLUMNS if name in table.column_names]
     return ManifestColumns(
         names=tuple(table.column_names),
-        known={name: table.column(name).to_pylist() for name in present},
-        pass_through=table.drop_columns(present),
+        known={name: table.column(name) for name in present},
+        pass_through=table.drop_columns(present).combine_chunks(),
         num_rows=table.num_rows,
     )
 
@@ -73,9 +73,11 @@ def _read_bytes(uri: str, storage_options: StorageOptions) -> bytes:
 
 def _read_parquet(uri: str, content: bytes) -> pa.Table:
     try:
-        return pq.ParquetFile(io.BytesIO(content)).read()
+        table = pq.ParquetFile(io.BytesIO(content)).read()
+        table.validate(full=True)  # texts that are not UTF-8 show only now
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(uri, [f"not a readable Parquet file ({error}): write it again"]) from error
+    return table
 
 
 def _read_csv(uri: str, content: bytes) -> pa.Table:
@@ -128,5 +130,7 @@ def _read_json_lines(uri: str, content: bytes, limit: int | None) -> ManifestCol
             problems.append(f"column {name!r} mixes types ({error}): give all its values one type")
     if problems:
         raise ManifestError(uri, problems)
-    known = {name: [row.get(name) for row in rows] for name in KNOWN_COLUMNS if name in names}
+    known: dict[str, pa.ChunkedArray | list[object]] = {
+        name: [row.get(name) for row in rows] for name in KNOWN_COLUMNS if name in names
+    }
     return ManifestColumns(names=names, known=known, pass_through=pa.table(extra_columns), num_rows=len(rows))

@@ -1,73 +1,95 @@
 """The job as a pure state machine: completions in, work out. ``actors.coordinator`` executes it; there is no clock.
 
-Order of preference: finish what is begun (gathers, final passes), then groups of the oldest video. A failed piece of
-work that another attempt may mend sends its whole video back to the start; nothing is kept that cannot be redone.
+Order of preference: finish what is begun (gathers, final passes), then groups of the oldest video. Every piece of work
+has a key of its own and is awaited from one worker: whatever else comes in, late, twice or from a worker given up for
+lost, changes nothing. What is lost with a worker is done again; how far to run ahead is in ``policy``, what a failure
+means in ``blame``. Neither changes a row.
 """
 
-from collections import deque
 from collections.abc import Sequence
 
 from pipeline.config import RunConfig
-from pipeline.engine.mailbox import Mailbox
+from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER, Dispatcher, role_of
+from pipeline.engine.flow import Holdings
 from pipeline.engine.progress import Progress
 from pipeline.engine.question_state import Phase
+from pipeline.engine.recovery import fail_open, is_awaited, is_in_use, lose_holdings, put_back, trim
+from pipeline.engine.verdict import ask_next, excuse, punish, take_failure
 from pipeline.engine.video_state import VideoState
 from pipeline.engine.work import (
-    AnswerWork,
+    AnswerDone,
     Batch,
+    Cancelled,
     Completion,
     DecodeDone,
     GatherDone,
     ProbeDone,
-    ProbeWork,
     ScoreDone,
     VideoTask,
-    Work,
+    WorkKey,
 )
 from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.planning.task_queue import count_questions
 from pipeline.selectors.registry import get_selector
 
-DECODER, SCORER = "decoder", "scorer"
-_MOST_ATTEMPTS = 50  # of one video that others' dying workers keep sending back; its own failures count to max_attempts
+__all__ = ["ANSWERER", "DECODER", "SCORER", "JobState"]
 
 
 class JobState:
     """All decisions of a run. Workers are known by name; the part before ``-`` is their role."""
 
-    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig) -> None:
-        self._config, self._selector = config, get_selector(config.method)
-        self._waiting = deque(tasks)
-        self._attempts = {task.video_id: 0 for task in tasks}
-        self._strikes = {task.video_id: 0 for task in tasks}  # attempts that ended through the video's own work
-        self._active: dict[int, VideoState] = {}  # oldest first
+    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig, has_answerers: bool = False) -> None:
+        """``has_answerers``: final passes go to workers of that role first; scorers run them otherwise."""
+        self._config, selector = config, get_selector(config.method)
+        self._dispatcher = Dispatcher(tasks, config=config, selector=selector, has_answerers=has_answerers)
+        self._flow, self._boxes = self._dispatcher.flow, self._dispatcher.boxes
         self._finished: list[VideoState] = []
-        self._answers: deque[AnswerWork] = deque()
-        self._boxes: dict[str, Mailbox] = {}
         self._lost: set[str] = set()
-        self._num_videos, self._num_questions = len(tasks), sum(len(task.questions) for task in tasks)
-        self._videos_done = self._questions_done = self._groups_scored = self._groups_planned = 0
+        self._cancelled: dict[str, list[WorkKey]] = {}
+        self._num_videos, self._num_questions = len(tasks), count_questions(tasks)
+        self._videos_done = self._questions_done = self._groups_scored = self._groups_planned = self._wasted = 0
 
     @property
     def is_finished(self) -> bool:
         """Whether every video has ended."""
-        return not self._waiting and not self._active
+        return not self._dispatcher.waiting and not self._flow.videos
 
     @property
     def progress(self) -> Progress:
         """Counts so far."""
+        total = self._flow.total
         return Progress(
             num_videos=self._num_videos,
             num_videos_done=self._videos_done,
             num_questions=self._num_questions,
-            num_questions_done=self._questions_done + sum(video.num_questions_over for video in self._active.values()),
-            num_groups_scored=self._groups_scored,
-            num_groups_planned=self._groups_planned,
+            num_questions_done=self._questions_done + total.num_over,
+            num_groups_scored=self._groups_scored + total.num_known,
+            num_groups_planned=self._groups_planned + total.num_planned,
+            num_groups_wasted=self._wasted,
         )
+
+    @property
+    def holdings(self) -> Holdings:
+        """What all videos in flight hold together."""
+        return self._flow.total
+
+    @property
+    def num_let_in(self) -> int:
+        """Videos in flight that may read and score."""
+        return self._flow.num_let_in
 
     def take_finished(self) -> list[VideoState]:
         """Videos that ended since the last call."""
         finished, self._finished = self._finished, []
         return finished
+
+    def take_cancelled(self) -> dict[str, tuple[WorkKey, ...]]:
+        """Work in flight that nobody needs any more, by worker; each piece once.
+
+        A worker may give it up (``Cancelled``) or finish it: either is accepted, and neither is missed.
+        """
+        cancelled, self._cancelled = self._cancelled, {}
+        return {worker: tuple(keys) for worker, keys in cancelled.items()}
 
     def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
         """Take in what a worker has done and give it what to do next; an empty batch means nothing is ready yet.
@@ -76,164 +98,151 @@ class JobState:
         """
         if worker in self._lost:
             return Batch(is_finished=True)
-        box = self._boxes.setdefault(worker, Mailbox())
+        box = self._dispatcher.box_of(worker)
         for completion in completions:
             self.complete(worker, completion)
-        self._admit()
-        box.assigned = tuple(self._next_decode() if worker.startswith(DECODER) else self._next_for_scorer(box))
+        work = self._dispatcher.next_work(worker)
         return Batch(
-            work=box.assigned,
+            work=tuple(work),
             retain=box.take_retain(),
             released=box.take_released(),
             is_finished=self.is_finished,
         )
 
     def lose_worker(self, worker: str, failure: Failure | None = None) -> None:
-        """A worker died for good (its successor has another name): videos it worked on or held parts of start over.
+        """A worker died for good (its successor has another name): what it worked on and held is made again.
 
-        Only those it worked on have had one of their ``max_attempts``: a video that kills workers fails alone.
+        Only the first piece that it had not reported is blamed, which it worked on.
 
         Args:
             worker: its name.
             failure: why, where it was killed on purpose; else class ``worker_lost``.
         """
+        box = self._dispatcher.remove(worker)
         self._lost.add(worker)
-        role = worker.partition("-")[0]  # not the name, which a message would carry into rows
+        self._cancelled.pop(worker, None)
+        if box is None:
+            return
+        role = role_of(worker)  # not the name, which a message would carry into rows
         lost = Failure(failure_class=FailureClass.WORKER_LOST, message=f"a {role} died while it worked on the video")
-        at_work = {(work.key.video_id, work.key.attempt) for work in self._boxes.pop(worker, Mailbox()).assigned}
-        for video in list(self._active.values()):
-            frames_lost = worker.startswith(DECODER) and bool(video.bundles)
-            if (video.task.video_id, video.attempt) in at_work:
-                self._fail_video(video, failure or lost)
-            elif frames_lost or worker in video.holder.values():
-                self._fail_video(video, lost, is_blamed=False)
+        pieces = [(self._flow.videos.get(key.video_id), key) for key in box.assigned]
+        awaited = [(video, key) for video, key in pieces if video is not None and is_awaited(video, key)]
+        blamed = awaited[:1] if pieces[:1] == awaited[:1] else []
+        for video, key in awaited:
+            put_back(video, key, lost=self._lost)
+        hit = {video.task.video_id for video, _ in awaited}
+        videos = list(self._flow.videos.values())
+        hit |= {video.task.video_id for video in videos if lose_holdings(video, worker)}
+        for video, _ in blamed:
+            hit.discard(video.task.video_id)
+        for video in videos:
+            trim(video)
+            if video.task.video_id in hit:
+                excuse(video, lost)
+        for video, key in blamed:
+            most = self._config.execution.max_attempts
+            punish(video, key, failure or lost, is_death=True, max_attempts=most, lost=self._lost)
+        for video in videos:
+            self._settle(video)
 
     def complete(self, worker: str, completion: Completion) -> None:
-        """Take in one result; results of an abandoned attempt are ignored."""
-        video = self._active.get(completion.key.video_id)
-        if video is None or video.attempt != completion.key.attempt:
+        """Take in one result; one that is not awaited from this worker is ignored."""
+        box, key = self._boxes.get(worker), completion.key
+        if box is None or key not in box.assigned:
             return
-        result, index = completion.result, completion.key.index
+        del box.assigned[key]
+        video = self._flow.videos.get(key.video_id)
+        if video is None:
+            if isinstance(completion.result, ScoreDone):
+                self._wasted += 1
+                box.release(key.video_id)
+            return
+        self._count_seconds(video, completion)
+        if is_awaited(video, key):
+            self._take_result(video, worker, completion)
+        elif isinstance(completion.result, ScoreDone):
+            self._drop_late(video, worker, key, completion.result)
+        self._settle(video)
+
+    def _count_seconds(self, video: VideoState, completion: Completion) -> None:
         if completion.key.stage in ("answer", "gather"):
-            video.questions[index].seconds += completion.seconds
+            video.questions[completion.key.index].seconds += completion.seconds
         else:
             video.seconds += completion.seconds
+
+    def _take_result(self, video: VideoState, worker: str, completion: Completion) -> None:
+        key, result = completion.key, completion.result
         if isinstance(result, Failure):
-            self._take_failure(video, completion, result)
+            most = self._config.execution.max_attempts
+            take_failure(video, key, result, worker=worker, max_attempts=most, lost=self._lost)
         elif isinstance(result, ProbeDone):
             video.start(result.plan)
-            self._groups_planned += len(result.plan.groups)
         elif isinstance(result, DecodeDone):
-            self._take_decoded(video, int(completion.key.stage.removeprefix("decode-")), result)
+            try:
+                video.take_decoded(key, result)
+            except PipelineError as error:
+                fail_open(video, error.to_failure())
         elif isinstance(result, ScoreDone):
-            self._take_scores(video, index, result, worker=worker)
+            num_open = sum(question.phase is Phase.SCORING for question in video.questions)
+            for index, limits in video.take_scores(key, result).items():
+                for position, limit in limits.items():
+                    if position in video.holder:  # else it is lost, and its next holder will be told
+                        box = self._boxes[video.holder[position]]
+                        box.keep((key.video_id, key.attempt, position, index), limit)
+            if num_open != sum(question.phase is Phase.SCORING for question in video.questions):
+                trim(video)
         elif isinstance(result, GatherDone):
-            answer = video.take_gathered(index, result.pieces)
-            if answer is not None:
-                self._answers.append(answer)
+            video.final.take_gathered(key, worker, result.pieces)
+        elif isinstance(result, AnswerDone):
+            video.questions[key.index].answer, video.questions[key.index].phase = result, Phase.DONE
+            video.final.forget(key.index)
         else:
-            video.questions[index].answer, video.questions[index].phase = result, Phase.DONE
-            self._finish_if_over(video)
+            assert isinstance(result, Cancelled)
+            put_back(video, key, lost=self._lost)
 
-    def _admit(self) -> None:
-        """Begin waiting videos, and decode passes as far as their frames can be reserved."""
-        while self._waiting and len(self._active) < self._config.execution.videos_in_flight:
-            task = self._waiting.popleft()
-            self._attempts[task.video_id] += 1
-            self._active[task.video_id] = VideoState(
-                task=task, attempt=self._attempts[task.video_id], config=self._config, selector=self._selector
-            )
-        room = self._config.execution.frame_buffer_bytes - sum(v.buffered_bytes for v in self._active.values())
-        for video in self._active.values():
-            needed = video.next_pass_bytes() if video.plan is not None else None
-            if needed is None:
-                continue
-            if needed > room:
-                break  # the oldest video goes first, or a large one would starve
-            video.start_pass()
-            room -= needed
+    def _drop_late(self, video: VideoState, worker: str, key: WorkKey, done: ScoreDone) -> None:
+        """Candidates came to be that nobody awaits any more: they are dropped before the video ends."""
+        video.num_groups_encoded += 1
+        video.num_groups_prefilled += done.was_prefilled
+        self._wasted += 1
+        for index in () if is_in_use(video, key, worker) else done.scores:
+            self._boxes[worker].keep((key.video_id, key.attempt, key.index, index), 0)
 
-    def _next_decode(self) -> list[Work]:
-        for video in self._active.values():
-            if not video.is_probed:
-                video.is_probed = True
-                return [ProbeWork(key=video.key("probe"), uri=video.task.uri, fingerprint=video.task.fingerprint)]
-            if video.undecoded and video.needs_scores:
-                return [video.undecoded.pop(0)]
-        return []
-
-    def _next_for_scorer(self, box: Mailbox) -> list[Work]:
-        gathers = box.take_gathers()
-        if gathers:
-            return list(gathers)
-        if self._answers:
-            return [self._answers.popleft()]
-        for video in self._active.values():
-            score = video.next_score()
-            if score is not None:
-                return [score]
-        return []
-
-    def _take_scores(self, video: VideoState, position: int, done: ScoreDone, *, worker: str) -> None:
-        self._groups_scored += 1
-        for retention in video.take_scores(position, done, worker=worker):
-            self._boxes[video.holder[retention.position]].retain.append(retention)
-        for holder, gather in video.start_answers():
-            self._boxes[holder].gathers.append(gather)
-        self._finish_if_over(video)
-
-    def _take_decoded(self, video: VideoState, pass_index: int, done: DecodeDone) -> None:
-        video.take_decoded(pass_index, done)
-        assert video.plan is not None
-        if self._selector.can_stop or not video.is_decoded:  # who can stop is judged by the frames that count for it
-            return
-        try:
-            video.check_frames(len(video.plan.groups))
-        except PipelineError as error:
-            self._fail_video(video, error.to_failure())
-
-    def _take_failure(self, video: VideoState, completion: Completion, failure: Failure) -> None:
-        is_blamed = failure.failure_class is not FailureClass.WORKER_LOST  # else what it needed went with a worker
-        if completion.key.stage == "answer" and not self._can_retry(video, failure, is_blamed=is_blamed):
-            video.questions[completion.key.index].fail(failure)  # this question only
-            self._finish_if_over(video)
-        else:
-            self._fail_video(video, failure, is_blamed=is_blamed)
-
-    def _can_retry(self, video: VideoState, failure: Failure, *, is_blamed: bool) -> bool:
-        strikes = self._strikes[video.task.video_id] + is_blamed
-        in_time = strikes < self._config.execution.max_attempts and video.attempt < _MOST_ATTEMPTS
-        return failure.is_retryable and in_time
-
-    def _fail_video(self, video: VideoState, failure: Failure, *, is_blamed: bool = True) -> None:
-        """Start the video over if that can help, else fail what is not yet answered."""
-        if self._can_retry(video, failure, is_blamed=is_blamed):
-            self._forget(video)
-            self._strikes[video.task.video_id] += is_blamed
-            self._groups_planned -= len(video.plan.groups) if video.plan else 0
-            self._groups_scored -= video.num_groups_encoded
-            self._waiting.appendleft(video.task)
-            return
-        if not video.questions:
-            video.start_empty()
-        for question in video.questions:
-            if not question.is_over:
-                question.fail(failure)
-        self._finish_if_over(video)
-
-    def _finish_if_over(self, video: VideoState) -> None:
+    def _settle(self, video: VideoState) -> None:
+        """After anything that happened to a video: what follows from it, and where it is filed."""
+        ask_next(video, lost=self._lost)
+        for index in list(video.final.waiting):
+            question = video.questions[index]
+            assert question.bought is not None
+            for holder, gather in video.final.start(index, question.bought, video.holder, video.key).items():
+                question.phase = Phase.ANSWERING
+                self._boxes[holder].gathers.append(gather)
         if video.is_over:
-            self._forget(video)
-            self._videos_done += 1
-            self._questions_done += len(video.questions)
-            self._finished.append(video)
+            trim(video)
+        for worker, key in video.cancelled:
+            if worker in self._boxes and key in self._boxes[worker].assigned:
+                self._cancelled.setdefault(worker, []).append(key)
+        video.cancelled.clear()
+        for worker in video.abandoned:
+            if worker in self._boxes:
+                self._boxes[worker].release(video.task.video_id)
+        video.abandoned.clear()
+        if video.is_over:
+            self._finish(video)
+        else:
+            self._flow.file(video)
 
-    def _forget(self, video: VideoState) -> None:
-        """Drop queued work and candidates of an attempt that has ended."""
-        video_id = video.task.video_id
-        del self._active[video_id]
-        video.bundles.clear()
-        self._answers = deque(work for work in self._answers if work.key.video_id != video_id)
-        for worker, box in self._boxes.items():
-            if worker.startswith(SCORER):
-                box.release(video_id)
+    def _finish(self, video: VideoState) -> None:
+        """Every question has its end: whoever holds something of the video may drop it."""
+        self._flow.remove(video)
+        self._videos_done += 1
+        self._questions_done += len(video.questions)
+        if video.plan is not None:
+            self._groups_planned += len(video.plan.groups)
+            self._groups_scored += video.num_groups_known
+            useful = max(len(question.prefix) for question in video.questions)
+            self._wasted += video.num_groups_known - useful
+        for worker in video.scorers:
+            if worker in self._boxes:
+                self._boxes[worker].release(video.task.video_id)
+        self._finished.append(video)

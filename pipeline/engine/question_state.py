@@ -1,5 +1,6 @@
 """One question's scores, in visiting order: which groups count, when it stops, what each group may keep."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -9,7 +10,10 @@ import numpy.typing as npt
 from pipeline.config import BudgetConfig, StoppingConfig
 from pipeline.engine.work import AnswerDone, StageSeconds
 from pipeline.failures import Failure
+from pipeline.method.stopping import normalize_response
 from pipeline.selectors.base import GroupScore, Selector
+
+LARGEST_LAG = 4  # groups of the prefix that may wait for their cut
 
 
 class Phase(StrEnum):
@@ -31,8 +35,11 @@ class QuestionState:
         scores: group position -> score, early ones included.
         prefix: the scores that count.
         bought: per prefix position, tokens bought; set when scoring ends.
-        limits: per position of the prefix, how many candidates may still be needed.
-        num_wasted: groups handed out for it beyond the prefix that counts.
+        limits: per prefix position, how many candidates may still be needed; the last few may not be cut yet.
+        num_wasted: groups scored for it beyond the prefix that counts.
+        last_ahead: highest position handed out when scoring ended; what comes in up to there was speculation.
+        strikes: failures of work that it alone answers for.
+        rung: of the memory ladder at which it was scored; ``answer_rung`` at which its final pass runs.
     """
 
     num_groups: int
@@ -41,28 +48,56 @@ class QuestionState:
     prefix: list[GroupScore] = field(default_factory=list)
     stop_reason: str | None = None
     bought: npt.NDArray[np.int64] | None = None
-    limits: dict[int, int] = field(default_factory=dict)
+    limits: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     answer: AnswerDone | None = None
     failure: Failure | None = None
     seconds: StageSeconds = field(default_factory=StageSeconds)
     num_wasted: int = 0
+    last_ahead: int = -1
+    strikes: int = 0
+    rung: int = 0
+    answer_rung: int = 0
+    _support: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.phase in (Phase.DONE, Phase.FAILED)
 
+    @property
+    def memory_rung(self) -> int:
+        """How often batches were halved for it, at most."""
+        return max(self.rung, self.answer_rung)
+
+    def restart(self, *, rung: int) -> None:
+        """Score it from the start; strikes, seconds and what was wasted stay."""
+        self.phase, self.rung, self.stop_reason, self.bought, self.answer = Phase.SCORING, rung, None, None, None
+        self.scores, self.prefix, self._support = {}, [], Counter()
+        self.limits, self.last_ahead = np.zeros(0, dtype=np.int64), -1
+
     def add_score(self, position: int, score: GroupScore, *, selector: Selector, stopping: StoppingConfig) -> bool:
         """Take in one group; returns whether the prefix grew."""
         self.scores[position] = score
         before = len(self.prefix)
         while self.phase is Phase.SCORING and len(self.prefix) in self.scores:
-            self.prefix.append(self.scores[len(self.prefix)])
-            if selector.stop_after(self.prefix, stopping) is not None:
-                self.phase, self.stop_reason = Phase.STOPPED, "confident"
-            elif len(self.prefix) == self.num_groups:
-                self.phase, self.stop_reason = Phase.EXHAUSTED, "all_groups"
+            self._append(self.scores[len(self.prefix)], selector=selector, stopping=stopping)
         return len(self.prefix) > before
+
+    def _append(self, score: GroupScore, *, selector: Selector, stopping: StoppingConfig) -> None:
+        self.prefix.append(score)
+        if selector.can_stop and score.entropy <= stopping.stop_entropy:
+            self._support[normalize_response(score.response)] += 1
+        if selector.stop_after(self.prefix, stopping) is not None:
+            self.phase, self.stop_reason = Phase.STOPPED, "confident"
+        elif len(self.prefix) == self.num_groups:
+            self.phase, self.stop_reason = Phase.EXHAUSTED, "all_groups"
+
+    def certain_end(self, *, selector: Selector, stopping: StoppingConfig) -> int:
+        """Positions below this are scored in any case: it cannot stop before enough groups can have agreed."""
+        if not selector.can_stop:
+            return self.num_groups
+        best = max(self._support.values(), default=0)
+        return min(self.num_groups, len(self.prefix) + max(1, stopping.confident_groups - best))
 
     def fail(self, failure: Failure) -> None:
         """End it without an answer."""
@@ -75,12 +110,43 @@ class QuestionState:
         """
         shares = selector.allocate(self.prefix, budget)
         spare = 1 if self.phase is Phase.SCORING else 0
-        shrunk = {}
-        for position, score in enumerate(self.prefix):
-            limit = min(int(shares[position]) + spare, score.num_tokens)
-            if limit < self.limits.get(position, score.num_tokens):
-                shrunk[position] = limit
-            self.limits[position] = min(limit, self.limits.get(position, limit))
+        new_tokens = [score.num_tokens for score in self.prefix[len(self.limits) :]]
+        before = np.concatenate([self.limits, np.array(new_tokens, dtype=np.int64)])
+        self.limits = np.minimum(shares + spare, before)
+        shrunk = np.flatnonzero(self.limits < before)
         if self.phase is not Phase.SCORING:
             self.bought = shares
-        return shrunk
+        return dict(zip(shrunk.tolist(), self.limits[shrunk].tolist(), strict=True))
+
+    def wants(self, position: int) -> bool:
+        """Whether it may still buy, or has bought, tokens of a group."""
+        limit = self.known_limit(position)
+        return limit is None or limit > 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether shares are worked out again: after each group at first, later after every fourth, and at the end.
+
+        A group more or less changes little by then, and the arithmetic is what the coordinator spends its time on.
+        """
+        num_uncut = len(self.prefix) - len(self.limits)
+        lag = 1 if len(self.prefix) <= 4 * LARGEST_LAG else LARGEST_LAG
+        return num_uncut >= lag or (self.phase is not Phase.SCORING and self.bought is None)
+
+    def known_limit(self, position: int) -> int | None:
+        """Candidates of a group that it may need; None where that may be all of them."""
+        if self.phase is Phase.SCORING:
+            return int(self.limits[position]) if position < len(self.limits) else None
+        is_bought = not self.is_over and self.bought is not None and position < len(self.bought)
+        return int(self.bought[position]) if is_bought and self.bought is not None else 0
+
+    def needed(self) -> npt.NDArray[np.bool_]:
+        """``(G,)`` what ``wants`` says of every group."""
+        if self.phase is Phase.SCORING:
+            needed_G = np.ones(self.num_groups, dtype=bool)
+            needed_G[: len(self.limits)] = self.limits > 0
+            return needed_G
+        needed_G = np.zeros(self.num_groups, dtype=bool)
+        if self.bought is not None and not self.is_over:
+            needed_G[: len(self.bought)] = self.bought > 0
+        return needed_G

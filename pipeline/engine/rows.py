@@ -70,7 +70,8 @@ def _known_of_video(video: VideoState, state: QuestionState) -> dict[str, Any]:
     seconds = video.seconds.scaled(1 / len(video.questions)) + state.seconds
     columns: dict[str, Any] = {
         "warnings": _warnings(video, state),
-        "attempts": video.attempt,
+        "attempts": 1 + video.num_redone,
+        "memory_rung": state.memory_rung,
         "video_fingerprint": video.task.fingerprint,
         "decoder": "+".join(sorted(video.decoders)) or None,
         "video_num_frames_decoded": video.num_frames_decoded,
@@ -105,8 +106,8 @@ def _group_rows(state: QuestionState) -> tuple[GroupRow, ...]:
 
 
 def _warnings(video: VideoState, state: QuestionState) -> tuple[str, ...]:
-    """About the frames that count for this question."""
-    if video.plan is None:
+    """About the frames that count for this question; where it failed, how many those are hangs on what came first."""
+    if video.plan is None or state.answer is None:
         return ()
     num_lost, num_wanted = count_lost(video.plan, video.bad_frames, num_groups=len(state.prefix))
     if not num_lost:

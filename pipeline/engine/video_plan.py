@@ -20,6 +20,7 @@ from pipeline.video.probe import VideoProbe
 IntArray = npt.NDArray[np.int64]
 _STRETCHES_PER_BUFFER = 16  # a stretch is held twice for a moment: as it is decoded, and as it is bundled
 _PROMPT_POSITIONS = 1_024  # room left for the text around the video
+TOKEN_BYTES = 16_384  # 8,192 numbers of bfloat16, or 4,096 of float32: no supported family's features are wider
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -32,6 +33,7 @@ class VideoPlan:
         groups: per position, its temporal patches, ascending.
         group_indices: per position, the group's number in time.
         group_num_frames: per position, different frames it shows; a repeated last frame is held once.
+        token_bytes: what one visual token's features take; an upper bound.
     """
 
     probe: VideoProbe
@@ -44,11 +46,21 @@ class VideoPlan:
     group_num_frames: tuple[int, ...]
     passes: tuple[DecodePass, ...]
     decode_size: tuple[int, int] | None
+    token_bytes: int = TOKEN_BYTES
+
+    @property
+    def group_num_tokens(self) -> IntArray:
+        """Per position, visual tokens of its group."""
+        return np.array([len(group) for group in self.groups], dtype=np.int64) * self.geometry.tokens_per_patch
 
     @property
     def patch_centers_s(self) -> npt.NDArray[np.float64]:
         """``(P,)`` mean presentation time of each temporal patch's frames."""
-        return np.asarray(self.sample.times_s[self.patch_frames].mean(axis=1))
+        return self.centers_of(np.arange(len(self.patch_frames)))
+
+    def centers_of(self, patches: IntArray) -> npt.NDArray[np.float64]:
+        """The same of some patches."""
+        return np.asarray(self.sample.times_s[self.patch_frames[patches]].mean(axis=1))
 
     @property
     def frame_bytes(self) -> int:

@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 # A point, comma, colon, slash or minus straight before a digit belongs to the number: 1.5 is not 15.
 _NUMBER_MARK = re.compile(r"[.,:/\-](?=\d)")
@@ -18,6 +19,7 @@ class GroupVote:
     response: str
 
 
+@lru_cache(maxsize=4_096)  # a question asks this of the same few responses again and again
 def normalize_response(text: str) -> str:
     """Case-fold, strip punctuation and collapse white space, so that equal answers compare equal.
 

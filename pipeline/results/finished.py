@@ -1,34 +1,35 @@
 """What earlier runs left: which questions are done, and the answers as the ``answers`` view shows them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
-from typing import TypeVar
 
-import fsspec
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline.results.key_set import KeyedFiles, KeySet
+from pipeline.results.part_files import AnswersFolder
+from pipeline.results.row_choice import best_rows, with_added_columns
+from pipeline.results.row_index import read_index
 from pipeline.results.schema import ANSWERS_SCHEMA
 from pipeline.uris import StorageOptions, strip_secrets
-
-NUM_READERS = 16
-
-_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedKeys:
-    """Question keys with a row: ``ok`` if any row of the key is, else ``failed``."""
+    """Question keys with a row: ``ok`` if any row of the key is, else ``failed``.
 
-    ok: frozenset[str]
-    failed: frozenset[str]
+    Attributes:
+        failed_files: For each failed key the path of the file that holds the row that counts: for the committer.
+    """
 
-    def skipped(self, *, retry_failed: bool = False) -> frozenset[str]:
+    ok: KeySet
+    failed: KeySet
+    failed_files: Mapping[str, str] = field(default_factory=dict)
+
+    def skipped(self, *, retry_failed: bool = False) -> KeySet:
         """Keys that a run need not compute: failed ones too, unless they are to be tried again."""
-        return self.ok if retry_failed else self.ok | self.failed
+        return self.ok if retry_failed else self.ok.union(self.failed)
 
 
 def finished_keys(output_uri: str, *, storage_options: StorageOptions = None) -> FinishedKeys:
@@ -36,13 +37,15 @@ def finished_keys(output_uri: str, *, storage_options: StorageOptions = None) ->
 
     Raises:
         ValueError: A result file is not readable; names it.
+        OSError: The folder cannot be listed.
     """
-    read = partial(_read_part, columns=["question_key", "status"])
-    keys: dict[str, set[str]] = {"ok": set(), "failed": set()}
-    for table in _map_parts(read, output_uri, storage_options):
-        for key, status in zip(*(column.to_pylist() for column in table.columns), strict=True):
-            keys[status].add(key)
-    return FinishedKeys(ok=frozenset(keys["ok"]), failed=frozenset(keys["failed"] - keys["ok"]))
+    index = read_index(AnswersFolder(output_uri, storage_options))
+    ok, failed = (index.best[index.is_ok[index.best] == is_ok] for is_ok in (True, False))
+    return FinishedKeys(
+        ok=KeySet(index.keys[ok]),
+        failed=KeySet(index.keys[failed]),
+        failed_files=KeyedFiles(index.keys[failed], index.files[failed], [part.path for part in index.parts]),
+    )
 
 
 def read_answers(output_uri: str, *, storage_options: StorageOptions = None) -> pa.Table:
@@ -50,8 +53,10 @@ def read_answers(output_uri: str, *, storage_options: StorageOptions = None) -> 
 
     Raises:
         ValueError: A result file is not readable, or two hold a manifest column with types that do not mix.
+        OSError: The folder cannot be listed.
     """
-    tables = list(_map_parts(_read_part, output_uri, storage_options))
+    folder = AnswersFolder(output_uri, storage_options)
+    tables = [table for _, table in folder.read_all(folder.read_part)]
     if not tables:
         return ANSWERS_SCHEMA.empty_table()
     try:
@@ -60,50 +65,10 @@ def read_answers(output_uri: str, *, storage_options: StorageOptions = None) -> 
         place = strip_secrets(output_uri)
         message = f"results under {place} hold a column with types that do not mix ({error}): use one output per shape"
         raise ValueError(message) from error
-    return answers.take(pa.array(_best_rows(answers), pa.int64()))
+    return with_added_columns(answers).take(pa.array(np.sort(best_rows(answers))))
 
 
 def views_sql(output_uri: str) -> str:
     """DuckDB statements that create the views ``answers, groups, evidence, failures, runs`` over an output folder."""
     template = resources.files("pipeline.results").joinpath("views.sql").read_text()
     return template.replace("{output}", output_uri.rstrip("/").replace("'", "''"))
-
-
-def _best_rows(answers: pa.Table) -> Sequence[int]:
-    """Row indices, in table order, of the row that counts for each question key; the first of equals."""
-    columns = [answers.column(name).to_pylist() for name in ("question_key", "status", "finished_at")]
-    best: dict[str, int] = {}
-    rank = [(status == "ok", finished_at) for status, finished_at in zip(*columns[1:], strict=True)]
-    for row, key in enumerate(columns[0]):
-        if rank[row] > rank[best.setdefault(key, row)]:
-            best[key] = row
-    return sorted(best.values())
-
-
-def _map_parts(
-    read: Callable[[fsspec.AbstractFileSystem, str], _Read], output_uri: str, storage_options: StorageOptions
-) -> Iterable[_Read]:
-    """Apply ``read`` to every committed file, by name; several at once, because object stores answer slowly."""
-    filesystem, root = fsspec.core.url_to_fs(output_uri, **(storage_options or {}))
-    filesystem.invalidate_cache()
-    found: list[str] = filesystem.find(f"{root.rstrip('/')}/answers")
-    paths = sorted(path for path in found if _is_part(path.rpartition("/")[2]))
-    with ThreadPoolExecutor(NUM_READERS) as pool:
-        yield from pool.map(partial(read, filesystem), paths)
-
-
-def _is_part(name: str) -> bool:
-    return name.startswith("part-") and name.endswith(".parquet")
-
-
-def _read_part(filesystem: fsspec.AbstractFileSystem, path: str, columns: list[str] | None = None) -> pa.Table:
-    remedy = "delete it and run again: its questions are answered anew"
-    try:
-        with filesystem.open(path, "rb") as file:
-            table = pq.ParquetFile(file).read(columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"result file {strip_secrets(path)} is not readable ({error}): {remedy}") from error
-    missing = sorted({"question_key", "status", *(columns or ANSWERS_SCHEMA.names)} - set(table.column_names))
-    if missing:
-        raise ValueError(f"result file {strip_secrets(path)} lacks the columns {missing}: {remedy}")
-    return table.select(columns) if columns else table

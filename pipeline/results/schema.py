@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from pipeline.results.portable_types import portable_type, to_portable
 from pipeline.results.rows import QuestionResult
 from pipeline.uris import redact_text, strip_secrets
 
@@ -49,6 +50,7 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("num_tokens_kept", _LONG, "visual tokens that reached the final pass"),
     ("duration_s", _FLOAT, "duration of the video, seconds of presentation time"),
     ("decoder", _TEXT, "library that decoded the frames"),
+    ("memory_rung", _INT, "how often batches were halved for lack of device memory, 0 normally; null when unknown"),
     ("video_num_frames_decoded", _LONG, "frames decoded for all questions of the video together"),
     ("video_num_decode_passes", _INT, "readings of the video for all its questions together"),
     ("video_num_groups_encoded", _INT, "groups encoded for all questions of the video together"),
@@ -65,7 +67,7 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("method", _TEXT, "name of the selector"),
     ("config_hash", _TEXT, "hash of all settings that change answers"),
     ("video_fingerprint", _TEXT, "hash of URI, size and version of the file; null when it could not be had"),
-    ("schema_version", _INT, "version of this list of columns"),
+    ("schema_version", _INT, "goes up when a column's meaning changes, not when one is added"),
     ("run_id", _TEXT, "run that wrote the row"),
     ("finished_at", pa.timestamp("us", tz="UTC"), "when the row was finished, UTC"),
 )
@@ -75,16 +77,8 @@ ANSWERS_SCHEMA = pa.schema(
 )
 _NUM_LEADING = ANSWERS_SCHEMA.names.index("options") + 1
 
-_PORTABLE = {
-    pa.uint8(): pa.int16(),
-    pa.uint16(): pa.int32(),
-    pa.uint32(): pa.int64(),
-    pa.uint64(): pa.decimal128(20, 0),
-    pa.float16(): pa.float32(),
-    pa.null(): pa.string(),
-    pa.string_view(): pa.string(),
-    pa.binary_view(): pa.binary(),
-}
+ADDED_COLUMNS = frozenset({"memory_rung"})
+"""Columns that files of schema version 1 may lack, because they were written before; null in those files' rows."""
 
 
 def results_schema(pass_through: pa.Schema) -> pa.Schema:
@@ -101,9 +95,17 @@ def results_schema(pass_through: pa.Schema) -> pa.Schema:
         while name.lower() in taken or (name != field.name and name.lower() in free):
             name = f"manifest_{name}"
         taken.add(name.lower())
-        fields.append(pa.field(name, _portable_type(field.type)))
+        fields.append(pa.field(name, portable_type(field.type)))
     columns = list(ANSWERS_SCHEMA)
     return pa.schema([*columns[:_NUM_LEADING], *fields, *columns[_NUM_LEADING:]])
+
+
+def agreed_order(names: Sequence[str]) -> list[str]:
+    """Column names of a results file in the order of `results_schema`; not all columns need be there."""
+    agreed = [name for name in ANSWERS_SCHEMA.names if name in names]
+    extra = [name for name in names if name not in ANSWERS_SCHEMA.names]
+    num_leading = sum(name in ANSWERS_SCHEMA.names[:_NUM_LEADING] for name in agreed)
+    return [*agreed[:num_leading], *extra, *agreed[num_leading:]]
 
 
 def results_table(results: Sequence[QuestionResult], pass_through: pa.Table) -> pa.Table:
@@ -123,8 +125,7 @@ def results_table(results: Sequence[QuestionResult], pass_through: pa.Table) -> 
     columns = {field.name: pa.array([record[field.name] for record in records], field.type) for field in ANSWERS_SCHEMA}
     last = _NUM_LEADING + pass_through.num_columns
     for field, column in zip(list(schema)[_NUM_LEADING:last], pass_through.columns, strict=True):
-        # Unsafe only in that nanoseconds are cut to microseconds: every other portable type is wider.
-        columns[field.name] = column.cast(field.type, safe=False)
+        columns[field.name] = to_portable(column)
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
@@ -136,16 +137,3 @@ def _to_record(result: QuestionResult) -> dict[str, object]:
         "error_message": None if message is None else redact_text(message),
         "warnings": [redact_text(warning) for warning in result.warnings],
     }
-
-
-def _portable_type(column_type: pa.DataType) -> pa.DataType:
-    """The nearest type that Spark and Athena read."""
-    if pa.types.is_dictionary(column_type):
-        return _portable_type(column_type.value_type)
-    if pa.types.is_timestamp(column_type):
-        return pa.timestamp("us", tz=column_type.tz)
-    if pa.types.is_struct(column_type):
-        return pa.struct([pa.field(field.name, _portable_type(field.type)) for field in column_type])
-    if pa.types.is_list(column_type) or pa.types.is_large_list(column_type) or pa.types.is_fixed_size_list(column_type):
-        return pa.list_(_portable_type(column_type.value_type))
-    return _PORTABLE.get(column_type, column_type)

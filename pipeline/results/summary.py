@@ -1,17 +1,21 @@
-"""What one run did, as ``summary.json`` says it: counts, failures by class, seconds by stage."""
+"""What one run did, as ``summary.json`` says it: counts, failures by class, seconds by stage, cost per question."""
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.rows import RunStamp
-from pipeline.results.writer import write_bytes_atomic
 from pipeline.uris import StorageOptions
 
 STAGES = ("decode_s", "encode_s", "prefill_s", "score_s", "scorer_wait_s", "answer_s", "total_s")
+DEVICE_STAGES = ("encode_s", "prefill_s", "score_s", "answer_s")
+STATUSES = ("ok", "failed")
+_GROUP_COUNTERS = ("num_groups", "num_groups_scored", "num_groups_wasted")
 _VIDEO_COUNTERS = (
     "video_num_frames_decoded",
     "video_num_decode_passes",
@@ -20,8 +24,71 @@ _VIDEO_COUNTERS = (
 )
 
 
+class RunTotals:
+    """Sums over the rows that a run wrote, commit by commit: a million rows need not stay in memory."""
+
+    def __init__(self, tables: Iterable[pa.Table] = ()) -> None:
+        self.num_by_status: Counter[str] = Counter()
+        self.num_by_class: Counter[str] = Counter()
+        self._sums: dict[str, float] = dict.fromkeys((*_GROUP_COUNTERS, *STAGES), 0)
+        self._videos: dict[str, tuple[bool, tuple[int, ...]]] = {}
+        for table in tables:
+            self.add(table)
+
+    @property
+    def num_questions(self) -> int:
+        """Rows so far."""
+        return self.num_by_status.total()
+
+    def add(self, answers: pa.Table) -> None:
+        """Count the rows of one commit, or of several."""
+        self.num_by_status.update(answers.column("status").to_pylist())
+        self.num_by_class.update(name for name in answers.column("error_class").to_pylist() if name is not None)
+        for name in self._sums:
+            self._sums[name] += _total(answers, name)
+        has_failed = pc.equal(answers.column("status"), "failed")
+        counted = answers.select(["video", *_VIDEO_COUNTERS]).append_column("has_failed", has_failed)
+        names = ("has_failed", *_VIDEO_COUNTERS)
+        videos = counted.group_by("video").aggregate([(name, "max") for name in names])
+        for video, failed, *counters in zip(
+            *(videos.column(name).to_pylist() for name in ("video", *(f"{name}_max" for name in names))), strict=True
+        ):
+            had_failed, before = self._videos.get(video, (False, (0,) * len(counters)))
+            most = tuple(max(pair) for pair in zip(before, counters, strict=True))
+            self._videos[video] = (had_failed or failed, most)
+
+    def describe(self, *, wall_s: float) -> dict[str, object]:
+        """The counts and sums, by their names in ``summary.json``."""
+        groups = {name: int(self._sums[name]) for name in _GROUP_COUNTERS}
+        num_computed = groups["num_groups_scored"] + groups["num_groups_wasted"]
+        num_videos_failed = sum(has_failed for has_failed, _ in self._videos.values())
+        sums = [sum(column) for column in zip(*(counters for _, counters in self._videos.values()), strict=True)]
+        device_s = sum(self._sums[stage] for stage in DEVICE_STAGES)
+        num_ok = self.num_by_status["ok"]
+        return {
+            "num_videos": len(self._videos),
+            "num_videos_by_status": {"ok": len(self._videos) - num_videos_failed, "failed": num_videos_failed},
+            "num_questions": self.num_questions,
+            "num_questions_by_status": {status: self.num_by_status[status] for status in STATUSES},
+            "num_ok": num_ok,
+            "num_failed": self.num_by_status["failed"],
+            "questions_per_second": self.num_questions / wall_s if wall_s > 0 else None,
+            "failures_by_class": dict(sorted(self.num_by_class.items())),
+            "num_groups_planned": groups["num_groups"],
+            "num_groups_scored": groups["num_groups_scored"],
+            "num_groups_wasted": groups["num_groups_wasted"],
+            "groups_wasted_share": groups["num_groups_wasted"] / num_computed if num_computed else None,
+            **{
+                name.removeprefix("video_"): total
+                for name, total in zip(_VIDEO_COUNTERS, sums or [0] * len(_VIDEO_COUNTERS), strict=True)
+            },
+            "gpu_seconds_per_question": device_s / num_ok if num_ok else None,
+            "stage_seconds": {stage: float(self._sums[stage]) for stage in STAGES},
+        }
+
+
 def summarize(
-    answers: pa.Table,
+    answers: pa.Table | RunTotals,
     *,
     stamp: RunStamp,
     started_at: datetime,
@@ -32,8 +99,11 @@ def summarize(
 ) -> dict[str, object]:
     """Sum up the rows that one run wrote.
 
+    ``gpu_seconds_per_question`` is what encoding, prefilling, scoring and answering took for all rows, failed ones too,
+    per question with an answer; a video counts as failed when any of its questions did.
+
     Args:
-        answers: Those rows (not what earlier runs left).
+        answers: Those rows (not what earlier runs left), or their totals.
         stamp: What identifies the run.
         started_at: With time zone.
         finished_at: With time zone.
@@ -41,8 +111,7 @@ def summarize(
         exit_code: What the process ends with: 0, 1, 2, 3, 130 or 143.
         num_skipped: Questions that an earlier run had finished.
     """
-    status = Counter(answers.column("status").to_pylist())
-    classes = Counter(name for name in answers.column("error_class").to_pylist() if name is not None)
+    totals = answers if isinstance(answers, RunTotals) else RunTotals([answers])
     return {
         "run_id": stamp.run_id,
         "method": stamp.method,
@@ -53,17 +122,8 @@ def summarize(
         "started_at": started_at.isoformat(),
         "finished_at": finished_at.isoformat(),
         "wall_s": wall_s,
-        "num_videos": len(set(answers.column("video").to_pylist())),
-        "num_questions": answers.num_rows,
-        "num_ok": status["ok"],
-        "num_failed": status["failed"],
         "num_skipped": num_skipped,
-        "failures_by_class": dict(sorted(classes.items())),
-        "num_groups_planned": _total(answers, "num_groups"),
-        "num_groups_scored": _total(answers, "num_groups_scored"),
-        "num_groups_wasted": _total(answers, "num_groups_wasted"),
-        **_video_totals(answers),
-        "stage_seconds": {stage: float(_total(answers, stage)) for stage in STAGES},
+        **totals.describe(wall_s=wall_s),
     }
 
 
@@ -81,9 +141,3 @@ def _total(answers: pa.Table, name: str) -> int | float:
     """Sum of a column; what is null counts as nothing."""
     total: int | float | None = pc.sum(answers.column(name)).as_py()
     return total or 0
-
-
-def _video_totals(answers: pa.Table) -> dict[str, int]:
-    """Sums over videos of the counters that every row of a video repeats."""
-    videos = answers.group_by("video").aggregate([(name, "max") for name in _VIDEO_COUNTERS])
-    return {name.removeprefix("video_"): int(_total(videos, f"{name}_max")) for name in _VIDEO_COUNTERS}

@@ -1,12 +1,12 @@
 -- DuckDB views over an output folder; '{output}' is filled in by pipeline.results.finished.views_sql.
 -- They fail while the folder holds no results.
 
--- One row per question key: ok before failed, then the newest.
+-- One row per question key: ok before failed, then the newest (of equals, which a merge may have copied, any).
 CREATE OR REPLACE VIEW answers AS
 SELECT * EXCLUDE (filename)
 FROM read_parquet('{output}/answers/**/part-*.parquet', union_by_name = true, filename = true, hive_partitioning = false)
 QUALIFY row_number() OVER (
-    PARTITION BY question_key ORDER BY (status = 'ok') DESC, finished_at DESC, filename
+    PARTITION BY question_key ORDER BY (status = 'ok') DESC, finished_at DESC, run_id DESC, filename
 ) = 1;
 
 -- One row per question and group of frames that counted.

@@ -1,18 +1,23 @@
-"""Writes files so that they are there in whole or not at all: one video's answers are one such file."""
+"""Writes answers so that they are there in whole or not at all: one video's answers are one such file."""
 
 import io
-import os
-import uuid
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.results.atomic_files import change_file, write_bytes_atomic
 from pipeline.results.keys import part_name
+from pipeline.results.part_files import parse_part
+from pipeline.results.row_choice import combine_rows
 from pipeline.uris import StorageOptions
+
+__all__ = ["commit_answers", "replace_rows", "write_bytes_atomic", "write_part"]
+
+_ROW_GROUP_ROWS = 10_000
 
 
 def commit_answers(
@@ -23,7 +28,9 @@ def commit_answers(
     storage_options: StorageOptions = None,
     subfolder: str = "",
 ) -> str:
-    """Write ``answers`` as one atomic file under ``OUTPUT/answers``; writing the same keys again replaces it.
+    """Write ``answers`` as one atomic file under ``OUTPUT/answers``.
+
+    Another run that had the same questions left writes the same file: of each question the better row stays.
 
     Args:
         output_uri: Folder of all results.
@@ -45,38 +52,52 @@ def commit_answers(
     folder = PurePosixPath(subfolder)
     if folder.is_absolute() or ".." in folder.parts:
         raise ValueError(f"subfolder must be a relative path without '..', got {subfolder!r}")
-    buffer = io.BytesIO()
-    pq.write_table(answers, buffer, compression="zstd")
     uri = f"{output_uri.rstrip('/')}/{PurePosixPath('answers') / folder / part_name(keys)}"
-    write_bytes_atomic(uri, buffer.getvalue(), storage_options=storage_options)
+    filesystem, path = fsspec.core.url_to_fs(uri, **(storage_options or {}))
+    write_part(filesystem, path, answers)
     return uri
 
 
-def write_bytes_atomic(uri: str, content: bytes, *, storage_options: StorageOptions = None) -> None:
-    """Write a file that readers see in whole or not at all; folders are made, an older file is replaced.
+def write_part(filesystem: fsspec.AbstractFileSystem, path: str, answers: pa.Table) -> None:
+    """Write a file whose name is that of the table's keys; an older one of this name keeps its better rows."""
 
-    Locally a temporary name, fsync and rename; on object stores, which have no rename, one PUT.
+    def add_to(old: bytes | None) -> bytes:
+        return _to_parquet((old and _combine(old, path, answers)) or answers)
+
+    change_file(filesystem, path, add_to)
+
+
+def replace_rows(filesystem: fsspec.AbstractFileSystem, path: str, answers: pa.Table) -> bool:
+    """Put ``answers`` in the place of the rows with their keys in a file; its other rows and its name stay.
+
+    Returns:
+        False if nothing was written, because the file is gone or does not hold those keys (a compaction moved them),
+        or its columns have other types: then write a file of its own.
     """
-    filesystem, path = fsspec.core.url_to_fs(uri, **(storage_options or {}))
-    if isinstance(filesystem, LocalFileSystem):
-        _write_local(Path(path), content)
-    else:
-        filesystem.pipe_file(path, content)
+    is_replaced = False
+
+    def replace(old: bytes | None) -> bytes | None:
+        nonlocal is_replaced
+        combined = None if old is None else _combine(old, path, answers)
+        is_replaced = combined is not None
+        return None if combined is None else _to_parquet(combined)
+
+    change_file(filesystem, path, replace)
+    return is_replaced
 
 
-def _write_local(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex}")
+def _combine(old: bytes, path: str, answers: pa.Table) -> pa.Table | None:
+    """The better row of each key of a file that holds all keys of ``answers``; None if it does not fit."""
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
+        held = parse_part(pa.BufferReader(old), name=path)
+        if not pc.all(pc.is_in(answers.column("question_key"), held.column("question_key").combine_chunks())).as_py():
+            return None
+        return combine_rows([held, answers], last_of_equals=True)
+    except (ValueError, pa.ArrowException):
+        return None
+
+
+def _to_parquet(answers: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(answers, buffer, compression="zstd", row_group_size=_ROW_GROUP_ROWS)
+    return buffer.getvalue()

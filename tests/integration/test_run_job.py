@@ -136,6 +136,28 @@ def test_failed_questions_are_tried_again_only_on_demand(arguments, write_manife
     assert {r["status"] for r in read_rows(tmp_path / "out")} >= {"ok"}
 
 
+def test_a_question_that_failed_and_is_tried_again_keeps_one_row(
+    arguments, write_manifest, tmp_path, no_ray, read_rows
+):
+    """The video is there and stays as it is; what made it fail is a setting that changes no answer."""
+    manifest = write_manifest([row("a"), row("b", question="What color is the ring?")])
+    small = ["--set", "reading.max_file_bytes=1000"]
+    assert run.main(arguments(*FAST, *small, manifest=manifest)) == 3
+    assert [r["error_class"] for r in read_rows(tmp_path / "out")] == ["too_large"] * 2
+    assert run.main(arguments(*FAST, "--limit", "1", "--retry-failed", manifest=manifest)) == 0
+    found = [(r["question_id"], r["status"]) for r in read_rows(tmp_path / "out")]
+    assert found == [("a", "ok"), ("b", "failed")]
+
+
+def test_results_can_be_parted_by_a_column(arguments, write_manifest, tmp_path, no_ray, read_rows, capsys):
+    manifest = write_manifest([row("a", day="2026-01-31"), row("b", video="videos/v001.mp4", day="2026-02-01")])
+    assert run.main(arguments(*FAST, "--partition-by", "day", manifest=manifest)) == 0
+    folders = {path.parent.name for path in files(tmp_path / "out")}
+    assert folders == {"day=2026-01-31", "day=2026-02-01"}
+    assert run.main(arguments(*FAST, "--partition-by", "dya", manifest=manifest)) == 2
+    assert "cannot partition by 'dya'" in capsys.readouterr().err
+
+
 def test_bad_rows_fail_alone_when_asked_to_skip_them(arguments, write_manifest, tmp_path, no_ray, read_rows):
     manifest = write_manifest([row("good"), row("bad", question="")])
     assert run.main(arguments(*FAST, "--skip-bad-rows", manifest=manifest)) == 3
@@ -167,18 +189,17 @@ def test_a_mistake_of_the_user_exits_2_before_anything_starts(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cluster_without_the_gpus_asked_for_is_a_mistake_of_the_user(arguments, monkeypatch, tmp_path, capsys):
-    from cluster import session
-
-    monkeypatch.setattr(ray, "init", lambda **options: None)
-    monkeypatch.setattr(session, "cluster_resources", lambda: (4.0, 0.0))
-    assert run.main(arguments("--set", "execution.gpus_per_scorer=1")) == 2
+def test_a_machine_without_the_gpus_asked_for_is_refused_before_ray_starts(
+    arguments, monkeypatch, no_ray, tmp_path, capsys
+):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert run.main(arguments("--set", "execution.gpus_per_scorer=2")) == 2
     assert "lower execution.num_scorers or execution.gpus_per_scorer" in capsys.readouterr().err
     assert summaries(tmp_path / "out")[0]["exit_code"] == 2
 
 
 def test_a_bug_leaves_a_summary_with_exit_code_1(arguments, monkeypatch, no_ray, tmp_path):
-    def broken(config):
+    def broken(config, *, storage_options):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(run, "load_configured_model", broken)

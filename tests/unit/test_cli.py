@@ -15,7 +15,7 @@ class Layout:
 def resolve(monkeypatch):
     """Resolve a command line for the demo model, whose files are not needed."""
 
-    def describe(config):
+    def describe(config, *, storage_options=None):
         return ModelIdentity(name=config.model, revision="r", family="qwen2_5_vl", layout=Layout())
 
     monkeypatch.setattr(cli, "describe_model", describe)

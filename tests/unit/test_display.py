@@ -1,11 +1,23 @@
 """What a person sees of a run."""
 
 import io
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.display import ProgressDisplay, describe_progress, format_answers, format_clock, format_failures
+from pipeline.display import (
+    ProgressDisplay,
+    describe_commit,
+    describe_progress,
+    format_answers,
+    format_clock,
+    format_failures,
+)
 from pipeline.engine.progress import Progress
+from pipeline.failures import Failure, FailureClass
+from pipeline.manifest import Question
+from pipeline.results.rows import RunStamp, failed_result
 
 PROGRESS = Progress(
     num_videos=3,
@@ -32,13 +44,24 @@ def test_without_a_terminal_progress_is_a_plain_line_now_and_then(monkeypatch):
     assert stream.getvalue() == f"[   16 s] {describe_progress(PROGRESS)}\n"
 
 
-def test_failures_are_listed_with_their_reason_up_to_a_limit():
+def test_failures_are_listed_with_their_reason_and_the_others_counted():
     failed = {"status": "failed", "error_class": "not_found", "error_message": "no such file"}
-    rows = [{"question_id": f"q{i}", **failed} for i in range(7)] + [{"question_id": "fine", "status": "ok"}]
-    lines = format_failures(rows, limit=5).splitlines()
+    lines = format_failures([{"question_id": f"q{i}", **failed} for i in range(5)], num_failed=7).splitlines()
     assert lines[0] == "  q0: not_found: no such file"
     assert len(lines) == 6
     assert lines[5].startswith("  … and 2 more")
+
+
+def test_a_commit_is_one_line_with_counts_classes_and_attempts_and_without_credentials():
+    question = Question(question_id="a", video="s3://k:hidden@b/v.mp4?sig=x", text="t", options=None, row_index=0)
+    stamp = RunStamp(run_id="r", method="m", model="d", model_revision=None, config_hash="c")
+    failure = Failure(failure_class=FailureClass.CORRUPT_MEDIA, message="m")
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+    failed = failed_result(question, failure, question_key="k", stamp=stamp, finished_at=now, attempts=2)
+    well = replace(failed, status="ok", error_class=None, answer="x", num_groups=20, num_groups_scored=7, attempts=3)
+    assert describe_commit([well, failed]) == (
+        "video s3://b/v.mp4: 1 ok, 1 failed (1 corrupt_media); 7 of 20 groups scored; attempt 3"
+    )
 
 
 def test_an_answer_is_one_line_with_option_confidence_and_evidence():

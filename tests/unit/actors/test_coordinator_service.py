@@ -12,6 +12,9 @@ from pipeline.engine.work import Batch, ProbeWork, WorkKey
 WORK = Batch(work=(ProbeWork(key=WorkKey(video_id=0, attempt=1, stage="probe"), uri="v", fingerprint="f"),))
 
 
+PATIENCE_S = {"decoder": 60.0, "scorer": 60.0}
+
+
 class Coordinator:
     """Hands a scorer its work only after a decoder has reported."""
 
@@ -21,7 +24,7 @@ class Coordinator:
     def exchange(self, worker, completions):
         self.num_calls += 1
         self.has_report |= bool(completions)
-        return WORK if self.has_report or worker == "reader" else Batch()
+        return WORK if self.has_report or worker == "decoder-9" else Batch()
 
     def lose_worker(self, worker, failure):
         self.lost.append((worker, failure))
@@ -29,6 +32,9 @@ class Coordinator:
 
     def take_outcomes(self):
         return []
+
+    def take_cancelled(self):
+        return {"scorer-0": (WORK.work[0].key,)}
 
     def progress(self):
         return Progress(
@@ -47,7 +53,7 @@ class Coordinator:
 @pytest.mark.parametrize("wake", ["completion", "loss"])
 def test_a_waiting_call_wakes_when_another_worker_reports_or_is_lost(wake):
     async def scenario():
-        service = CoordinatorService(Coordinator, decode_timeout_s=60)
+        service = CoordinatorService(Coordinator, patience_s=PATIENCE_S)
         waiting = [asyncio.create_task(service.exchange(f"scorer-{i}", [])) for i in range(3)]
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
@@ -60,20 +66,64 @@ def test_a_waiting_call_wakes_when_another_worker_reports_or_is_lost(wake):
     assert asyncio.run(scenario()) == [WORK] * 3
 
 
+def test_many_reports_at_once_wake_the_waiting_calls_together():
+    class Busy(Coordinator):
+        def exchange(self, worker, completions):
+            super().exchange(worker, completions)
+            return WORK if worker == "scorer-0" else Batch()
+
+    async def scenario():
+        service = CoordinatorService(Busy, patience_s=PATIENCE_S)
+        waiting = [asyncio.create_task(service.exchange(f"decoder-{i}", [])) for i in range(50)]
+        await asyncio.sleep(0)
+        for _ in range(100):
+            await service.exchange("scorer-0", ["done"])
+        await asyncio.sleep(0.1)
+        for task in waiting:
+            task.cancel()
+        return service._coordinator.num_calls
+
+    assert 50 + 100 + 50 <= asyncio.run(scenario()) <= 50 + 100 + 50 * 10, "not 100 times 50"
+
+
 def test_a_call_without_work_returns_empty_after_the_long_poll(monkeypatch):
     monkeypatch.setattr(coordinator_service, "_LONG_POLL_S", 0.01)
-    service = CoordinatorService(Coordinator, decode_timeout_s=60)
+    service = CoordinatorService(Coordinator, patience_s=PATIENCE_S)
     assert asyncio.run(service.exchange("scorer-0", [])) == Batch()
 
 
-@pytest.mark.parametrize(("timeout_s", "overdue"), [(1e-9, ("reader",)), (60.0, ())])
-def test_a_worker_that_reads_for_too_long_is_overdue_until_it_reports(timeout_s, overdue):
+@pytest.mark.parametrize(
+    ("worker", "timeout_s", "overdue"),
+    [("decoder-1", 1e-9, ("decoder-1",)), ("decoder-1", 60.0, ()), ("scorer-1", 1e-9, ("scorer-1",))],
+)
+def test_a_worker_that_takes_longer_than_its_role_may_is_overdue_until_it_is_lost(worker, timeout_s, overdue):
     async def scenario():
-        service = CoordinatorService(Coordinator, decode_timeout_s=timeout_s)
-        await service.exchange("reader", [])
+        patience_s = PATIENCE_S | {worker.partition("-")[0]: timeout_s}
+        service = CoordinatorService(Coordinator, patience_s=patience_s)
+        await service.exchange("decoder-0", ["done"])
+        await service.lose_worker("decoder-0", None)
+        await service.exchange(worker, [])
         await asyncio.sleep(0.001)
         first = (await service.poll()).overdue
-        await service.lose_worker("reader", None)
+        await service.lose_worker(worker, None)
         return first, (await service.poll()).overdue
 
     assert asyncio.run(scenario()) == (overdue, ())
+
+
+def test_a_worker_that_waits_for_work_is_never_overdue(monkeypatch):
+    monkeypatch.setattr(coordinator_service, "_LONG_POLL_S", 0.001)
+
+    async def scenario():
+        service = CoordinatorService(Coordinator, patience_s={"scorer": 1e-9})
+        await service.exchange("scorer-0", [])
+        return await service.poll()
+
+    assert asyncio.run(scenario()).overdue == ()
+
+
+def test_the_driver_learns_what_nobody_needs_any_more():
+    async def scenario():
+        return await CoordinatorService(Coordinator, patience_s=PATIENCE_S).poll()
+
+    assert asyncio.run(scenario()).cancelled == {"scorer-0": (WORK.work[0].key,)}

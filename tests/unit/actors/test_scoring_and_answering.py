@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from actors.answerer import AnswererActor
 from actors.local_store import LocalStore
 from actors.scorer import ScorerActor
+from actors.worker import ModelWorker
 from pipeline.answering import answer_question
 from pipeline.config import BudgetConfig, RunConfig, SamplingConfig, ScoringConfig
 from pipeline.engine.candidates import CandidatePiece, GroupCandidates
-from pipeline.engine.work import AnswerWork, GatherWork, Retention, ScoreWork, WorkKey
+from pipeline.engine.work import AnswerWork, Batch, Completion, GatherWork, Retention, ScoreDone, ScoreWork, WorkKey
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest import Question
 from pipeline.method.removal import remove_redundant
@@ -242,3 +243,44 @@ def test_a_scorer_drops_what_is_no_longer_needed_of_this_attempt_only(fake_model
     assert scorer.num_candidate_tokens == 1
     scorer.release(3)
     assert scorer.num_candidate_tokens == 0
+
+
+class QueueingScorer:
+    """Says what is queued and what is waited for; group 7 cannot be queued while another is under way."""
+
+    can_queue = True
+
+    def __init__(self):
+        self.log, self.open = [], 0
+
+    def launch(self, work):
+        if work.key.index == 7 and self.open:
+            raise torch.OutOfMemoryError("two groups are too much")
+        self.open += 1
+        self.log.append(f"queue {work.key.index}")
+        return work
+
+    def finish(self, queued):
+        self.open -= 1
+        self.log.append(f"read {queued.key.index}")
+        return Completion(key=queued.key, result=ScoreDone(scores={}, was_prefilled=True))
+
+    def mark_idle(self):
+        self.log.append("idle")
+
+
+@pytest.mark.parametrize(
+    ("groups", "log"),
+    [
+        ((1,), ["queue 1", "read 1", "idle"]),
+        ((1, 2, 3), ["queue 1", "queue 2", "read 1", "queue 3", "read 2", "read 3", "idle"]),
+        ((1, 7, 2), ["queue 1", "read 1", "queue 7", "queue 2", "read 7", "read 2", "idle"]),
+    ],
+)
+def test_the_next_group_is_queued_before_the_scores_of_the_one_before_are_read(groups, log):
+    scorer = QueueingScorer()
+    worker = ModelWorker(lambda: (scorer, None))
+    works = tuple(replace(score_work(), key=key("score", position)) for position in groups)
+    completions = worker.run_batch(Batch(work=works))
+    assert scorer.log == log
+    assert [(done.key.index, type(done.result)) for done in completions] == [(g, ScoreDone) for g in groups]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from actors.worker import DecodeWorker, run_guarded
-from pipeline.engine.work import Batch, ProbeWork, WorkKey
+from pipeline.engine.work import Batch, Completion, ProbeWork, WorkKey
 from pipeline.failures import Failure, FailureClass, PipelineError
 
 WORK = ProbeWork(key=WorkKey(video_id=1, attempt=2, stage="probe"), uri="v", fingerprint="f")
@@ -51,9 +51,12 @@ def test_one_failure_does_not_keep_a_worker_from_the_rest_of_its_batch():
         def probe(self, work):
             if work.uri == "bad":
                 raise ValueError("poison")
-            return work.uri
+            return Completion(key=work.key, result=work.uri)
+
+        def abort(self):
+            raise AssertionError("nothing was cancelled")
 
     worker = DecodeWorker(Decoder)
     works = tuple(ProbeWork(key=WORK.key, uri=uri, fingerprint="f") for uri in ("bad", "good"))
     bad, good = worker.run_batch(Batch(work=works))
-    assert (bad.result.failure_class, good) == ("internal", "good")
+    assert (bad.result.failure_class, good.result) == ("internal", "good")

@@ -153,7 +153,7 @@ def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(pool, 
     trainer.train_joint()
     trainer.train_polish()
     assert [line.split(" loss")[0] for line in lines][-2:] == ["joint step 2/2", "polish step 1/1"]
-    save_model(tmp_path, model, tokenizer, recipe=recipe, measurements=measure(trainer, num_batches=12))
+    save_model(tmp_path, model, tokenizer, recipe=recipe, measurements=measure(trainer, num_batches=4))
     loaded = load_model(ModelConfig(model=str(tmp_path), dtype="float32"))
     assert (loaded.num_layers, loaded.frames_per_patch) == (4, 2)
     assert "falsely certain" in (tmp_path / "README.md").read_text()

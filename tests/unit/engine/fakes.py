@@ -145,7 +145,7 @@ class World:
         for drop in batch.retain:
             held = self.held[worker].get((drop.video_id, drop.attempt, drop.position))
             if held is not None:
-                held[drop.question] = min(held[drop.question], drop.limit)
+                held[drop.question] = min(held.get(drop.question, 0), drop.limit)
         self.doing[worker] = batch.work
         self._check_buffer()
         self._collect()
@@ -164,7 +164,7 @@ class World:
         self._collect()
 
     def _check_buffer(self) -> None:
-        buffered = [video.buffered_bytes for video in self.state._active.values()]
+        buffered = [video.buffered_bytes for video in self.state._flow.videos.values()]
         assert all(num_bytes >= 0 for num_bytes in buffered)
         assert sum(buffered) <= self.config.execution.frame_buffer_bytes
 
@@ -222,7 +222,7 @@ class World:
         slots = np.concatenate([bundle[2] for bundle in work.frames])
         assert sorted(slots.tolist()) == list(range(work.num_frames)), "every slot is filled once"
         num_tokens = len(work.patches) * TOKENS_PER_PATCH
-        asked = [index for batch in work.batches for index in batch]
+        asked = [i for batch in work.batches for i in batch if work.only is None or i in work.only]
         scores = {}
         for index in asked:
             score = fake_score(work.key.video_id, index, work.group_index)

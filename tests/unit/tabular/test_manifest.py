@@ -54,7 +54,7 @@ def row(**cells):
 def test_the_same_rows_read_the_same_from_every_format(write, tmp_path, suffix):
     manifest = read_manifest(write(ROWS, suffix))
     first, second = "Which colour?", 'He said, "why?"\nTwice.'
-    assert manifest.questions == (
+    assert tuple(manifest.questions) == (
         Question(question_id="1", video=f"{tmp_path}/a.mp4", text=first, options=("red", "blue"), row_index=0),
         Question(question_id="2", video="/abs/b.mp4", text=second, options=None, row_index=1),
         Question(question_id="3", video="s3://b/c.mp4", text="何色?", options=("赤", "青"), row_index=2),

@@ -1,5 +1,5 @@
 import dataclasses
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ AGREED = [
     *("question_id", "question_key", "video", "question", "options", "status", "error_class", "error_message"),
     *("warnings", "attempts", "answer", "answer_text", "option_probabilities", "answer_entropy", "evidence"),
     *("groups", "num_groups", "num_groups_scored", "num_groups_wasted", "stop_reason", "num_sampled_frames"),
-    *("num_tokens_offered", "num_tokens_kept", "duration_s", "decoder", "video_num_frames_decoded"),
+    *("num_tokens_offered", "num_tokens_kept", "duration_s", "decoder", "memory_rung", "video_num_frames_decoded"),
     *("video_num_decode_passes", "video_num_groups_encoded", "video_num_groups_prefilled", "decode_s", "encode_s"),
     *("prefill_s", "score_s", "scorer_wait_s", "answer_s", "total_s", "model", "model_revision", "method"),
     *("config_hash", "video_fingerprint", "schema_version", "run_id", "finished_at"),
@@ -143,6 +143,15 @@ def test_manifest_columns_stand_after_options_and_give_way_on_collision(names, e
         (pa.array([1.5], pa.float16()), pa.float32(), 1.5),
         (pa.nulls(1), pa.string(), None),
         (pa.array(["x"]).dictionary_encode(), pa.string(), "x"),
+        (pa.array(["x"], pa.large_string()), pa.string(), "x"),
+        (pa.array([time(1, 2, 3)]), pa.string(), "01:02:03.000000"),
+        (pa.array([timedelta(seconds=2)]), pa.int64(), 2_000_000),
+        (pa.array([b"ab"], pa.binary(2)), pa.binary(), b"ab"),
+        (pa.array([date(2026, 1, 31)], pa.date64()), pa.date32(), date(2026, 1, 31)),
+        (pa.array([Decimal("1.50")], pa.decimal256(20, 2)), pa.decimal128(20, 2), Decimal("1.50")),
+        (pa.array([Decimal("1.50")], pa.decimal256(40, 2)), pa.string(), "1.50"),
+        (pa.array([[("n", 7)]], pa.map_(pa.string(), pa.uint8())), pa.map_(pa.string(), pa.int16()), [("n", 7)]),
+        (pa.array([b"0" * 16], pa.uuid()), pa.binary(), b"0" * 16),
         (pa.array([[7]], pa.large_list(pa.uint16())), pa.list_(pa.int32()), [7]),
         (pa.array([{"n": 7}], pa.struct([("n", pa.uint8())])), pa.struct([("n", pa.int16())]), {"n": 7}),
         (pa.array([1_001], pa.timestamp("ns", tz="UTC")), pa.timestamp("us", tz="UTC"), None),

@@ -1,0 +1,171 @@
+"""Who gets what: the next work of one worker that asks. Which video is begun, read and scored first is decided here."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pipeline.config import RunConfig
+from pipeline.engine.flow import Flow
+from pipeline.engine.mailbox import Mailbox
+from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
+from pipeline.engine.video_state import VideoState
+from pipeline.engine.work import AnswerWork, ProbeWork, ScoreWork, VideoTask, Work, WorkKey
+from pipeline.planning.task_queue import TaskQueue
+from pipeline.selectors.base import Selector
+
+DECODER, SCORER, ANSWERER = "decoder", "scorer", "answerer"
+
+
+def role_of(worker: str) -> str:
+    """Workers are known by name; the part before ``-`` is their role."""
+    return worker.partition("-")[0]
+
+
+class Dispatcher:
+    """Knows the videos that wait, those in flight, and which workers there are."""
+
+    def __init__(
+        self, tasks: Sequence[VideoTask], *, config: RunConfig, selector: Selector, has_answerers: bool
+    ) -> None:
+        self._config, self._selector, self._has_answerers = config, selector, has_answerers
+        self.waiting = TaskQueue(tasks)
+        self.flow = Flow(config.execution)
+        self.boxes: dict[str, Mailbox] = {}
+        self._num_workers: Counter[str] = Counter()
+        self._num_begun = 0
+
+    def box_of(self, worker: str) -> Mailbox:
+        """A worker's mail; who asks for the first time is known from then on."""
+        if worker not in self.boxes:
+            self.boxes[worker] = Mailbox()
+            self._num_workers[role_of(worker)] += 1
+        return self.boxes[worker]
+
+    def remove(self, worker: str) -> Mailbox | None:
+        """A worker is gone; returns its mail."""
+        box = self.boxes.pop(worker, None)
+        self._num_workers[role_of(worker)] -= box is not None
+        return box
+
+    def next_work(self, worker: str) -> list[Work]:
+        """What a worker does next, in order; it counts as assigned."""
+        box, role = self.boxes[worker], role_of(worker)
+        if role == DECODER:
+            work = [] if box.assigned else self._next_to_read(worker)
+        elif role == ANSWERER:
+            work = [] if box.assigned else self._next_answer(worker)
+        else:
+            work = self._next_for_scorer(worker, box)
+        box.assigned.update(dict.fromkeys(piece.key for piece in work))
+        return work
+
+    def _next_to_read(self, worker: str) -> list[Work]:
+        self._begin_videos()
+        self.flow.start_readings()
+        work = self._read(worker)
+        if not work and self.flow.start_reading_ahead(None if not self.waiting else self._window()):
+            work = self._read(worker)
+        return work
+
+    def _begin_videos(self) -> None:
+        """Begin waiting videos as far as workers would starve otherwise."""
+        execution, total = self._config.execution, self.flow.total
+        while self.waiting and wants_more_videos(
+            num_scoring=total.num_scoring,
+            videos_in_flight=execution.videos_in_flight,
+            is_short_of_room=self.flow.is_short_of_room,
+            num_unprobed=total.num_unprobed,
+            num_queued=total.num_queued,
+            num_decoders=self._num_workers[DECODER],
+            num_ready=total.num_certain,
+            num_in_hand=self._num_workers[SCORER] * execution.groups_per_call,
+        ):
+            self._num_begun += 1
+            task = self.waiting.popleft()
+            self.flow.file(VideoState(task=task, config=self._config, selector=self._selector, age=self._num_begun))
+
+    def _read(self, worker: str) -> list[Work]:
+        for video in self.flow.videos_to_read():
+            if not self._may_take(worker, video):
+                continue
+            if video.plan is None:
+                video.probing = video.key("probe")
+                self.flow.file(video)
+                return [ProbeWork(key=video.probing, uri=video.task.uri, fingerprint=video.task.fingerprint)]
+            assert video.frames is not None
+            work = video.frames.hand_out(worker, video.key)
+            self.flow.file(video)
+            return [work] if work is not None else self._read(worker)
+        return []
+
+    def _next_for_scorer(self, worker: str, box: Mailbox) -> list[Work]:
+        gathers = [work for work in box.take_gathers() if self._is_current(work.key)]
+        if gathers:
+            return list(gathers)
+        stages = [key.stage for key in box.assigned]
+        if "answer" not in stages and self._may_answer():
+            answers = self._next_answer(worker)
+            if answers:
+                return answers
+        execution = self._config.execution
+        num_ready = self.flow.total.num_ready if self._selector.can_stop else self.flow.total.num_certain
+        room = execution.groups_per_call - stages.count("score")
+        most = groups_to_hand(num_ready=num_ready, num_scorers=self._num_workers[SCORER], room=room)
+        window, work = self._window(), list[ScoreWork]()
+        while len(work) < most:
+            found = self.flow.next_group(window, lambda video: self._may_take(worker, video))
+            if found is None:
+                break
+            video, position = found
+            work.append(video.next_score(position, worker=worker))
+            self.flow.file(video)
+        return list(work)
+
+    def _may_answer(self) -> bool:
+        """Scorers run final passes where nobody else does, or where those fall behind."""
+        return not self._has_answerers or self.flow.num_to_answer > self._num_workers[ANSWERER]
+
+    def _is_current(self, key: WorkKey) -> bool:
+        video = self.flow.videos.get(key.video_id)
+        return video is not None and video.final.is_current(key)
+
+    def _window(self) -> int:
+        """Groups beyond those that a video needs in any case."""
+        if not self._selector.can_stop:
+            return 0
+        num_waiting = 0 if self.flow.is_short_of_room else len(self.waiting)
+        return speculation_window(
+            num_videos=self.flow.total.num_scoring + num_waiting,
+            num_scorers=self._num_workers[SCORER],
+            groups_in_hand=self._config.execution.groups_per_call,
+        )
+
+    def _next_answer(self, worker: str) -> list[Work]:
+        for video in self.flow.videos_to_answer():
+            if self._may_take(worker, video):
+                work = self._build_answer(video, video.final.to_hand_out[0])
+                self.flow.file(video)
+                return [work]
+        return []
+
+    def _build_answer(self, video: VideoState, index: int) -> AnswerWork:
+        assert video.plan is not None
+        key, plan, selector = video.key("answer", index), video.plan, self._selector
+        return AnswerWork(
+            key=key,
+            question=video.task.questions[index],
+            pieces=video.final.hand_out(index, key),
+            final_budget=selector.final_budget(self._config.budget) if selector.removes_redundancy else None,
+            geometry=plan.geometry,
+            patch_times_s=plan.patch_times_s,
+            duration_s=plan.probe.duration_s,
+            patch_centers_s=plan.patch_centers_s,
+            rung=video.questions[index].answer_rung,
+        )
+
+    def _may_take(self, worker: str, video: VideoState) -> bool:
+        """Another worker tries again what failed, as long as there is another."""
+        if worker not in video.shunned:
+            return True
+        role = role_of(worker)
+        num_shunned = sum(role_of(other) == role and other in self.boxes for other in video.shunned)
+        return num_shunned >= self._num_workers[role]

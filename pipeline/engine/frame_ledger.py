@@ -1,0 +1,247 @@
+"""Where the frames of one video's groups are: unread, being read, ready, given to a scorer. No clock, no I/O.
+
+Bytes are reserved for whole groups before any of their frames is read, and stay reserved until the group is scored or
+nobody needs it any more, also while lost frames are read again: so reading again what was lost never waits for room.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.engine.decode_work import Slots, build_decode_work, split_slots
+from pipeline.engine.video_plan import VideoPlan
+from pipeline.engine.work import DecodeDone, DecodeWork, Ref, WorkKey
+
+IDLE, UNREAD, READING, READY, GIVEN = range(5)
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Part:
+    """What one stretch gives one group; ``ref`` is None until it is there, ``is_asked`` while it is being read."""
+
+    slots: Slots
+    ref: Ref | None = None
+    worker: str = ""
+    is_asked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Request:
+    pass_index: int
+    stretch: int
+    positions: tuple[int, ...]
+
+
+class FrameLedger:
+    """One video's frames, by group position. ``IDLE`` groups are scored, or not needed."""
+
+    def __init__(self, plan: VideoPlan, *, uri: str) -> None:
+        self._plan, self._uri = plan, uri
+        num_groups = len(plan.groups)
+        self._states = np.full(num_groups, UNREAD, dtype=np.int8)
+        self._was_read = np.zeros(num_groups, dtype=bool)
+        self._pass_of = [index for index, planned in enumerate(plan.passes) for _ in planned.group_positions]
+        self._parts: dict[int, dict[int, _Part]] = {}
+        self._num_missing: dict[int, int] = {}
+        self._queue: deque[_Request] = deque()
+        self._in_flight: dict[WorkKey, tuple[_Request, str]] = {}
+        self.reserved_bytes = 0
+        self.num_passes_started = 0
+
+    @property
+    def was_all_read(self) -> bool:
+        """Whether every group has been complete at least once, so that all bad frames are known."""
+        return bool(self._was_read.all())
+
+    @property
+    def first_unread(self) -> int | None:
+        """Lowest position that has no room yet."""
+        return self._first(UNREAD)
+
+    @property
+    def first_ready(self) -> int | None:
+        """Lowest position with all frames, not handed out."""
+        return self._first(READY)
+
+    @property
+    def num_queued(self) -> int:
+        """Stretches not handed out; some may have become unnecessary."""
+        return len(self._queue)
+
+    def ready_positions(self) -> list[int]:
+        """All of those, ascending."""
+        ready: list[int] = np.flatnonzero(self._states == READY).tolist()
+        return ready
+
+    def skipped(self, position: int) -> list[int]:
+        """Lower positions that are needed and not handed out."""
+        before = self._states[:position]
+        skipped: list[int] = np.flatnonzero((before != IDLE) & (before != GIVEN)).tolist()
+        return skipped
+
+    def num_ready(self, before: int) -> int:
+        """Groups ready in the positions below ``before``."""
+        return int(np.count_nonzero(self._states[:before] == READY))
+
+    def is_idle(self, position: int) -> bool:
+        """Whether nothing is read, held or handed out for a group."""
+        return bool(self._states[position] == IDLE)
+
+    def _first(self, state: int) -> int | None:
+        matches = self._states == state
+        first = int(matches.argmax())
+        return first if matches[first] else None
+
+    def want(self, positions: Iterable[int]) -> None:
+        """Groups that are needed again."""
+        for position in positions:
+            if self._states[position] == IDLE:
+                self._states[position] = UNREAD
+
+    def next_chunk(self) -> list[int]:
+        """What the next reading yields: the unread groups of the first planned pass that has any."""
+        first = self.first_unread
+        if first is None:
+            return []
+        return [p for p in self._plan.passes[self._pass_of[first]].group_positions if self._states[p] == UNREAD]
+
+    def chunk_bytes(self) -> int:
+        """Room that the next reading takes."""
+        return sum(self._plan.group_bytes(position) for position in self.next_chunk())
+
+    def start_chunk(self) -> None:
+        """Reserve the next reading and queue its stretches."""
+        positions = self.next_chunk()
+        pass_index = self._pass_of[positions[0]]
+        for position, pieces in split_slots(self._plan, pass_index, positions).items():
+            self._parts[position] = {stretch: _Part(slots=slots) for stretch, slots in pieces.items()}
+            self._num_missing[position] = len(pieces)
+            self._states[position] = READING
+            self.reserved_bytes += self._plan.group_bytes(position)
+        self._queue_missing(positions)
+        self.num_passes_started += 1
+
+    def _queue_missing(self, positions: Sequence[int]) -> None:
+        """Ask for every part that is not there, by stretch, before anything else that is queued."""
+        by_stretch: dict[tuple[int, int], list[int]] = {}
+        for position in positions:
+            for stretch, part in self._parts[position].items():
+                if part.ref is None:
+                    by_stretch.setdefault((self._pass_of[position], stretch), []).append(position)
+        for (pass_index, stretch), group in sorted(by_stretch.items(), reverse=True):
+            self._queue.appendleft(_Request(pass_index=pass_index, stretch=stretch, positions=tuple(group)))
+
+    def hand_out(self, worker: str, make_key: Callable[[str, int], WorkKey]) -> DecodeWork | None:
+        """The next stretch that somebody needs."""
+        while self._queue:
+            request = self._queue.popleft()
+            parts = {position: self._parts[position][request.stretch] for position in self._open_positions(request)}
+            parts = {position: part for position, part in parts.items() if not part.is_asked}
+            if not parts:
+                continue
+            key = make_key(f"decode-{request.pass_index}", request.stretch)
+            self._in_flight[key] = request, worker
+            for part in parts.values():
+                part.is_asked = True
+            slots = {position: part.slots for position, part in parts.items()}
+            return build_decode_work(self._plan, key, uri=self._uri, pass_index=request.pass_index, slots=slots)
+        return None
+
+    def _open_positions(self, request: _Request) -> list[int]:
+        return [
+            position
+            for position in request.positions
+            if self._states[position] == READING and self._parts[position][request.stretch].ref is None
+        ]
+
+    def is_current(self, key: WorkKey) -> bool:
+        """Whether the result of a stretch is still awaited."""
+        return key in self._in_flight
+
+    def file(self, key: WorkKey, done: DecodeDone) -> None:
+        """Take in one stretch; groups that it completes are ready."""
+        request, worker = self._in_flight.pop(key)
+        for position in self._open_positions(request):
+            if position not in done.bundles:  # it has been dropped and wanted again meanwhile
+                continue
+            part = self._parts[position][request.stretch]
+            part.ref, part.worker = done.bundles[position], worker
+            self._num_missing[position] -= 1
+            if not self._num_missing[position]:
+                self._states[position], self._was_read[position] = READY, True
+
+    def read_again(self, key: WorkKey) -> None:
+        """A stretch was not read: queue what it still has to give."""
+        request, _ = self._in_flight.pop(key)
+        open_positions = self._open_positions(request)
+        for position in open_positions:
+            self._parts[position][request.stretch].is_asked = False
+        if open_positions:
+            self._queue.appendleft(request)
+
+    def give(self, position: int) -> tuple[Ref, ...]:
+        """Hand a ready group out: its bundles."""
+        self._states[position] = GIVEN
+        return tuple(part.ref for part in self._parts[position].values())
+
+    def take_back(self, positions: Sequence[int], *, lost: AbstractSet[str], is_lost: bool = False) -> None:
+        """Given groups were not scored: they are ready again, or read again where frames went with their decoder.
+
+        Args:
+            positions: given groups.
+            lost: workers that are gone, with all that they stored.
+            is_lost: a scorer could not open the frames; all are read again unless a lost decoder explains it.
+        """
+        for position in positions:
+            parts = self._parts[position].values()
+            gone = [part for part in parts if part.worker in lost] or (list(parts) if is_lost else [])
+            self._states[position] = READY
+            self._forget_parts(position, gone)
+
+    def lose_decoder(self, worker: str) -> bool:
+        """Frames of waiting groups that a decoder stored are read again; returns whether there were any."""
+        hit = []
+        for position, parts in self._parts.items():
+            gone = [part for part in parts.values() if part.ref is not None and part.worker == worker]
+            if gone and self._states[position] != GIVEN:
+                hit.append((position, gone))
+        for position, gone in hit:
+            self._forget_parts(position, gone)
+        return bool(hit)
+
+    def _forget_parts(self, position: int, gone: Sequence[_Part]) -> None:
+        if not gone:
+            return
+        for part in gone:
+            part.ref, part.worker, part.is_asked = None, "", False
+        self._states[position] = READING
+        self._num_missing[position] += len(gone)
+        self._queue_missing([position])
+
+    def drop(self, positions: Iterable[int]) -> None:
+        """Groups that are scored, or that nobody needs: their room is free, the object store can drop the frames."""
+        for position in positions:
+            if self._states[position] >= READING:
+                self.reserved_bytes -= self._plan.group_bytes(position)
+                del self._parts[position], self._num_missing[position]
+            self._states[position] = IDLE
+
+    def read_in_order(self) -> None:
+        """Give up what was read beyond a group that is unread: its turn comes later, and its room is needed before."""
+        first = self.first_unread
+        if first is not None:
+            beyond = [position for position in self._parts if position > first]
+            self.drop(beyond)
+            self.want(beyond)
+
+    def take_unneeded(self) -> list[tuple[str, WorkKey]]:
+        """Stretches in flight that yield nothing for anybody; their results will not be missed."""
+        unneeded = [(w, key) for key, (request, w) in self._in_flight.items() if not self._open_positions(request)]
+        for _, key in unneeded:
+            del self._in_flight[key]
+        if not self._parts:
+            self._queue.clear()
+        return unneeded

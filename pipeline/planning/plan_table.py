@@ -1,0 +1,94 @@
+"""A job's estimate for people: a short table, in which everything that was not read is marked."""
+
+from pipeline.planning.estimate import JobEstimate
+
+
+def format_plan(plan: JobEstimate) -> str:
+    """Lines of a name, a figure and what it rests on; ``~`` stands before what is estimated."""
+    mark = "~" if plan.num_estimated else ""
+    rows = [
+        ("questions to answer", f"{plan.num_questions:,}", f"about {plan.num_videos:,} videos"),
+        ("done earlier", f"{plan.num_skipped:,}", ""),
+        (
+            "to fail unasked",
+            f"{plan.num_to_fail:,}",
+            "missing videos, rejected rows" if plan.num_to_fail else "",
+        ),
+    ]
+    if plan.num_videos:
+        rows += [("videos probed", f"{plan.num_probed:,}", _describe_probes(plan))]
+        rows += [(name, f"{mark}{figure}", note) for name, figure, note in _work(plan)]
+        rows += [(name, f"~{figure}", note) for name, figure, note in _costs(plan)]
+    rows += _placement(plan)
+    names, figures = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "\n".join(f"{name:<{names}}  {figure:>{figures}}  {note}".rstrip() for name, figure, note in rows)
+
+
+def _describe_probes(plan: JobEstimate) -> str:
+    parts = [f"{_bytes(plan.header_bytes)} read"]
+    if plan.is_assumed:
+        parts = ["no header could be used: each video is taken for an hour of 720p at 30 frames/s"]
+    elif plan.num_estimated:
+        parts.append(f"{plan.num_estimated:,} others are taken for their average (~)")
+    if plan.probe_failures:
+        classes = ", ".join(f"{count} {name}" for name, count in sorted(plan.probe_failures.items()))
+        parts.append(f"will fail: {classes}")
+    return "; ".join(parts)
+
+
+def _work(plan: JobEstimate) -> list[tuple[str, str, str]]:
+    most = "at most: a question may stop early" if plan.can_stop else ""
+    return [
+        ("video", f"{plan.duration_s / 3600:,.1f} h", ""),
+        ("sampled frames", f"{plan.sampled_frames:,.0f}", ""),
+        ("frames to decode", f"{plan.frames_to_decode:,.0f}", ""),
+        ("decode passes", f"{plan.decode_passes:,.0f}", ""),
+        ("groups", f"{plan.groups:,.0f}", most),
+        ("scores", f"{plan.question_groups:,.0f}", "groups times questions of their video"),
+        ("visual tokens", f"{plan.visual_tokens:,.0f}", "of all groups"),
+        ("final tokens", f"{plan.final_tokens:,.0f}", "of all final passes"),
+    ]
+
+
+def _costs(plan: JobEstimate) -> list[tuple[str, str, str]]:
+    unit = "GPU" if plan.model.on_gpu else "CPU scorer"
+    gpus = max(1.0, plan.gpus_per_scorer) if plan.model.on_gpu else 1.0
+    stages = ", ".join(f"{name} {_scaled(value, 'FLOP')}" for name, value in plan.flops.items())
+    rate = f"{_scaled(plan.scorer_tflops * 1e12, 'FLOP/s')} per scorer: {plan.scorer_source}"
+    return [
+        ("decoding", f"{plan.decode_core_s:,.0f} core-s", plan.decode_source),
+        ("arithmetic", _scaled(sum(plan.flops.values()), "FLOP"), stages),
+        ("scoring and answering", f"{plan.scorer_s * gpus:,.0f} {unit}-s", rate),
+        (
+            "wall time",
+            f"{max(plan.scorer_s / plan.num_scorers, plan.decode_core_s / plan.num_decoders):,.0f} s",
+            f"the slower of {plan.num_scorers} scorers and {plan.num_decoders} decoders, start not counted",
+        ),
+    ]
+
+
+def _placement(plan: JobEstimate) -> list[tuple[str, str, str]]:
+    model = plan.model
+    weights = (
+        f"of which weights {_bytes(model.weight_bytes)}: {_scaled(model.num_parameters, ' parameters')}, {model.dtype}"
+    )
+    gpus = plan.num_scorers * plan.gpus_per_scorer
+    asked = f"{plan.num_scorers} scorers, {plan.num_decoders} decoders"
+    fits = f"does NOT fit: {model.problem}" if model.problem else "fits"
+    return [
+        ("memory per scorer", _bytes(model.scorer_bytes), weights),
+        ("frame buffer", _bytes(plan.frame_buffer_bytes), "all videos together"),
+        ("workers", f"{gpus:g} GPUs" if model.on_gpu else "no GPU", f"{asked}: {fits}"),
+    ]
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1024**3:,.1f} GiB" if count >= 1024**3 else f"{count / 1024**2:,.1f} MiB"
+
+
+def _scaled(value: float, unit: str) -> str:
+    """``3.2e15, FLOP -> 3.2 PFLOP``."""
+    for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= factor:
+            return f"{value / factor:,.3g} {prefix}{unit}"
+    return f"{value:,.3g} {unit}"

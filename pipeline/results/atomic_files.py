@@ -1,0 +1,210 @@
+"""Files that are there in whole or not at all, and changes of them that no other writer can undo unseen.
+
+Locally a temporary name, fsync and rename, under a lock per folder; on S3 one conditional PUT (If-Match), repeated when
+another writer was faster; on other object stores one PUT without that check; elsewhere a temporary name and a move.
+"""
+
+import fcntl
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias
+
+import fsspec
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+from pipeline.uris import StorageOptions, strip_secrets
+
+TEMPORARY_PREFIX = ".tmp-"
+MAX_CONFLICTS = 20
+"""How often in a row another writer may be faster before a change is given up."""
+
+Change: TypeAlias = Callable[[bytes | None], bytes | None]
+"""Old content (None: no such file) -> new content (None: leave it as it is). May be called several times."""
+
+_VERSION_FIELDS = ("ETag", "etag", "generation", "size", "mtime", "created", "ino", "updated", "last_modified")
+_FAILED_CONDITION = frozenset({409, 412})
+_one_process = threading.Lock()
+
+
+def write_bytes_atomic(uri: str, content: bytes, *, storage_options: StorageOptions = None) -> None:
+    """Write a file that readers see in whole or not at all; folders are made, an older file is replaced."""
+    filesystem, path = fsspec.core.url_to_fs(uri, **(storage_options or {}))
+    _write(filesystem, path, content)
+
+
+def change_file(filesystem: fsspec.AbstractFileSystem, path: str, change: Change) -> None:
+    """Read, change and write a file so that no other change is lost.
+
+    Where the storage has neither locks nor conditional requests, two processes that change one file at the same moment
+    are not told apart: the later one counts.
+
+    Raises:
+        OSError: The storage fails, or others kept changing the file.
+    """
+    if _is_s3(filesystem):
+        _change_s3(filesystem, path, change)
+    elif isinstance(filesystem, LocalFileSystem):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with _folder_lock(Path(path).parent):
+            _change_alone(filesystem, path, change)
+    else:
+        with _one_process:
+            _change_alone(filesystem, path, change)
+
+
+def file_version(info: Mapping[str, object]) -> str:
+    """What tells one content of a file from another, of what a listing says about it."""
+    if "ETag" in info:
+        return str(info["ETag"])
+    values = {name: info[name] for name in _VERSION_FIELDS if name in info}
+    return ";".join(f"{name}={_to_number(value)}" for name, value in values.items())
+
+
+def delete_unchanged(filesystem: fsspec.AbstractFileSystem, path: str, version: str) -> bool:
+    """Delete a file unless it was changed since ``version``; returns whether it was deleted."""
+    if _is_s3(filesystem):
+        return _delete_s3(filesystem, path, version)
+    lock = _folder_lock(Path(path).parent) if isinstance(filesystem, LocalFileSystem) else _one_process
+    try:
+        with lock:
+            if file_version(filesystem.info(path)) != version:
+                return False
+            filesystem.rm_file(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _to_number(value: object) -> object:
+    """A time as seconds: listings and single look-ups of some file systems disagree on how they say it."""
+    return value.timestamp() if isinstance(value, datetime) else value
+
+
+def _write(filesystem: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+    if _is_s3(filesystem):
+        _put_s3(filesystem, path, content)
+    elif isinstance(filesystem, LocalFileSystem):
+        _write_local(Path(path), content)
+    elif isinstance(filesystem, AsyncFileSystem | MemoryFileSystem):
+        filesystem.pipe_file(path, content)
+    else:
+        _write_and_move(filesystem, path, content)
+
+
+def _change_alone(filesystem: fsspec.AbstractFileSystem, path: str, change: Change) -> None:
+    try:
+        old: bytes | None = filesystem.cat_file(path)
+    except FileNotFoundError:
+        old = None
+    new = change(old)
+    if new is not None:
+        _write(filesystem, path, new)
+
+
+def _write_local(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself must survive a power cut
+    finally:
+        os.close(folder)
+
+
+def _write_and_move(filesystem: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+    """For network file systems that have no one-request write, such as HDFS and SFTP."""
+    folder, _, name = path.rpartition("/")
+    temporary = f"{folder}/{TEMPORARY_PREFIX}{name}-{uuid.uuid4().hex}"
+    filesystem.makedirs(folder, exist_ok=True)
+    try:
+        filesystem.pipe_file(temporary, content)
+        filesystem.mv(temporary, path)
+    finally:
+        with suppress(OSError):  # it has been moved, or the storage is gone
+            filesystem.rm_file(temporary)
+
+
+@contextmanager
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """One writer at a time changes files of ``folder``; the lock goes with the process that holds it."""
+    with (folder / ".lock").open("a") as lock:
+        with suppress(OSError):  # a mount without locks: as on a storage that has none
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_s3(filesystem: fsspec.AbstractFileSystem) -> bool:
+    protocol = filesystem.protocol
+    return "s3" in ((protocol,) if isinstance(protocol, str) else protocol)
+
+
+def _put_s3(filesystem: fsspec.AbstractFileSystem, path: str, content: bytes, **condition: str) -> None:
+    """One PUT, whatever the size up to 5 GB; s3fs would send more than 100 MiB in several parts."""
+    filesystem.pipe_file(path, content, chunksize=max(1, len(content)), **condition)
+
+
+def _change_s3(filesystem: fsspec.AbstractFileSystem, path: str, change: Change) -> None:
+    for _ in range(MAX_CONFLICTS):
+        try:
+            condition = {"IfMatch": filesystem.info(path, refresh=True)["ETag"]}
+            old: bytes | None = filesystem.cat_file(path)  # one that is newer than the ETag fails the condition
+        except FileNotFoundError:
+            condition, old = {"IfNoneMatch": "*"}, None
+        new = change(old)
+        if new is None:
+            return
+        try:
+            _put_s3(filesystem, path, new, **condition)
+            return
+        except OSError as error:
+            status = _http_status(error)
+            if status == 501:  # a store that knows no conditions
+                _put_s3(filesystem, path, new)
+                return
+            if status not in _FAILED_CONDITION and not (status == 404 and "IfMatch" in condition):
+                raise
+    raise OSError(
+        f"{strip_secrets(path)} was changed by others {MAX_CONFLICTS} times while it was being changed: "
+        "are many runs writing to this output?"
+    )
+
+
+def _delete_s3(filesystem: fsspec.AbstractFileSystem, path: str, version: str) -> bool:
+    try:
+        if file_version(filesystem.info(path, refresh=True)) != version:
+            return False
+        bucket, key, _ = filesystem.split_path(path)
+        try:
+            filesystem.call_s3("delete_object", Bucket=bucket, Key=key, IfMatch=version)
+        except OSError as error:
+            if _http_status(error) != 501:
+                raise
+            filesystem.call_s3("delete_object", Bucket=bucket, Key=key)
+    except OSError as error:
+        if _http_status(error) in _FAILED_CONDITION or isinstance(error, FileNotFoundError):
+            return False
+        raise
+    filesystem.invalidate_cache(filesystem._parent(path))
+    return True
+
+
+def _http_status(error: OSError) -> int | None:
+    """What the store answered, if this error is an answer of it."""
+    response = getattr(error.__cause__, "response", None) or {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status if isinstance(status, int) else None

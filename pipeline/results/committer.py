@@ -1,0 +1,71 @@
+"""Turns one video's rows into a commit: joined with the manifest's other columns, in the file where they belong."""
+
+from collections.abc import Mapping, Sequence
+
+import fsspec
+import pyarrow as pa
+
+from pipeline.manifest import Manifest
+from pipeline.results.partitions import Partitions
+from pipeline.results.rows import QuestionResult
+from pipeline.results.schema import results_table
+from pipeline.results.writer import commit_answers, replace_rows
+from pipeline.uris import StorageOptions
+
+
+class AnswerCommitter:
+    """Writes one video's rows per call: as one atomic file, or into the files that hold their failed rows."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        output_uri: str,
+        storage_options: StorageOptions = None,
+        partition_by: str | None = None,
+        replaces: Mapping[str, str] | None = None,
+    ) -> None:
+        """Check the partition column.
+
+        Args:
+            manifest: Of the run.
+            output_uri: Folder of all results.
+            storage_options: For the file system of ``output_uri``.
+            partition_by: A manifest column that names folders below ``answers``.
+            replaces: Question key -> file whose row is to be replaced: ``FinishedKeys.failed_files`` when failed
+                questions are tried again. Those files keep their place, whatever ``partition_by`` says.
+
+        Raises:
+            ValueError: ``partition_by`` cannot be used.
+        """
+        self._manifest, self._output_uri, self._storage_options = manifest, output_uri, storage_options
+        self._rows = manifest.row_indices()
+        self._partitions = Partitions(manifest, partition_by)
+        self._replaces = replaces or {}
+        self._filesystem, _ = fsspec.core.url_to_fs(output_uri, **(storage_options or {}))
+
+    def commit(self, rows: Sequence[QuestionResult]) -> pa.Table:
+        """Write the rows of one video; returns them as a table."""
+        row_indices = [self._rows[row.question_id] for row in rows]
+        table = results_table(rows, self._manifest.pass_through_rows(row_indices))
+        fresh = self._replace_failed([row.question_key for row in rows], table)
+        if fresh:
+            commit_answers(
+                self._output_uri,
+                table.take(fresh),
+                [rows[position].question_key for position in fresh],
+                storage_options=self._storage_options,
+                subfolder=self._partitions.subfolder([row_indices[position] for position in fresh]),
+            )
+        return table
+
+    def _replace_failed(self, keys: Sequence[str], table: pa.Table) -> list[int]:
+        """Rewrite the files that hold failed rows of ``keys``; returns the positions of rows that need a new file."""
+        by_file: dict[str | None, list[int]] = {None: []}
+        for position, key in enumerate(keys):
+            by_file.setdefault(self._replaces.get(key), []).append(position)
+        fresh = by_file.pop(None)
+        for path, positions in by_file.items():
+            if path is not None and not replace_rows(self._filesystem, path, table.take(positions)):
+                fresh += positions
+        return sorted(fresh)

@@ -1,0 +1,89 @@
+"""Processes that are killed or hang in the middle of a job on Ray lose nothing and change no row."""
+
+import os
+import signal
+
+import pytest
+import ray
+
+from actors import ray_executor, worker_pool
+from actors.ray_executor import ActorOptions, run_on_ray
+from cluster.local_nodes import find_workers
+from pipeline.engine.progress import Progress
+
+
+@pytest.fixture
+def send():
+    """Sends a signal to the first process of a kind that this test's Ray has; tells whether there was one."""
+    (raylet,) = ray._private.worker._global_node.all_processes["raylet"]
+
+    def send_to(title, number=signal.SIGKILL):
+        victims = sorted(find_workers(title, raylets={raylet.process.pid}))
+        if victims:
+            os.kill(victims[0], number)
+        return bool(victims)
+
+    return send_to
+
+
+def disturbed(job, options, faults):
+    """Run a job; each fault is tried at every progress after the one before it, until it says that it happened."""
+    faults = list(faults)
+    for event in run_on_ray(job, options):
+        if faults and isinstance(event, Progress) and faults[0](event):
+            faults.pop(0)
+        yield event
+    assert not faults
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_decoder_a_scorer_and_a_coordinator_killed_in_one_run_change_no_row(
+    make_job, rows_of, serial_rows, stable, place, send
+):
+    job = make_job("adapttoken", num_scorers=2)
+    options = ActorOptions(scorer=(place,) * 2, decoder=(place,))
+    faults = [
+        lambda progress: progress.num_groups_planned > 0 and send("Decoder.run"),
+        lambda progress: progress.num_groups_scored > 0 and send("Scorer.run"),
+        lambda progress: progress.num_groups_scored > 1 and send("CoordinatorService"),
+    ]
+    assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_coordinator_that_hangs_is_replaced(make_job, rows_of, serial_rows, stable, place, send, monkeypatch):
+    options = ActorOptions(scorer=(place,), decoder=(place,))
+    for module in (ray_executor, worker_pool):
+        monkeypatch.setattr(module, "COORDINATOR_TIMEOUT_S", 60.0)  # its successor has to start within that
+    faults = [lambda progress: progress.num_groups_scored and send("CoordinatorService", signal.SIGSTOP)]
+    rows = rows_of(disturbed(make_job("adapttoken"), options, faults))
+    assert stable(rows) == stable(serial_rows("adapttoken"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_scorer_that_hangs_is_ended_at_its_deadline(make_job, rows_of, serial_rows, stable, place, send):
+    job = make_job("adapttoken", **{"execution.score_timeout_s": 30})
+    options = ActorOptions(scorer=(place,), decoder=(place,))
+    faults = [lambda progress: progress.num_groups_scored and send("Scorer.run", signal.SIGSTOP)]
+    assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_answerers_of_their_own_give_the_same_rows_though_one_is_killed(
+    make_job, rows_of, serial_rows, stable, place, send
+):
+    options = ActorOptions(scorer=(place,), decoder=(place,), answerer=(place,))
+    faults = [lambda progress: progress.num_groups_scored and send("Answerer.run")]
+    rows = rows_of(disturbed(make_job("adapttoken"), options, faults))
+    assert stable(rows) == stable(serial_rows("adapttoken"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_scorers_without_room_are_not_waited_for(make_job, rows_of, serial_rows, stable, place):
+    options = ActorOptions(scorer=(place, {"num_cpus": 64}), decoder=(place,))
+    rows = rows_of(run_on_ray(make_job("adapttoken", num_scorers=2), options))
+    assert stable(rows) == stable(serial_rows("adapttoken"))

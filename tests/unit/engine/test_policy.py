@@ -1,0 +1,105 @@
+"""How far to run ahead, and whose fault a failure is: tables."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.engine.blame import LAST_RUNG, Remedy, for_question, for_reading, for_scoring_together
+from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
+from pipeline.failures import Failure, FailureClass
+
+
+@pytest.mark.parametrize(
+    ("num_videos", "window"), [(10_000, 0), (64, 0), (63, 2), (32, 3), (10, 12), (2, 63), (1, 127), (0, 127)]
+)
+def test_the_window_is_narrow_while_many_videos_wait_and_wide_when_few_do(num_videos, window):
+    assert speculation_window(num_videos=num_videos, num_scorers=64, groups_in_hand=2) == window
+
+
+@given(num_videos=st.integers(1, 500), num_scorers=st.integers(1, 500), groups_in_hand=st.integers(1, 4))
+def test_certain_and_speculative_groups_together_suffice_for_all_scorers(num_videos, num_scorers, groups_in_hand):
+    window = speculation_window(num_videos=num_videos, num_scorers=num_scorers, groups_in_hand=groups_in_hand)
+    assert num_videos * (1 + window) >= num_scorers
+    more = speculation_window(num_videos=num_videos + 1, num_scorers=num_scorers, groups_in_hand=groups_in_hand)
+    assert more <= window
+
+
+PLENTY = {
+    "num_scoring": 5,
+    "videos_in_flight": 2,
+    "is_short_of_room": False,
+    "num_unprobed": 0,
+    "num_queued": 0,
+    "num_decoders": 8,
+    "num_ready": 127,
+    "num_in_hand": 64,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "wants"),
+    [
+        ({}, True),
+        ({"num_ready": 128}, False),
+        ({"is_short_of_room": True}, False),
+        ({"num_unprobed": 8}, False),
+        ({"num_queued": 8}, False),
+        ({"num_decoders": 0}, False),
+        ({"num_scoring": 1, "is_short_of_room": True, "num_ready": 1_000}, True),
+    ],
+)
+def test_videos_are_begun_up_to_the_floor_and_beyond_it_only_where_workers_would_starve(changes, wants):
+    assert wants_more_videos(**(PLENTY | changes)) is wants
+
+
+@pytest.mark.parametrize(("num_ready", "groups"), [(0, 1), (3, 1), (127, 1), (128, 2), (1_000, 2)])
+def test_a_second_group_is_handed_out_only_if_every_other_scorer_keeps_one(num_ready, groups):
+    assert groups_to_hand(num_ready=num_ready, num_scorers=64, room=2) == groups
+
+
+def failure(name):
+    return Failure(failure_class=FailureClass(name), message="m")
+
+
+@pytest.mark.parametrize(
+    ("name", "strikes", "remedy"),
+    [
+        ("transfer", 2, "redo"),
+        ("transfer", 3, "fail_video"),
+        ("not_found", 1, "fail_video"),
+        ("worker_lost", 2, "redo"),
+    ],
+)
+def test_reading_is_the_videos_own_fault(name, strikes, remedy):
+    assert for_reading(failure(name), strikes=strikes, max_attempts=3) is Remedy(remedy)
+
+
+@pytest.mark.parametrize(
+    ("name", "strikes", "rung", "remedy"),
+    [
+        ("worker_lost", 1, 0, "redo"),
+        ("worker_lost", 2, 0, "ask_apart"),
+        ("internal", 2, 0, "ask_apart"),
+        ("model", 1, 0, "ask_apart"),
+        ("out_of_memory", 0, 0, "next_rung"),
+        ("out_of_memory", 0, LAST_RUNG, "ask_apart"),
+    ],
+)
+def test_questions_scored_together_are_asked_apart_before_any_of_them_fails(name, strikes, rung, remedy):
+    assert for_scoring_together(failure(name), strikes=strikes, rung=rung, max_attempts=3) is Remedy(remedy)
+    if remedy == "redo":
+        assert for_scoring_together(failure(name), strikes=1, rung=0, max_attempts=1) is Remedy.ASK_APART
+
+
+@pytest.mark.parametrize(
+    ("name", "strikes", "rung", "remedy"),
+    [
+        ("worker_lost", 2, 0, "redo"),
+        ("worker_lost", 3, 0, "fail_question"),
+        ("model", 1, 0, "fail_question"),
+        ("out_of_memory", 9, 2, "next_rung"),
+        ("out_of_memory", 0, LAST_RUNG, "fail_question"),
+    ],
+)
+def test_a_question_alone_fails_when_its_attempts_or_rungs_are_spent(name, strikes, rung, remedy):
+    assert for_question(failure(name), strikes=strikes, rung=rung, max_attempts=3) is Remedy(remedy)

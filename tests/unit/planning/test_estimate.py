@@ -1,0 +1,175 @@
+"""The plan's figures: equal to a straight sum where all videos are probed, scaled and marked where some are not."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from pipeline.config import ExecutionConfig
+from pipeline.demo.archive import ArchiveSpec, write_archive
+from pipeline.job_plan import plan_job
+from pipeline.manifest import read_manifest
+from pipeline.models.interface import FrameGeometry
+from pipeline.models.loading import describe_model
+from pipeline.planning.estimate import estimate_job
+from pipeline.planning.model_cost import ModelCost, ScorerSpeed, count_video_flops, judge_memory, read_checkpoint_config
+from pipeline.planning.plan_table import format_plan
+from pipeline.planning.video_sample import VideoCost, sample_videos
+from pipeline.presets import preset_for
+from pipeline.results.rows import RunStamp
+
+STAMP = RunStamp(run_id="r", method="adapttoken", model="demo", model_revision="1", config_hash="c")
+SIZES = (270, 330, 390)
+
+
+@pytest.fixture(scope="module")
+def config():
+    return preset_for("demo", num_layers=4, is_demo=True)
+
+
+@pytest.fixture(scope="module")
+def identity(config):
+    return describe_model(config.model)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(config):
+    return read_checkpoint_config(config, None)
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive")
+    manifest = write_archive(folder, ArchiveSpec(num_frames=SIZES, questions_per_video=2, seed=4_711))
+    return plan_job(read_manifest(str(manifest)), stamp=STAMP, output_uri=str(folder / "out"))
+
+
+@pytest.fixture(scope="module")
+def estimate(plan, config, identity, checkpoint):
+    def make(*, max_probes=32, config=config, gpu_gib=80.0, tasks=plan):
+        layout = identity.layout
+        sample = sample_videos(
+            tasks.tasks.uris(), config=config, layout=layout, storage_options=None, max_probes=max_probes
+        )
+        model = judge_memory(checkpoint, config=config, layout=layout, gpu_gib=gpu_gib)
+        return estimate_job(
+            tasks,
+            sample,
+            checkpoint=checkpoint,
+            model=model,
+            config=config,
+            speed=ScorerSpeed(tflops=0.5, source="as given"),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def full(estimate):
+    """All headers read."""
+    return estimate()
+
+
+def test_where_all_headers_are_read_the_figures_are_those_of_the_plans(full):
+    found = full
+    assert (found.num_videos, found.num_questions, found.num_probed, found.num_estimated) == (3, 6, 3, 0)
+    assert found.sampled_frames == found.frames_to_decode == sum(SIZES)
+    assert found.groups == 5 + 6 + 7  # of 64 frames at most
+    assert found.question_groups == 2 * 18
+    assert found.visual_tokens == sum(SIZES) / 2 * 4
+    assert found.final_tokens == 6 * 16
+    assert found.duration_s == pytest.approx(sum(SIZES) / 2)
+    assert found.decode_core_s == pytest.approx(sum(SIZES) * 160 * 120 * (1 / 2.0e8 + 1 / 1.2e8))
+    assert found.scorer_s == pytest.approx(sum(found.flops.values()) / 0.5e12)
+
+
+def test_of_two_probes_the_first_and_the_last_video_stand_for_all(estimate):
+    found = estimate(max_probes=2)
+    assert (found.num_probed, found.num_estimated) == (2, 1)
+    assert found.sampled_frames == 3 * (270 + 390) / 2
+    assert "~990" in format_plan(found)
+    assert "1 others are taken for their average" in format_plan(found)
+
+
+def test_without_a_header_an_assumed_video_stands_for_each_and_the_table_says_so(estimate):
+    found = estimate(max_probes=0)
+    assert (found.num_probed, found.num_estimated, found.is_assumed) == (0, 3, True)
+    assert found.duration_s == 3 * 3_600
+    assert found.sampled_frames == 3 * 7_200
+    assert "each video is taken for an hour of 720p" in format_plan(found)
+
+
+def test_a_plan_with_nothing_left_says_only_what_is_done(estimate, plan):
+    found = estimate(tasks=replace(plan, tasks=plan.tasks[:0], num_skipped=6))
+    assert (found.num_videos, found.groups, found.scorer_s) == (0, 0, 0)
+    lines = format_plan(found).splitlines()
+    assert lines[1].split() == ["done", "earlier", "6"]
+    assert not [line for line in lines if line.startswith("groups")]
+
+
+def test_the_figures_are_json(full):
+    assert json.loads(json.dumps(asdict(full), allow_nan=False))["groups"] == 18
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gpu_gib", "expected"),
+    [(1.0, 80.0, ""), (0.5, 0.5, ""), (1.0, 0.01, "gpu_bytes must be at least"), (0.0, 80.0, "")],
+)
+def test_a_model_that_does_not_fit_is_said(config, identity, checkpoint, gpus, gpu_gib, expected):
+    asked = replace(config, execution=ExecutionConfig(gpus_per_scorer=gpus))
+    found = judge_memory(checkpoint, config=asked, layout=identity.layout, gpu_gib=gpu_gib)
+    assert found.on_gpu is (gpus > 0)
+    assert expected in found.problem
+    assert bool(expected) == bool(found.problem)
+    assert found.weight_bytes == found.num_parameters * (2 if gpus else 4)
+
+
+def test_more_scorers_than_the_machine_has_memory_for_are_said(config, identity, checkpoint):
+    asked = replace(config, execution=ExecutionConfig(num_scorers=1_000_000))
+    assert (
+        "1000000 scorers do not fit"
+        in judge_memory(checkpoint, config=asked, layout=identity.layout, gpu_gib=80.0).problem
+    )
+
+
+def test_a_method_without_scores_encodes_and_answers_only(config, identity, checkpoint):
+    geometry = FrameGeometry(height=56, width=56, token_rows=2, token_columns=2)
+    video = VideoCost(
+        duration_s=64.0,
+        num_sampled_frames=128,
+        num_frames_to_decode=128,
+        num_passes=1,
+        num_tokens=256,
+        frame_pixels=19_200,
+        group_patches=(32, 32),
+        geometry=geometry,
+    )
+    full = count_video_flops(checkpoint, video, num_questions=3, config=config)
+    one = count_video_flops(checkpoint, video, num_questions=1, config=config)
+    uniform = count_video_flops(checkpoint, video, num_questions=3, config=replace(config, method="uniform"))
+    assert (full["encode"], full["prefill"]) == (one["encode"], one["prefill"])
+    assert (full["score"], full["final pass"]) == (3 * one["score"], 3 * one["final pass"])
+    assert (uniform["prefill"], uniform["score"], uniform["encode"]) == (0, 0, full["encode"])
+
+
+def test_a_video_that_its_header_condemns_is_named_by_class(full):
+    found = replace(full, probe_failures={"corrupt_media": 2}, is_assumed=True)
+    assert "an hour of 720p at 30 frames/s; will fail: 2 corrupt_media" in format_plan(found)
+
+
+def test_a_misfit_stands_in_the_table(full):
+    found = replace(
+        full,
+        model=ModelCost(
+            num_parameters=7_000_000_000,
+            dtype="bfloat16",
+            weight_bytes=14 * 1024**3,
+            scorer_bytes=30 * 1024**3,
+            on_gpu=True,
+            gpus_needed=2,
+            problem="execution.gpus_per_scorer must be at least 2 with 24 GiB each",
+        ),
+    )
+    table = format_plan(found)
+    assert "does NOT fit: execution.gpus_per_scorer must be at least 2" in table
+    assert "7 G parameters, bfloat16" in table
