@@ -24,10 +24,8 @@ class VideoOutcome:
 class CoordinatorActor:
     """Plain class; one per run. It sees scores and keys, never frames or features."""
 
-    def __init__(
-        self, tasks: Sequence[VideoTask], *, config: RunConfig, stamp: RunStamp, has_answerers: bool = False
-    ) -> None:
-        self._state = JobState(tasks, config=config, has_answerers=has_answerers)
+    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig, stamp: RunStamp) -> None:
+        self._state = JobState(tasks, config=config)
         self._stamp = stamp
 
     def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:

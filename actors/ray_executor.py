@@ -60,8 +60,7 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
 def _serve(job: Job, options: ActorOptions, pool: WorkerPool) -> Iterator[VideoOutcome | Progress]:
     """Until the job or this coordinator ends; the latter as ``RayActorError``, or ``GetTimeoutError`` when it hangs."""
     patience_s = _patience_s(job.config)
-    has_answerers = bool(options.answerer)
-    build = partial(CoordinatorActor, job.tasks, config=job.config, stamp=job.stamp, has_answerers=has_answerers)
+    build = partial(CoordinatorActor, job.tasks, config=job.config, stamp=job.stamp)
     remote_service: Any = ray.remote(**options.coordinator)(CoordinatorService)
     coordinator = remote_service.remote(build, patience_s=patience_s)
     try:

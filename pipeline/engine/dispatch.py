@@ -23,10 +23,8 @@ def role_of(worker: str) -> str:
 class Dispatcher:
     """Knows the videos that wait, those in flight, and which workers there are."""
 
-    def __init__(
-        self, tasks: Sequence[VideoTask], *, config: RunConfig, selector: Selector, has_answerers: bool
-    ) -> None:
-        self._config, self._selector, self._has_answerers = config, selector, has_answerers
+    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig, selector: Selector) -> None:
+        self._config, self._selector = config, selector
         self.waiting = TaskQueue(tasks)
         self.flow = Flow(config.execution)
         self.boxes: dict[str, Mailbox] = {}
@@ -121,8 +119,8 @@ class Dispatcher:
         return list(work)
 
     def _may_answer(self) -> bool:
-        """Scorers run final passes where nobody else does, or where those fall behind."""
-        return not self._has_answerers or self.flow.num_to_answer > self._num_workers[ANSWERER]
+        """Scorers run final passes where no answerer is, or where those fall behind."""
+        return self.flow.num_to_answer > self._num_workers[ANSWERER]
 
     def _is_current(self, key: WorkKey) -> bool:
         video = self.flow.videos.get(key.video_id)

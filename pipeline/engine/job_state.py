@@ -38,10 +38,9 @@ __all__ = ["ANSWERER", "DECODER", "SCORER", "JobState"]
 class JobState:
     """All decisions of a run. Workers are known by name; the part before ``-`` is their role."""
 
-    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig, has_answerers: bool = False) -> None:
-        """``has_answerers``: final passes go to workers of that role first; scorers run them otherwise."""
+    def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig) -> None:
         self._config, selector = config, get_selector(config.method)
-        self._dispatcher = Dispatcher(tasks, config=config, selector=selector, has_answerers=has_answerers)
+        self._dispatcher = Dispatcher(tasks, config=config, selector=selector)
         self._flow, self._boxes = self._dispatcher.flow, self._dispatcher.boxes
         self._finished: list[VideoState] = []
         self._lost: set[str] = set()

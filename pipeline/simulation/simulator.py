@@ -36,9 +36,7 @@ class Simulation:
         self._settings, self._archive = settings, Archive(settings)
         self._stages = StageModel(settings, self._archive)
         self._queue = CoordinatorQueue(settings.coordinator)
-        self._state = JobState(
-            self._archive.tasks(), config=settings.run_config(), has_answerers=settings.num_answerers > 0
-        )
+        self._state = JobState(self._archive.tasks(), config=settings.run_config())
         self._fleet = Fleet(settings)
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = itertools.count()

@@ -113,7 +113,8 @@ class IsolatedReader:
     @property
     def child_pid(self) -> int | None:
         """Process id of the child, if one runs."""
-        return self._child.pid if self._child else None
+        child = self._child  # read once: a second thread asks too
+        return child.pid if child else None
 
     def close(self) -> None:
         """End the child and take its memory back."""

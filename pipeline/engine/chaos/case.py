@@ -43,7 +43,7 @@ class ChaosCase:
         self._begin(job)
 
     def _begin(self, job: ChaosJob) -> None:
-        self.state = JobState(job.tasks, config=job.config, has_answerers=job.num_answerers > 0)
+        self.state = JobState(job.tasks, config=job.config)
         self.workers: dict[str, ChaosWorker] = {}
         self._current = job
         for role, count in ((SCORER, job.num_scorers), (DECODER, job.num_decoders), (ANSWERER, job.num_answerers)):
