@@ -1,4 +1,4 @@
-"""How many group completions the state machine takes per second on one core, with workers that do nothing; wall time."""
+"""How many group completions the state machine takes per second of wall time, with workers that do nothing."""
 
 import time
 from dataclasses import dataclass
