@@ -58,7 +58,7 @@ def test_stages_cover_the_whole_run(measured):
         assert set(run["stages"]) == STAGES
         spent = sum(stage["seconds"] for stage in run["stages"].values())
         assert spent == pytest.approx(run["total_s"], rel=0.02)
-        assert 0 <= run["stages"]["other"]["seconds"] < 0.5 * run["total_s"]
+        assert 0 <= run["stages"]["other"]["seconds"] < 0.1 * run["total_s"]
 
 
 def test_rates_follow_from_seconds_tokens_and_flops(measured):
