@@ -75,7 +75,7 @@ def test_rates_follow_from_seconds_tokens_and_flops(measured):
             assert stage["tflops"] == pytest.approx(stage["floor_flops"] / stage["seconds"] / 1e12)
             assert stage["share_of_floor"] == pytest.approx(stage["tflops"] / plain["matmul_peak_tflops"])
         assert run["share_of_floor"] == pytest.approx(run["floor_s"] / run["total_s"])
-        assert run["share_of_floor"] > 0
+        assert 0 < run["share_of_floor"] < 1.5
     one, three = plain["runs"]
     assert three["times_one_question"] == pytest.approx(three["total_s"] / one["total_s"])
     assert one["times_one_question"] == 1

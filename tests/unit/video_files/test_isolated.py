@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.video import decode_child
 from pipeline.video.decode import decode_stretch
-from pipeline.video.decode_child import DecodeChild, private_bytes
+from pipeline.video.decode_child import private_bytes
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import probe_video
 
@@ -87,25 +86,20 @@ def test_a_probe_that_hangs_is_killed_at_its_deadline(make_reader, videos):
     reader = make_reader(decode_timeout_s=0.3)
     pid = reader._start().pid
     os.kill(pid, signal.SIGSTOP)
+    started = time.monotonic()
     with pytest.raises(PipelineError, match=r"more than 0\.3 s.*reading\.decode_timeout_s") as caught:
         reader.probe(videos["b_frames"])
     assert caught.value.failure_class is FailureClass.DECODE_TIMEOUT
+    assert time.monotonic() - started < 5
     assert not _is_running(pid)
     assert reader.child_pid is None
 
 
 @pytest.mark.parametrize("blow", [signal.SIGSTOP, signal.SIGSEGV, signal.SIGKILL])
-def test_frames_that_cost_a_child_its_life_are_read_by_pyav_in_another(make_reader, videos, blow, monkeypatch):
-    reader = make_reader(decode_timeout_s=60.0)
+def test_frames_that_cost_a_child_its_life_are_read_by_pyav_in_another(make_reader, videos, blow):
+    reader = make_reader(decode_timeout_s=2.0)
     probe = reader.probe(videos["b_frames"])
-    struck, ask = reader.child_pid, DecodeChild.ask
-
-    def impatient_with_it(child, request, path, reading, **options):
-        patience_s = 0.3 if child.pid == struck else reading.decode_timeout_s
-        return ask(child, request, path, replace(reading, decode_timeout_s=patience_s), **options)
-
-    monkeypatch.setattr(DecodeChild, "ask", impatient_with_it)
-    os.kill(struck, blow)
+    os.kill(reader.child_pid, blow)
     decoded = reader.decode(probe, INDICES, backend="decord")
     assert decoded.decoder == "pyav"
     np.testing.assert_array_equal(decoded.frames, decode_stretch(probe, INDICES).frames)
@@ -174,7 +168,7 @@ def test_a_child_dies_with_its_parent_even_while_it_is_busy(videos):
     os.kill(pid, signal.SIGSTOP)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 10
     while _is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not _is_running(pid)

@@ -57,7 +57,7 @@ def start_reader(tmp_path):
 
 def test_two_processes_fetch_an_object_once(start_reader):
     first, second = start_reader(0.3), start_reader(0.3)
-    said = [process.communicate("\n", timeout=120)[0] for process in (first, second)]
+    said = [process.communicate("\n", timeout=20)[0] for process in (first, second)]
     assert [text.count("holding 100") for text in said] == [1, 1]
     assert "".join(said).count("downloading") == 1
 
