@@ -5,7 +5,8 @@ import time
 from actors.store import ObjectStore
 from pipeline.answering import answer_question
 from pipeline.config import RunConfig
-from pipeline.engine.work import AnswerWork, Completion, StageSeconds
+from pipeline.engine.stage_seconds import StageSeconds
+from pipeline.engine.work import AnswerWork, Completion
 from pipeline.models.interface import VideoModel
 
 

@@ -24,6 +24,7 @@ class Job:
     """Everything an executor needs to run. Workers get one without tasks, which may be a million."""
 
     tasks: TaskTable | tuple[VideoTask, ...]
+    num_videos: int
     config: RunConfig
     layout: ModelLayout
     stamp: RunStamp
@@ -49,7 +50,13 @@ def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
     return DecodeWorker(
         lambda: DecoderActor(
             store,
-            plan=partial(plan_video, layout=job.layout, selector=get_selector(job.config.method), config=job.config),
+            plan=partial(
+                plan_video,
+                layout=job.layout,
+                selector=get_selector(job.config.method),
+                config=job.config,
+                num_videos=job.num_videos,
+            ),
             config=job.config,
             storage_options=job.storage_options,
         )

@@ -32,6 +32,10 @@ class CoordinatorActor:
         """A worker's results in, its next work out; an empty batch means nothing is ready for it yet."""
         return self._state.exchange(worker, completions)
 
+    def has_mail(self, worker: str) -> bool:
+        """Whether a worker has tokens to hand out, which others wait for."""
+        return self._state.has_mail(worker)
+
     def lose_worker(self, worker: str, failure: Failure | None = None) -> None:
         """Redo elsewhere what a dead worker held."""
         self._state.lose_worker(worker, failure)

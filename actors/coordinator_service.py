@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.coordinator import CoordinatorActor, VideoOutcome
+from pipeline.engine.dispatch import role_of
 from pipeline.engine.progress import Progress
 from pipeline.engine.work import Batch, Completion, WorkKey
 from pipeline.failures import Failure
 
 _LONG_POLL_S = 2.0
-_WAKE_COST_S = 1e-4  # of one waiting call that is woken for nothing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,11 @@ class JobStatus:
     cancelled: Mapping[str, tuple[WorkKey, ...]]
 
 
+def is_empty(batch: Batch) -> bool:
+    """Whether a reply says nothing."""
+    return not (batch.work or batch.retain or batch.released or batch.is_finished)
+
+
 class CoordinatorService:
     """Plain class; its async methods interleave only where they await."""
 
@@ -41,30 +46,34 @@ class CoordinatorService:
             patience_s: wall seconds that a batch may take, by role: what a worker's name says before the ``-``.
         """
         self._coordinator, self._patience_s = build(), patience_s
-        self._changed = asyncio.Event()
-        self._num_waiting, self._is_wake_due = 0, False
+        self._waiting: dict[str, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
+        self._is_wake_due = False
         self._due: dict[str, float] = {}
 
     async def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
         """See ``CoordinatorActor``; an empty batch comes back after two seconds at the latest."""
-        now_s = asyncio.get_running_loop().time
         self._due.pop(worker, None)
-        deadline = now_s() + _LONG_POLL_S
         batch = self._coordinator.exchange(worker, completions)
         if completions:
             self._notify()
-        while not (batch.work or batch.retain or batch.released or batch.is_finished):
-            self._num_waiting += 1
-            try:
-                await asyncio.wait_for(self._changed.wait(), deadline - now_s())
-            except TimeoutError:
-                break
-            finally:
-                self._num_waiting -= 1
-            batch = self._coordinator.exchange(worker, ())
+        if is_empty(batch):
+            batch = await self._wait(worker)
         if batch.work:
-            self._due[worker] = now_s() + self._patience_s[worker.partition("-")[0]]
+            due_s = asyncio.get_running_loop().time() + self._patience_s[role_of(worker)]
+            self._due[worker] = due_s
         return batch
+
+    async def _wait(self, worker: str) -> Batch:
+        waiting = self._waiting.setdefault(role_of(worker), {})
+        reply: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
+        waiting[worker] = reply
+        try:
+            return await asyncio.wait_for(reply, _LONG_POLL_S)
+        except TimeoutError:
+            return self._coordinator.exchange(worker, ())
+        finally:
+            if waiting.get(worker) is reply:
+                del waiting[worker]
 
     async def lose_worker(self, worker: str, failure: Failure | None) -> None:
         """See ``CoordinatorActor``."""
@@ -84,13 +93,24 @@ class CoordinatorService:
         )
 
     def _notify(self) -> None:
-        """Wake every waiting call soon: the more there are, the later, so that waking takes half the time at most."""
+        """Once all calls that have arrived are served, see what there is for those who wait."""
         if not self._is_wake_due:
             self._is_wake_due = True
-            asyncio.get_running_loop().call_later(self._num_waiting * _WAKE_COST_S, self._wake)
+            asyncio.get_running_loop().call_soon(self._wake)
 
     def _wake(self) -> None:
-        """Who asks from now on waits for the next change."""
+        """Ask for each role until one of it gets nothing, then for those only that have mail.
+
+        Who may not take what others may (a video that failed on it) is asked again after its long poll at the latest.
+        """
         self._is_wake_due = False
-        self._changed.set()
-        self._changed = asyncio.Event()
+        for waiting in self._waiting.values():
+            is_over = False
+            for worker, reply in list(waiting.items()):
+                if reply.done() or (is_over and not self._coordinator.has_mail(worker)):
+                    continue
+                batch = self._coordinator.exchange(worker, ())
+                if is_empty(batch):
+                    is_over = True
+                else:
+                    reply.set_result(batch)

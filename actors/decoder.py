@@ -12,8 +12,9 @@ import numpy as np
 
 from actors.store import ObjectStore
 from pipeline.config import RunConfig
+from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.video_plan import VideoPlan
-from pipeline.engine.work import Completion, DecodeDone, DecodeWork, ProbeDone, ProbeWork, StageSeconds
+from pipeline.engine.work import Completion, DecodeDone, DecodeWork, ProbeDone, ProbeWork
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import VideoProbe
@@ -37,22 +38,38 @@ class DecoderActor:
         self._max_bad_share = config.sampling.max_bad_frames_share
         self._reader = IsolatedReader(config.reading, max_bad_frames_share=self._max_bad_share)
         self._is_aborted = False
+        self._latest: tuple[str, VideoProbe] | None = None
         self._probes = ProbeCache(cache_folder(config.reading) / "probes")
 
     def probe(self, work: ProbeWork) -> Completion:
         """Stage the video locally, read its timeline unless this node has done so before, and plan."""
         started = self._begin()
+        with local_video(work.uri, reading=self._config.reading, storage_options=self._storage_options) as path:
+            self._check_wanted()
+            probe = self._read_timeline(work.fingerprint, path)
+            done = ProbeDone(plan=self._plan(probe), probe=self._store.put(probe))
+        return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
+
+    def _read_timeline(self, fingerprint: str, path: str) -> VideoProbe:
+        """As this node has read it before, else from the file."""
         reading = self._config.reading
         limits = (self._max_bad_share, reading.max_duration_s, reading.max_video_frames, reading.max_frame_pixels)
-        known_as = f"{work.fingerprint} {limits}"  # other limits may refuse it
-        with local_video(work.uri, reading=reading, storage_options=self._storage_options) as path:
-            self._check_wanted()
-            probe = self._probes.get(known_as, path=path)
-            if probe is None:
-                probe = self._reader.probe(path)
-                self._probes.put(known_as, probe)
-            done = ProbeDone(plan=self._plan(probe))
-        return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
+        known_as = f"{fingerprint} {limits}"  # other limits may refuse it
+        probe = self._probes.get(known_as, path=path)
+        if probe is None:
+            probe = self._reader.probe(path)
+            self._probes.put(known_as, probe)
+        return probe
+
+    def _timeline_of(self, work: DecodeWork, path: str) -> VideoProbe:
+        """The one that the video was planned with; read again where it went with its process."""
+        if self._latest is None or self._latest[0] != work.fingerprint:
+            try:
+                probe: VideoProbe = self._store.get(work.probe)
+            except PipelineError:
+                probe = self._read_timeline(work.fingerprint, path)
+            self._latest = work.fingerprint, probe
+        return replace(self._latest[1], path=path)
 
     def decode(self, work: DecodeWork) -> Completion:
         """Decode one stretch once; each group gets a ``FrameBundle`` of its own."""
@@ -61,10 +78,10 @@ class DecoderActor:
         with local_video(work.uri, reading=self._config.reading, storage_options=self._storage_options) as path:
             self._check_wanted()
             decoded = self._reader.decode(
-                replace(work.probe, path=path), wanted, size=work.size, backend=self._config.sampling.decoder
+                self._timeline_of(work, path), wanted, size=work.size, backend=self._config.sampling.decoder
             )
         bundles = {}
-        for position, (slots, frames) in work.slots.items():
+        for position, slots, frames in work.slots.items():
             shown, rows = np.unique(frames, return_inverse=True)
             bundles[position] = self._store.put((slots, rows, decoded.frames[np.searchsorted(wanted, shown)]))
         done = DecodeDone(

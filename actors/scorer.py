@@ -8,6 +8,7 @@ import numpy as np
 from actors.store import ObjectStore
 from pipeline.config import RunConfig
 from pipeline.engine.candidates import GroupCandidates
+from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.work import (
     Completion,
     GatherDone,
@@ -15,7 +16,6 @@ from pipeline.engine.work import (
     Retention,
     ScoreDone,
     ScoreWork,
-    StageSeconds,
 )
 from pipeline.models.interface import VideoModel
 from pipeline.scoring import GroupScorer, LaunchedGroup
@@ -74,10 +74,11 @@ class ScorerActor:
         return Completion(key=key, result=GatherDone(pieces=self._store.put(pieces)), seconds=seconds)
 
     def retain(self, retention: Retention) -> None:
-        """Drop candidates beyond a shrunken share."""
-        candidates = self._candidates.get((retention.video_id, retention.attempt, retention.position))
-        if candidates is not None:  # else the video has been released meanwhile
-            candidates.retain(retention.question, retention.limit)
+        """Drop candidates beyond shrunken shares."""
+        for position, limit in retention.limits.items():
+            candidates = self._candidates.get((retention.video_id, retention.attempt, position))
+            if candidates is not None:  # else the video has been released meanwhile
+                candidates.retain(retention.question, limit)
 
     def release(self, video_id: int) -> None:
         """Drop all candidates of a finished or abandoned video."""

@@ -22,21 +22,10 @@ from actors.store import RayStore
 from cluster.session import ray_session
 from pipeline.config import RunConfig
 from pipeline.engine.video_plan import VideoPlan
-from pipeline.engine.work import (
-    AnswerWork,
-    Batch,
-    Completion,
-    DecodeDone,
-    DecodeWork,
-    GatherDone,
-    GatherWork,
-    ProbeDone,
-    ProbeWork,
-    Result,
-    Work,
-)
+from pipeline.engine.work import Batch, Completion
 from pipeline.results.rows import RunStamp
 from pipeline.simulation.archive import Archive
+from pipeline.simulation.results import KnownResults
 from pipeline.simulation.settings import SimulationSettings
 from pipeline.video.decode_plan import plan_decode
 
@@ -47,30 +36,19 @@ _STAMP = RunStamp(run_id="bench", method="adapttoken", model="none", model_revis
 
 
 class IdleWorker:
-    """Knows every result beforehand; references are real ones, to nothing."""
+    """Computes nothing; references are real ones, to nothing."""
 
     def __init__(self, settings: SimulationSettings, *, references: int) -> None:
-        self._archive, self._store = Archive(settings), RayStore()
-        self._plan = _cut_anew(self._archive.plan, references)
+        archive, store = Archive(settings), RayStore()
+        plan = _cut_anew(archive.plan, references)
+        self._results = KnownResults(archive=archive, put=lambda: store.put(None), plan=lambda: replace(plan))
 
     def run_batch(self, batch: Batch) -> list[Completion]:
         """At once."""
-        return [Completion(key=work.key, result=self._result(work)) for work in batch.work]
+        return [Completion(key=work.key, result=self._results.of(work)) for work in batch.work]
 
     def start_over(self) -> None:
         """Nothing is kept."""
-
-    def _result(self, work: Work) -> Result:
-        if isinstance(work, ProbeWork):
-            return ProbeDone(plan=replace(self._plan))
-        if isinstance(work, DecodeWork):
-            bundles = {position: self._store.put(None) for position in work.slots}
-            return DecodeDone(bundles=bundles, decoder="none", num_frames_decoded=0)
-        if isinstance(work, GatherWork):
-            return GatherDone(pieces=self._store.put([]))
-        if isinstance(work, AnswerWork):
-            return self._archive.answer()
-        return self._archive.score(work)
 
 
 def _cut_anew(plan: VideoPlan, num_stretches: int) -> VideoPlan:

@@ -113,7 +113,14 @@ def _measure(manifest_path: Path, folder: Path) -> dict[str, object]:
     manifest = clock.time("read_manifest_s", lambda: read_manifest(str(manifest_path)))
     plan = clock.time("plan_job_s", lambda: plan_job(manifest, stamp=stamp, output_uri=str(folder / "out")))
     _committer = clock.time("build_committer_s", lambda: AnswerCommitter(manifest, output_uri=str(folder / "out")))
-    job = Job(tasks=plan.tasks, config=config, layout=identity.layout, stamp=stamp, load_model=load_configured_model)
+    job = Job(
+        tasks=plan.tasks,
+        num_videos=len(plan.tasks),
+        config=config,
+        layout=identity.layout,
+        stamp=stamp,
+        load_model=load_configured_model,
+    )
     content = clock.time("pickle_s", lambda: pickle.dumps(job, protocol=5))
     (folder / "job.pickle").write_bytes(content)
     command = [sys.executable, "-m", "jobs.bench_manifest", "--dispatch", str(folder / "job.pickle")]

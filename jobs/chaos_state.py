@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from pipeline.engine.chaos.campaign import format_campaign, run_campaign
-from pipeline.engine.chaos.speed import measure_speed
+from pipeline.simulation.speed import measure_speed
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -107,6 +107,7 @@ def _execute(
         return
     job = Job(
         tasks=run.plan.tasks,
+        num_videos=len(run.plan.tasks),
         config=run.config,
         layout=run.identity.layout,
         stamp=run.stamp,

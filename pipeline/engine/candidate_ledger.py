@@ -1,14 +1,11 @@
-"""How many candidate tokens a video's groups hold, all scorers together: counted from dispatch, cut with retentions.
+"""How many candidate tokens a video's groups hold, all scorers together: counted from dispatch, cut with retentions."""
 
-Shape suffixes: Q = questions, G = groups
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.engine.question_state import LARGEST_LAG
+from pipeline.engine.question_state import LARGEST_LAG, WORTH_TELLING
 
 IntArray = npt.NDArray[np.int64]
 
@@ -21,49 +18,50 @@ class CandidateLedger:
     """
 
     def __init__(self, num_tokens_G: IntArray, *, num_questions: int) -> None:
-        self._num_tokens_G = num_tokens_G
-        self._limits_QG = np.zeros((num_questions, len(num_tokens_G)), dtype=np.int64)
-        self._num_tokens: int | None = 0
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens held now."""
-        if self._num_tokens is None:
-            self._num_tokens = int(np.minimum(self._limits_QG.sum(axis=0), self._num_tokens_G).sum())
-        return self._num_tokens
-
-    def cost(self, positions: Sequence[int]) -> int:
-        """Tokens by which handing groups out would raise the count."""
-        rows = list(positions)
-        held = np.minimum(self._limits_QG[:, rows].sum(axis=0), self._num_tokens_G[rows])
-        return int((self._num_tokens_G[rows] - held).sum())
-
-    def hand_out(self, positions: Sequence[int], questions: Sequence[int]) -> None:
-        """Groups are scored now, or must be soon: all their tokens count."""
-        rows = list(positions)
-        self._limits_QG[np.ix_(list(questions), rows)] = self._num_tokens_G[rows]
-        self._num_tokens = None
-
-    def cut(self, question: int, limits: Mapping[int, int]) -> None:
-        """A question holds this many tokens of some groups: group position -> limit."""
-        self._limits_QG[question, list(limits.keys())] = list(limits.values())
-        self._num_tokens = None
-
-    def forget(self, positions: Sequence[int]) -> None:
-        """Nobody holds anything of these groups."""
-        self._limits_QG[:, list(positions)] = 0
-        self._num_tokens = None
+        self._num_tokens: list[int] = num_tokens_G.tolist()
+        self._num_questions = num_questions
+        self.clear()
 
     def clear(self) -> None:
         """Nobody holds anything."""
-        self._limits_QG[:] = 0
-        self._num_tokens = 0
+        self._limits = [[0] * self._num_questions for _ in self._num_tokens]  # by group, by question
+        self._sums = [0] * len(self._num_tokens)
+        self.num_tokens = 0
+
+    def cost(self, positions: Iterable[int]) -> int:
+        """Tokens by which handing groups out would raise the count."""
+        return sum(max(0, self._num_tokens[position] - self._sums[position]) for position in positions)
+
+    def hand_out(self, positions: Iterable[int], questions: Sequence[int]) -> None:
+        """Groups are scored now, or must be soon: all their tokens count."""
+        for position in positions:
+            for question in questions:
+                self._set(position, question, self._num_tokens[position])
+
+    def cut(self, question: int, limits: Mapping[int, int]) -> None:
+        """A question holds this many tokens of some groups: group position -> limit."""
+        for position, limit in limits.items():
+            self._set(position, question, limit)
+
+    def forget(self, positions: Iterable[int]) -> None:
+        """Nobody holds anything of these groups."""
+        for position in positions:
+            if self._sums[position]:
+                for question in range(self._num_questions):
+                    self._set(position, question, 0)
+
+    def _set(self, position: int, question: int, limit: int) -> None:
+        of_group, most, before = self._limits[position], self._num_tokens[position], self._sums[position]
+        after = before + limit - of_group[question]
+        of_group[question], self._sums[position] = limit, after
+        self.num_tokens += min(after, most) - min(before, most)
 
 
 def bound_tokens(num_tokens_G: IntArray, *, budget: int | None, num_questions: int) -> int:
     """Most candidates that a video needs at once to get on: per question the oversold budget and one token per group.
 
-    Whole groups come on top, being scored or not cut yet; nothing exceeds all tokens.
+    It is a quarter more where limits that shrank little were not told. Whole groups come on top, being scored or not
+    cut yet; nothing exceeds all tokens.
 
     Args:
         num_tokens_G: tokens per group.
@@ -73,4 +71,6 @@ def bound_tokens(num_tokens_G: IntArray, *, budget: int | None, num_questions: i
     total = int(num_tokens_G.sum())
     if budget is None or num_questions == 0:
         return total if num_questions else 0
-    return min(total, num_questions * (budget + len(num_tokens_G)) + LARGEST_LAG * int(num_tokens_G.max()))
+    of_new, of_old = WORTH_TELLING
+    told = -(-num_questions * (budget + len(num_tokens_G)) * of_new // of_old)
+    return min(total, told + LARGEST_LAG * int(num_tokens_G.max()))

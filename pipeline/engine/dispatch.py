@@ -156,7 +156,7 @@ class Dispatcher:
             geometry=plan.geometry,
             patch_times_s=plan.patch_times_s,
             duration_s=plan.probe.duration_s,
-            patch_centers_s=plan.patch_centers_s,
+            patch_centers_s=video.patch_centers_s,
             rung=video.questions[index].answer_rung,
         )
 

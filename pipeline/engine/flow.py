@@ -1,7 +1,7 @@
 """All videos in flight, filed by what they wait for, and what they hold together. Nothing here scans all videos."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from heapq import merge
 
 from pipeline.config import ExecutionConfig
@@ -34,11 +34,19 @@ class Holdings:
 
     def replace(self, old: "Holdings", new: "Holdings") -> None:
         """One video's share changes."""
-        for name in _NAMES:
-            setattr(self, name, getattr(self, name) - getattr(old, name) + getattr(new, name))
+        self.frame_bytes += new.frame_bytes - old.frame_bytes
+        self.candidate_bytes += new.candidate_bytes - old.candidate_bytes
+        self.num_certain += new.num_certain - old.num_certain
+        self.num_ready += new.num_ready - old.num_ready
+        self.num_queued += new.num_queued - old.num_queued
+        self.num_scoring += new.num_scoring - old.num_scoring
+        self.num_unprobed += new.num_unprobed - old.num_unprobed
+        self.num_planned += new.num_planned - old.num_planned
+        self.num_known += new.num_known - old.num_known
+        self.num_over += new.num_over - old.num_over
 
 
-_NAMES = tuple(field.name for field in fields(Holdings))
+_NOTHING = Holdings()
 
 
 class Flow:
@@ -78,10 +86,9 @@ class Flow:
         self._speculative.put(video.age, is_in=ready is not None and ready >= end)
         self._hungry.put(video.age, is_in=unread is not None and unread < end)
         self._ahead.put(video.age, is_in=unread is not None and unread >= end)
-        share, before = self._measure(video, end), self._shares.get(video.age, Holdings())
-        if share != before:
-            self.total.replace(before, share)
-            self._shares[video.age] = share
+        share = self._measure(video, end)
+        self.total.replace(self._shares.get(video.age, _NOTHING), share)
+        self._shares[video.age] = share
 
     def _measure(self, video: VideoState, end: int) -> Holdings:
         counts = Holdings(
@@ -98,7 +105,7 @@ class Flow:
 
     def remove(self, video: VideoState) -> None:
         """It is over."""
-        self.total.replace(self._shares.pop(video.age), Holdings())
+        self.total.replace(self._shares.pop(video.age), _NOTHING)
         del self.videos[video.task.video_id], self._by_age[video.age]
         self._let_in.discard(video.age)
         queues = (self._unprobed, self._undecoded, self._unanswered, self._certain, self._speculative)

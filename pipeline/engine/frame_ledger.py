@@ -5,13 +5,11 @@ nobody needs it any more, also while lost frames are read again: so reading agai
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-import numpy as np
-
-from pipeline.engine.decode_work import Slots, build_decode_work, split_slots
+from pipeline.engine.decode_work import SlotRange, VideoSource, build_decode_work, split_slots
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import DecodeDone, DecodeWork, Ref, WorkKey
 
@@ -22,7 +20,7 @@ IDLE, UNREAD, READING, READY, GIVEN = range(5)
 class _Part:
     """What one stretch gives one group; ``ref`` is None until it is there, ``is_asked`` while it is being read."""
 
-    slots: Slots
+    slots: SlotRange
     ref: Ref | None = None
     worker: str = ""
     is_asked: bool = False
@@ -38,11 +36,10 @@ class _Request:
 class FrameLedger:
     """One video's frames, by group position. ``IDLE`` groups are scored, or not needed."""
 
-    def __init__(self, plan: VideoPlan, *, uri: str) -> None:
-        self._plan, self._uri = plan, uri
-        num_groups = len(plan.groups)
-        self._states = np.full(num_groups, UNREAD, dtype=np.int8)
-        self._was_read = np.zeros(num_groups, dtype=bool)
+    def __init__(self, plan: VideoPlan, source: VideoSource) -> None:
+        self._plan, self._source = plan, source
+        self._states = bytearray([UNREAD]) * len(plan.groups)  # bytes: they are searched all the time
+        self._was_read = bytearray(len(plan.groups))
         self._pass_of = [index for index, planned in enumerate(plan.passes) for _ in planned.group_positions]
         self._parts: dict[int, dict[int, _Part]] = {}
         self._num_missing: dict[int, int] = {}
@@ -54,7 +51,7 @@ class FrameLedger:
     @property
     def was_all_read(self) -> bool:
         """Whether every group has been complete at least once, so that all bad frames are known."""
-        return bool(self._was_read.all())
+        return all(self._was_read)
 
     @property
     def first_unread(self) -> int | None:
@@ -71,29 +68,35 @@ class FrameLedger:
         """Stretches not handed out; some may have become unnecessary."""
         return len(self._queue)
 
-    def ready_positions(self) -> list[int]:
+    def ready_positions(self) -> Iterator[int]:
         """All of those, ascending."""
-        ready: list[int] = np.flatnonzero(self._states == READY).tolist()
-        return ready
+        return self._positions(READY)
 
     def skipped(self, position: int) -> list[int]:
         """Lower positions that are needed and not handed out."""
-        before = self._states[:position]
-        skipped: list[int] = np.flatnonzero((before != IDLE) & (before != GIVEN)).tolist()
-        return skipped
+        states = self._states
+        if states.count(IDLE, 0, position) + states.count(GIVEN, 0, position) == position:
+            return []
+        return [lower for lower in range(position) if states[lower] not in (IDLE, GIVEN)]
 
     def num_ready(self, before: int) -> int:
         """Groups ready in the positions below ``before``."""
-        return int(np.count_nonzero(self._states[:before] == READY))
+        return self._states.count(READY, 0, before)
 
     def is_idle(self, position: int) -> bool:
         """Whether nothing is read, held or handed out for a group."""
-        return bool(self._states[position] == IDLE)
+        return self._states[position] == IDLE
 
     def _first(self, state: int) -> int | None:
-        matches = self._states == state
-        first = int(matches.argmax())
-        return first if matches[first] else None
+        first = self._states.find(state)
+        return None if first < 0 else first
+
+    def _positions(self, state: int) -> Iterator[int]:
+        """Ascending; states may change on the way."""
+        position = self._states.find(state)
+        while position >= 0:
+            yield position
+            position = self._states.find(state, position + 1)
 
     def want(self, positions: Iterable[int]) -> None:
         """Groups that are needed again."""
@@ -147,7 +150,7 @@ class FrameLedger:
             for part in parts.values():
                 part.is_asked = True
             slots = {position: part.slots for position, part in parts.items()}
-            return build_decode_work(self._plan, key, uri=self._uri, pass_index=request.pass_index, slots=slots)
+            return build_decode_work(self._plan, key, source=self._source, pass_index=request.pass_index, slots=slots)
         return None
 
     def _open_positions(self, request: _Request) -> list[int]:
@@ -171,7 +174,7 @@ class FrameLedger:
             part.ref, part.worker = done.bundles[position], worker
             self._num_missing[position] -= 1
             if not self._num_missing[position]:
-                self._states[position], self._was_read[position] = READY, True
+                self._states[position], self._was_read[position] = READY, 1
 
     def read_again(self, key: WorkKey) -> None:
         """A stretch was not read: queue what it still has to give."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pipeline.config import RunConfig
 from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER, Dispatcher, role_of
 from pipeline.engine.flow import Holdings
-from pipeline.engine.progress import Progress
+from pipeline.engine.progress import Progress, Tally
 from pipeline.engine.question_state import Phase
 from pipeline.engine.recovery import fail_open, is_awaited, is_in_use, lose_holdings, put_back, trim
 from pipeline.engine.verdict import ask_next, excuse, punish, take_failure
@@ -46,7 +46,7 @@ class JobState:
         self._lost: set[str] = set()
         self._cancelled: dict[str, list[WorkKey]] = {}
         self._num_videos, self._num_questions = len(tasks), count_questions(tasks)
-        self._videos_done = self._questions_done = self._groups_scored = self._groups_planned = self._wasted = 0
+        self._tally = Tally()
 
     @property
     def is_finished(self) -> bool:
@@ -56,15 +56,15 @@ class JobState:
     @property
     def progress(self) -> Progress:
         """Counts so far."""
-        total = self._flow.total
+        over, in_flight = self._tally, self._flow.total
         return Progress(
             num_videos=self._num_videos,
-            num_videos_done=self._videos_done,
+            num_videos_done=over.num_videos_done,
             num_questions=self._num_questions,
-            num_questions_done=self._questions_done + total.num_over,
-            num_groups_scored=self._groups_scored + total.num_known,
-            num_groups_planned=self._groups_planned + total.num_planned,
-            num_groups_wasted=self._wasted,
+            num_questions_done=over.num_questions_done + in_flight.num_over,
+            num_groups_scored=over.num_groups_scored + in_flight.num_known,
+            num_groups_planned=over.num_groups_planned + in_flight.num_planned,
+            num_groups_wasted=over.num_groups_wasted,
         )
 
     @property
@@ -98,8 +98,16 @@ class JobState:
         if worker in self._lost:
             return Batch(is_finished=True)
         box = self._dispatcher.box_of(worker)
+        changed: dict[int, VideoState] = {}
         for completion in completions:
-            self.complete(worker, completion)
+            video = self._take_in(worker, completion)
+            if video is not None and isinstance(completion.result, ScoreDone):
+                changed[video.age] = video  # several groups of one video: what follows is worked out once
+            elif video is not None:
+                self._settle(video)
+        for video in changed.values():
+            if video.task.video_id in self._flow.videos:
+                self._settle(video)
         work = self._dispatcher.next_work(worker)
         return Batch(
             work=tuple(work),
@@ -107,6 +115,13 @@ class JobState:
             released=box.take_released(),
             is_finished=self.is_finished,
         )
+
+    def has_mail(self, worker: str) -> bool:
+        """Whether there is work that only this worker can do: others wait for it.
+
+        What it may drop waits for its next call.
+        """
+        return worker in self._boxes and bool(self._boxes[worker].gathers)
 
     def lose_worker(self, worker: str, failure: Failure | None = None) -> None:
         """A worker died for good (its successor has another name): what it worked on and held is made again.
@@ -144,30 +159,24 @@ class JobState:
         for video in videos:
             self._settle(video)
 
-    def complete(self, worker: str, completion: Completion) -> None:
-        """Take in one result; one that is not awaited from this worker is ignored."""
-        box, key = self._boxes.get(worker), completion.key
-        if box is None or key not in box.assigned:
-            return
+    def _take_in(self, worker: str, completion: Completion) -> VideoState | None:
+        """Take in one result, and return its video; one that is not awaited from this worker is ignored."""
+        box, key = self._boxes[worker], completion.key
+        if key not in box.assigned:
+            return None
         del box.assigned[key]
         video = self._flow.videos.get(key.video_id)
         if video is None:
             if isinstance(completion.result, ScoreDone):
-                self._wasted += 1
+                self._tally.num_groups_wasted += 1
                 box.release(key.video_id)
-            return
-        self._count_seconds(video, completion)
+            return None
+        video.count_seconds(key, completion.seconds)
         if is_awaited(video, key):
             self._take_result(video, worker, completion)
         elif isinstance(completion.result, ScoreDone):
             self._drop_late(video, worker, key, completion.result)
-        self._settle(video)
-
-    def _count_seconds(self, video: VideoState, completion: Completion) -> None:
-        if completion.key.stage in ("answer", "gather"):
-            video.questions[completion.key.index].seconds += completion.seconds
-        else:
-            video.seconds += completion.seconds
+        return video
 
     def _take_result(self, video: VideoState, worker: str, completion: Completion) -> None:
         key, result = completion.key, completion.result
@@ -175,7 +184,7 @@ class JobState:
             most = self._config.execution.max_attempts
             take_failure(video, key, result, worker=worker, max_attempts=most, lost=self._lost)
         elif isinstance(result, ProbeDone):
-            video.start(result.plan)
+            video.start(result.plan, result.probe)
         elif isinstance(result, DecodeDone):
             try:
                 video.take_decoded(key, result)
@@ -187,7 +196,7 @@ class JobState:
                 for position, limit in limits.items():
                     if position in video.holder:  # else it is lost, and its next holder will be told
                         box = self._boxes[video.holder[position]]
-                        box.keep((key.video_id, key.attempt, position, index), limit)
+                        box.keep((key.video_id, key.attempt, index), position, limit)
             if num_open != sum(question.phase is Phase.SCORING for question in video.questions):
                 trim(video)
         elif isinstance(result, GatherDone):
@@ -203,9 +212,9 @@ class JobState:
         """Candidates came to be that nobody awaits any more: they are dropped before the video ends."""
         video.num_groups_encoded += 1
         video.num_groups_prefilled += done.was_prefilled
-        self._wasted += 1
+        self._tally.num_groups_wasted += 1
         for index in () if is_in_use(video, key, worker) else done.scores:
-            self._boxes[worker].keep((key.video_id, key.attempt, key.index, index), 0)
+            self._boxes[worker].keep((key.video_id, key.attempt, index), key.index, 0)
 
     def _settle(self, video: VideoState) -> None:
         """After anything that happened to a video: what follows from it, and where it is filed."""
@@ -234,13 +243,7 @@ class JobState:
     def _finish(self, video: VideoState) -> None:
         """Every question has its end: whoever holds something of the video may drop it."""
         self._flow.remove(video)
-        self._videos_done += 1
-        self._questions_done += len(video.questions)
-        if video.plan is not None:
-            self._groups_planned += len(video.plan.groups)
-            self._groups_scored += video.num_groups_known
-            useful = max(len(question.prefix) for question in video.questions)
-            self._wasted += video.num_groups_known - useful
+        self._tally.add(video)
         for worker in video.scorers:
             if worker in self._boxes:
                 self._boxes[worker].release(video.task.video_id)

@@ -11,13 +11,13 @@ class Mailbox:
 
     Attributes:
         gathers: tokens it has to hand out; some may have become stale.
-        retain: (video, attempt, position, question) -> candidates it may keep.
+        retain: (video, attempt, question) -> group position -> candidates it may keep.
         released: videos of which it may drop everything.
         assigned: pieces it has been given and has not reported, in order of execution.
     """
 
     gathers: list[GatherWork] = field(default_factory=list)
-    retain: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
+    retain: dict[tuple[int, int, int], dict[int, int]] = field(default_factory=dict)
     released: list[int] = field(default_factory=list)
     assigned: dict[WorkKey, None] = field(default_factory=dict)
 
@@ -30,8 +30,8 @@ class Mailbox:
         """All retentions; they are not kept."""
         retain, self.retain = self.retain, {}
         return tuple(
-            Retention(video_id=video, attempt=attempt, position=position, question=question, limit=limit)
-            for (video, attempt, position, question), limit in retain.items()
+            Retention(video_id=video, attempt=attempt, question=question, limits=limits)
+            for (video, attempt, question), limits in retain.items()
         )
 
     def take_released(self) -> tuple[int, ...]:
@@ -39,9 +39,9 @@ class Mailbox:
         released, self.released = tuple(self.released), []
         return released
 
-    def keep(self, candidates: tuple[int, int, int, int], limit: int) -> None:
+    def keep(self, candidates: tuple[int, int, int], position: int, limit: int) -> None:
         """A later limit takes the place of an earlier one; the key is that of ``retain``."""
-        self.retain[candidates] = limit
+        self.retain.setdefault(candidates, {})[position] = limit
 
     def release(self, video_id: int) -> None:
         """Forget a video's retentions and tell the worker to drop what it holds of it."""

@@ -1,6 +1,7 @@
 """One question's scores, in visiting order: which groups count, when it stops, what each group may keep."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -8,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config import BudgetConfig, StoppingConfig
-from pipeline.engine.work import AnswerDone, StageSeconds
+from pipeline.engine.stage_seconds import StageSeconds
+from pipeline.engine.work import AnswerDone
 from pipeline.failures import Failure
 from pipeline.method.stopping import normalize_response
 from pipeline.selectors.base import GroupScore, Selector
 
 LARGEST_LAG = 4  # groups of the prefix that may wait for their cut
+WORTH_TELLING = 5, 4  # a limit is told once 5 times the new one is at most 4 times the one told before
 
 
 class Phase(StrEnum):
@@ -35,7 +38,7 @@ class QuestionState:
         scores: group position -> score, early ones included.
         prefix: the scores that count.
         bought: per prefix position, tokens bought; set when scoring ends.
-        limits: per prefix position, how many candidates may still be needed; the last few may not be cut yet.
+        limits: per prefix position, how many candidates its holder was told to keep; the last few may not be cut yet.
         num_wasted: groups scored for it beyond the prefix that counts.
         last_ahead: highest position handed out when scoring ended; what comes in up to there was speculation.
         strikes: failures of work that it alone answers for.
@@ -58,6 +61,11 @@ class QuestionState:
     rung: int = 0
     answer_rung: int = 0
     _support: Counter[str] = field(default_factory=Counter)
+    _certainty_G: npt.NDArray[np.float64] = field(init=False)  # of the prefix
+    _num_tokens_G: npt.NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._certainty_G, self._num_tokens_G = np.zeros(self.num_groups), np.zeros(self.num_groups, dtype=np.int64)
 
     @property
     def is_over(self) -> bool:
@@ -84,10 +92,12 @@ class QuestionState:
         return len(self.prefix) > before
 
     def _append(self, score: GroupScore, *, selector: Selector, stopping: StoppingConfig) -> None:
+        self._certainty_G[len(self.prefix)], self._num_tokens_G[len(self.prefix)] = score.certainty, score.num_tokens
         self.prefix.append(score)
-        if selector.can_stop and score.entropy <= stopping.stop_entropy:
+        is_confident = selector.can_stop and score.entropy <= stopping.stop_entropy
+        if is_confident:
             self._support[normalize_response(score.response)] += 1
-        if selector.stop_after(self.prefix, stopping) is not None:
+        if is_confident and selector.stop_after(self.prefix, stopping) is not None:
             self.phase, self.stop_reason = Phase.STOPPED, "confident"
         elif len(self.prefix) == self.num_groups:
             self.phase, self.stop_reason = Phase.EXHAUSTED, "all_groups"
@@ -104,19 +114,22 @@ class QuestionState:
         self.failure, self.phase = failure, Phase.FAILED
 
     def update_shares(self, *, selector: Selector, budget: BudgetConfig) -> dict[int, int]:
-        """Shares over the prefix so far; returns the limits that shrank, by group position.
+        """Shares over the prefix so far; returns the limits that shrank enough to be told, by group position.
 
         While scoring goes on, one token more than the share is held: a longer prefix never raises a share by more.
         """
-        shares = selector.allocate(self.prefix, budget)
+        length = len(self.prefix)
+        shares = selector.allocate(self._certainty_G[:length], self._num_tokens_G[:length], budget)
         spare = 1 if self.phase is Phase.SCORING else 0
-        new_tokens = [score.num_tokens for score in self.prefix[len(self.limits) :]]
-        before = np.concatenate([self.limits, np.array(new_tokens, dtype=np.int64)])
-        self.limits = np.minimum(shares + spare, before)
-        shrunk = np.flatnonzero(self.limits < before)
+        before = np.concatenate([self.limits, self._num_tokens_G[len(self.limits) : length]])
+        wanted = np.minimum(shares + spare, before)
+        of_new, of_old = WORTH_TELLING
+        is_told = (of_new * wanted <= of_old * before) & (wanted < before)
+        self.limits = np.where(is_told, wanted, before)
+        told = np.flatnonzero(is_told)
         if self.phase is not Phase.SCORING:
             self.bought = shares
-        return dict(zip(shrunk.tolist(), self.limits[shrunk].tolist(), strict=True))
+        return dict(zip(told.tolist(), wanted[told].tolist(), strict=True))
 
     def wants(self, position: int) -> bool:
         """Whether it may still buy, or has bought, tokens of a group."""
@@ -150,3 +163,17 @@ class QuestionState:
         if self.bought is not None and not self.is_over:
             needed_G[: len(self.bought)] = self.bought > 0
         return needed_G
+
+
+def open_batches(asking: Sequence[QuestionState | None], position: int, *, size: int) -> Iterator[tuple[int, ...]]:
+    """Fixed micro-batches in manifest order; one goes on whole until none of its questions needs the group.
+
+    Args:
+        asking: all questions of a video; None for those that are not asked now.
+        position: of the group.
+        size: questions per micro-batch.
+    """
+    for start in range(0, len(asking), size):
+        batch = range(start, min(start + size, len(asking)))
+        if any(question is not None and question.wants(position) for question in asking[start : batch.stop]):
+            yield tuple(batch)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.config import RunConfig, SamplingConfig
+from pipeline.engine.policy import stretches_per_pass
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.method.grouping import count_groups, plan_groups, visiting_order
 from pipeline.method.sampling import FrameSample, patch_frames, sample_frames, sample_keyframes
@@ -77,8 +78,10 @@ class VideoPlan:
         return self.sample.frame_indices[self.patch_frames[self.groups[position]].reshape(-1)]
 
 
-def plan_video(probe: VideoProbe, *, layout: ModelLayout, selector: Selector, config: RunConfig) -> VideoPlan:
-    """Plan one video.
+def plan_video(
+    probe: VideoProbe, *, layout: ModelLayout, selector: Selector, config: RunConfig, num_videos: int = 1
+) -> VideoPlan:
+    """Plan one video of a job with ``num_videos``.
 
     Raises:
         PipelineError: ``TOO_LARGE`` when a group exceeds the frame buffer, or a method that keeps all tokens exceeds
@@ -104,7 +107,13 @@ def plan_video(probe: VideoProbe, *, layout: ModelLayout, selector: Selector, co
         groups,
         frame_bytes=height * width * 3,
         frame_buffer_bytes=config.execution.frame_buffer_bytes,
-        num_stretches=config.execution.num_decoders,
+        num_stretches=stretches_per_pass(
+            num_videos=num_videos,
+            num_decoders=config.execution.num_decoders,
+            num_scorers=config.execution.num_scorers,
+            groups_in_hand=config.execution.groups_per_call,
+            num_groups=len(groups),
+        ),
         growing=selector.can_stop,
         stretch_bytes=min(STRETCH_BYTES, max(1, config.execution.frame_buffer_bytes // _STRETCHES_PER_BUFFER)),
     ).passes

@@ -1,16 +1,20 @@
 """One video in flight: its questions, what it holds, its work in flight. What is lost is made again in ``recovery``."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.config import RunConfig
 from pipeline.engine.candidate_ledger import CandidateLedger, bound_tokens
+from pipeline.engine.decode_work import VideoSource
 from pipeline.engine.final_passes import FinalPasses
 from pipeline.engine.frame_ledger import FrameLedger
 from pipeline.engine.lost_frames import check_lost
-from pipeline.engine.question_state import Phase, QuestionState
+from pipeline.engine.question_state import Phase, QuestionState, open_batches
+from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.video_plan import VideoPlan
-from pipeline.engine.work import DecodeDone, ScoreDone, ScoreWork, StageSeconds, VideoTask, WorkKey
+from pipeline.engine.work import DecodeDone, Ref, ScoreDone, ScoreWork, VideoTask, WorkKey
 from pipeline.failures import PipelineError
 from pipeline.method.budget import overselected
 from pipeline.selectors.base import GroupScore, Selector
@@ -45,6 +49,7 @@ class VideoState:
     frames: FrameLedger | None = None
     candidates: CandidateLedger | None = None
     bound_tokens: int = 0
+    patch_centers_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     final: FinalPasses = field(default_factory=FinalPasses)
     alone: int | None = None
     probing: WorkKey | None = None
@@ -74,6 +79,13 @@ class VideoState:
         """Key of one piece of work; no two are equal."""
         self.num_turns += 1
         return WorkKey(video_id=self.task.video_id, attempt=self.attempt, stage=stage, index=index, turn=self.num_turns)
+
+    def count_seconds(self, key: WorkKey, seconds: StageSeconds) -> None:
+        """What a piece of work cost."""
+        if key.stage in ("answer", "gather"):
+            self.questions[key.index].seconds += seconds
+        else:
+            self.seconds += seconds
 
     @property
     def is_over(self) -> bool:
@@ -106,11 +118,6 @@ class VideoState:
         return max(ends, default=len(self.plan.groups) if self.plan else 0)
 
     @property
-    def buffered_bytes(self) -> int:
-        """Room taken by frames, read or being read."""
-        return 0 if self.frames is None else self.frames.reserved_bytes
-
-    @property
     def num_groups_known(self) -> int:
         """Groups scored, each once."""
         return max((len(question.scores) for question in self.questions), default=0)
@@ -120,11 +127,12 @@ class VideoState:
         """Readings of the video."""
         return 0 if self.frames is None else self.frames.num_passes_started
 
-    def start(self, plan: VideoPlan) -> None:
+    def start(self, plan: VideoPlan, probe: Ref) -> None:
         """Take in the plan; questions begin to score."""
-        self.plan, self.probing = plan, None
+        self.plan, self.probing, self.patch_centers_s = plan, None, plan.patch_centers_s
         self.questions = [QuestionState(num_groups=len(plan.groups)) for _ in self.task.questions]
-        self.frames = FrameLedger(plan, uri=self.task.uri)
+        source = VideoSource(uri=self.task.uri, fingerprint=self.task.fingerprint, probe=probe)
+        self.frames = FrameLedger(plan, source)
         self.candidates = CandidateLedger(plan.group_num_tokens, num_questions=len(self.questions))
         budget = self.config.budget
         is_bounded = self.selector.final_budget(budget) is not None
@@ -155,7 +163,7 @@ class VideoState:
         return all(position in question.scores for question in scoring)
 
     def passed_over(self, position: int) -> list[int]:
-        """Lower groups not scored that a group overtakes when it is handed out."""
+        """Lower groups not scored that a group overtakes."""
         assert self.frames is not None
         return [skipped for skipped in self.frames.skipped(position) if not self.is_known(skipped)]
 
@@ -164,7 +172,8 @@ class VideoState:
         assert self.plan is not None
         assert self.frames is not None
         assert self.candidates is not None
-        batches = tuple(self._open_batches(position))
+        asking = [self.questions[index] if index in self.scope else None for index in range(len(self.questions))]
+        batches = tuple(open_batches(asking, position, size=self.config.scoring.question_batch))
         only = None if self.alone is None else (self.alone,)
         asked = only or [index for batch in batches for index in batch]
         self.candidates.hand_out([position, *self.passed_over(position)], asked)
@@ -176,23 +185,15 @@ class VideoState:
             key=key,
             group_index=self.plan.group_indices[position],
             frames=self.frames.give(position),
-            num_frames=len(self.plan.group_frames(position)),
+            num_frames=self.plan.patch_frames[self.plan.groups[position]].size,
             geometry=self.plan.geometry,
             patches=self.plan.groups[position],
             questions=self.task.questions,
             batches=batches,
-            patch_centers_s=self.plan.centers_of(self.plan.groups[position]),
+            patch_centers_s=self.patch_centers_s[self.plan.groups[position]],
             rung=self.rung,
             only=only,
         )
-
-    def _open_batches(self, position: int) -> Iterator[tuple[int, ...]]:
-        """Fixed micro-batches in manifest order; one goes on whole until none of its questions needs the group."""
-        size = self.config.scoring.question_batch
-        for start in range(0, len(self.questions), size):
-            batch = tuple(range(start, min(start + size, len(self.questions))))
-            if any(index in self.scope and self.questions[index].wants(position) for index in batch):
-                yield batch
 
     def take_scores(self, key: WorkKey, done: ScoreDone) -> dict[int, dict[int, int]]:
         """File one group; returns which candidates can be dropped: question -> group position -> limit."""
@@ -239,11 +240,7 @@ class VideoState:
             self.final.waiting.append(index)
 
     def check_frames(self, num_groups: int) -> None:
-        """Refuse a prefix of groups of which too many frames were lost.
-
-        Raises:
-            PipelineError: ``CORRUPT_MEDIA``.
-        """
+        """Raise ``PipelineError`` (``CORRUPT_MEDIA``) where too many frames of a prefix of groups were lost."""
         assert self.plan is not None
         share = self.config.sampling.max_bad_frames_share
         check_lost(self.plan, self.bad_frames, num_groups=num_groups, max_bad_frames_share=share)

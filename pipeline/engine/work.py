@@ -5,12 +5,14 @@ the serial executor. The coordinator passes references on without opening them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.engine.slot_table import SlotTable
+from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.failures import Failure
 from pipeline.manifest import Question
@@ -18,7 +20,6 @@ from pipeline.method.evidence import EvidenceSpan
 from pipeline.models.interface import FrameGeometry
 from pipeline.selectors.base import GroupScore
 from pipeline.video.decode_plan import Stretch
-from pipeline.video.probe import VideoProbe
 
 Ref = Any
 
@@ -34,9 +35,8 @@ class VideoTask:
     question_keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkKey:
-    """Which piece of work.
+class WorkKey(NamedTuple):
+    """Which piece of work; a named tuple, because the coordinator compares and hashes little else.
 
     Attributes:
         attempt: of scoring the video; candidates are kept apart by it, so that those of an abandoned one are not used.
@@ -48,7 +48,7 @@ class WorkKey:
     video_id: int
     attempt: int
     stage: str
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # tuple.index is not used on keys
     turn: int = 0
 
 
@@ -66,16 +66,18 @@ class DecodeWork:
     """Decode one stretch and bundle its frames by group.
 
     Attributes:
-        uri: where the video is; ``probe.path`` is a copy on the node that probed it.
-        slots: group position -> (slots, frames): slot j of the group's frames shows frame ``frames[j]`` of the video.
+        uri: where the video is.
+        probe: reference to its timeline, which may be megabytes; who cannot open it reads the timeline again.
+        slots: which slots of which groups the stretch fills.
         size: height and width to resize to while decoding; None keeps the stored size.
     """
 
     key: WorkKey
     uri: str
-    probe: VideoProbe
+    fingerprint: str
+    probe: Ref
     stretch: Stretch
-    slots: Mapping[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
+    slots: SlotTable
     size: tuple[int, int] | None
 
 
@@ -143,13 +145,16 @@ Work = ProbeWork | DecodeWork | ScoreWork | GatherWork | AnswerWork
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """How many candidates of one group a question may still need; what is beyond is dropped."""
+    """How many candidates of some groups a question may still need; what is beyond is dropped.
+
+    Attributes:
+        limits: group position -> candidates.
+    """
 
     video_id: int
     attempt: int
-    position: int
     question: int
-    limit: int
+    limits: Mapping[int, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,36 +167,16 @@ class Batch:
     is_finished: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageSeconds:
-    """Wall seconds by stage; fields are result columns."""
-
-    decode_s: float = 0.0
-    encode_s: float = 0.0
-    prefill_s: float = 0.0
-    score_s: float = 0.0
-    scorer_wait_s: float = 0.0
-    answer_s: float = 0.0
-
-    def __add__(self, other: "StageSeconds") -> "StageSeconds":
-        """Stage by stage."""
-        return StageSeconds(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
-
-    def scaled(self, factor: float) -> "StageSeconds":
-        """Every stage times a factor."""
-        return StageSeconds(**{f.name: getattr(self, f.name) * factor for f in fields(self)})
-
-    @property
-    def total_s(self) -> float:
-        """All stages together."""
-        return float(sum(getattr(self, f.name) for f in fields(self)))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ProbeDone:
-    """What will be done with a video: planned where it was read, so that an odd video cannot end the job."""
+    """What will be done with a video: planned where it was read, so that an odd video cannot end the job.
+
+    Attributes:
+        probe: reference to the timeline, for those who read the frames.
+    """
 
     plan: VideoPlan
+    probe: Ref
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -93,11 +93,23 @@ def _pour(
     certainty_G: npt.NDArray[np.float64], num_tokens_G: npt.NDArray[np.int64], total: int, tau: float
 ) -> npt.NDArray[np.float64]:
     """Real-valued shares that sum to ``total``, each at most the group's tokens; full groups leave the pouring."""
+    # relative to the surest group: its weight is 1, so weights never vanish all together
+    with np.errstate(over="ignore"):
+        weights_G = np.exp((certainty_G - certainty_G.max()) / tau)
+    shares_G: npt.NDArray[np.float64] = total * weights_G / weights_G.sum()
+    if (shares_G < num_tokens_G).all():  # as nearly always
+        return shares_G
+    return _pour_over(certainty_G, num_tokens_G, total, tau)
+
+
+def _pour_over(
+    certainty_G: npt.NDArray[np.float64], num_tokens_G: npt.NDArray[np.int64], total: int, tau: float
+) -> npt.NDArray[np.float64]:
+    """The same where groups are full: they leave, and the others are poured anew until none is."""
     shares_G = np.zeros(len(num_tokens_G))
     is_open_G = np.ones(len(num_tokens_G), dtype=bool)
     while is_open_G.any():
         open_certainty = certainty_G[is_open_G]
-        # relative to the surest group still open: its weight is 1, so weights never vanish all together
         with np.errstate(over="ignore"):
             weights = np.exp((open_certainty - open_certainty.max()) / tau)
         remaining = total - int(num_tokens_G[~is_open_G].sum())

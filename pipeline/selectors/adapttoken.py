@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.config import BudgetConfig, StoppingConfig
 from pipeline.method.budget import allocate_budget, overselected
-from pipeline.selectors.base import GroupScore
+from pipeline.selectors.base import FloatArray, GroupScore, IntArray
 
 
 class AdaptToken:
@@ -18,7 +17,7 @@ class AdaptToken:
     can_stop = False
     removes_redundancy = True
 
-    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> npt.NDArray[np.int64]:
+    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> IntArray:
         """All of them."""
         return np.arange(num_patches, dtype=np.int64)
 
@@ -26,14 +25,10 @@ class AdaptToken:
         """Never before the last group."""
         return None
 
-    def allocate(self, prefix: Sequence[GroupScore], config: BudgetConfig) -> npt.NDArray[np.int64]:
+    def allocate(self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig) -> IntArray:
         """The over-selected budget, by ``softmax(certainty / tau)``."""
-        return allocate_budget(
-            [score.certainty for score in prefix],
-            [score.num_tokens for score in prefix],
-            budget=overselected(config.token_budget, config.over_select),
-            tau=config.tau,
-        )
+        budget = overselected(config.token_budget, config.over_select)
+        return allocate_budget(certainty_G, num_tokens_G, budget=budget, tau=config.tau)
 
     def final_budget(self, config: BudgetConfig) -> int | None:
         """The budget itself."""

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.config import BudgetConfig, StoppingConfig
-from pipeline.selectors.base import GroupScore
+from pipeline.selectors.base import FloatArray, GroupScore, IntArray
 
 
 class AllTokens:
@@ -17,7 +16,7 @@ class AllTokens:
     can_stop = False
     removes_redundancy = False
 
-    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> npt.NDArray[np.int64]:
+    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> IntArray:
         """All of them."""
         return np.arange(num_patches, dtype=np.int64)
 
@@ -25,9 +24,9 @@ class AllTokens:
         """Never before the last group."""
         return None
 
-    def allocate(self, prefix: Sequence[GroupScore], config: BudgetConfig) -> npt.NDArray[np.int64]:
+    def allocate(self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig) -> IntArray:
         """All that is offered."""
-        return np.array([score.num_tokens for score in prefix], dtype=np.int64)
+        return num_tokens_G.copy()
 
     def final_budget(self, config: BudgetConfig) -> int | None:
         """No limit."""

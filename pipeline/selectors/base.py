@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from pipeline.config import BudgetConfig, StoppingConfig
 
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupScore:
@@ -50,16 +53,25 @@ class Selector(Protocol):
     removes_redundancy: bool
     can_stop: bool
 
-    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> npt.NDArray[np.int64]:
+    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> IntArray:
         """Ascending indices of the temporal patches to encode, at least one."""
         ...
 
     def stop_after(self, prefix: Sequence[GroupScore], config: StoppingConfig) -> int | None:
-        """Groups of the prefix after which the question stops; None to go on. A longer prefix never changes a stop."""
+        """Groups of the prefix after which the question stops; None to go on.
+
+        A longer prefix never changes a stop, and the last group before it has at most ``stop_entropy``.
+        """
         ...
 
-    def allocate(self, prefix: Sequence[GroupScore], config: BudgetConfig) -> npt.NDArray[np.int64]:
-        """``(G,)`` tokens bought from each group of the prefix, at most what it offers."""
+    def allocate(self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig) -> IntArray:
+        """``(G,)`` tokens bought from each group of the prefix, at most what it offers.
+
+        Args:
+            certainty_G: of each group of the prefix, nats.
+            num_tokens_G: visual tokens that each offers.
+            config: the budget.
+        """
         ...
 
     def final_budget(self, config: BudgetConfig) -> int | None:

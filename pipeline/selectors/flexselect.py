@@ -1,14 +1,9 @@
 """FlexSelect (arXiv 2506.00993): the same attention rank, an equal quota per group, no over-selection, no removal."""
 
-from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
-
 from pipeline.config import BudgetConfig
 from pipeline.method.budget import equal_quota
 from pipeline.selectors.adapttoken import AdaptToken
-from pipeline.selectors.base import GroupScore
+from pipeline.selectors.base import FloatArray, IntArray
 
 
 class FlexSelect(AdaptToken):
@@ -17,6 +12,6 @@ class FlexSelect(AdaptToken):
     name = "flexselect"
     removes_redundancy = False
 
-    def allocate(self, prefix: Sequence[GroupScore], config: BudgetConfig) -> npt.NDArray[np.int64]:
+    def allocate(self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig) -> IntArray:
         """The budget in equal parts; what a group cannot fill goes to the others."""
-        return equal_quota([score.num_tokens for score in prefix], budget=config.token_budget)
+        return equal_quota(num_tokens_G, budget=config.token_budget)

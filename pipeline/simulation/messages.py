@@ -20,7 +20,7 @@ def records_in(completions: Sequence[Completion]) -> int:
 
 
 def records_out(batch: Batch) -> int:
-    """Work counts as many records as it holds references, one at least; what a scorer may drop counts one each."""
+    """Work counts as many records as it holds references, one at least; so does what a scorer may drop."""
     count = len(batch.retain) + len(batch.released)
     for work in batch.work:
         if isinstance(work, ScoreWork):

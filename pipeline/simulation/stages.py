@@ -4,22 +4,19 @@ import math
 import random
 from dataclasses import dataclass
 
+from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.work import (
     AnswerWork,
     Batch,
     Completion,
-    DecodeDone,
     DecodeWork,
-    GatherDone,
     GatherWork,
-    ProbeDone,
-    ProbeWork,
     Result,
     ScoreWork,
-    StageSeconds,
     Work,
 )
 from pipeline.simulation.archive import Archive
+from pipeline.simulation.results import KnownResults
 from pipeline.simulation.settings import SimulationSettings
 
 
@@ -37,10 +34,9 @@ class StageModel:
     """Draws durations; the same calls in the same order give the same draws."""
 
     def __init__(self, settings: SimulationSettings, archive: Archive) -> None:
-        self._times, self._archive = settings.times, archive
-        self._rng = random.Random(settings.seed)
-        self._num_coded = archive.plan.probe.num_frames
-        self._answer, self._no_seconds = archive.answer(), StageSeconds()
+        self._times, self._rng = settings.times, random.Random(settings.seed)
+        self._results = KnownResults(archive=archive, put=lambda: None, plan=archive.plan_copy)
+        self._num_coded, self._no_seconds = archive.plan.probe.num_frames, StageSeconds()
 
     def run(self, batch: Batch, start_s: float) -> list[Piece]:
         """A batch's pieces one after the other."""
@@ -64,19 +60,18 @@ class StageModel:
 
     def _do(self, work: Work) -> tuple[float, Result]:
         """Mean seconds, and the result."""
+        return self._mean_s(work), self._results.of(work)
+
+    def _mean_s(self, work: Work) -> float:
         times = self._times
         if isinstance(work, ScoreWork):
             num_asked = sum(len(batch) for batch in work.batches)
-            mean_s = times.encode_s + (times.prefill_s if num_asked else 0.0) + num_asked * times.question_s
-            return mean_s, self._archive.score(work)
+            return times.encode_s + (times.prefill_s if num_asked else 0.0) + num_asked * times.question_s
         if isinstance(work, GatherWork):
-            return times.gather_s, GatherDone(pieces=work.key)
+            return times.gather_s
         if isinstance(work, AnswerWork):
-            return times.answer_s, self._answer
+            return times.answer_s
         if isinstance(work, DecodeWork):
             num_decoded, num_wanted = work.stretch.num_frames_to_decode, len(work.stretch.frame_indices)
-            mean_s = num_decoded * times.decode_frame_s + num_wanted * times.wanted_frame_s
-            bundles = {position: work.key for position in work.slots}
-            return mean_s, DecodeDone(bundles=bundles, decoder="simulated", num_frames_decoded=num_decoded)
-        assert isinstance(work, ProbeWork)
-        return times.probe_s + self._num_coded * times.demux_frame_s, ProbeDone(plan=self._archive.plan_copy())
+            return num_decoded * times.decode_frame_s + num_wanted * times.wanted_frame_s
+        return times.probe_s + self._num_coded * times.demux_frame_s

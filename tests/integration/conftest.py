@@ -98,6 +98,7 @@ def make_job(archive, model_folder, tmp_path_factory):
         plan = plan_job(read_manifest(str(archive)), stamp=stamp, output_uri=str(tmp_path_factory.mktemp("none")))
         return Job(
             tasks=plan.tasks,
+            num_videos=len(plan.tasks),
             config=config,
             layout=identity.layout,
             stamp=stamp,

@@ -58,9 +58,10 @@ class ChaosWorker:
         for video_id in batch.released:
             self.held = {key: held for key, held in self.held.items() if key[0] != video_id}
         for drop in batch.retain:
-            held = self.held.get((drop.video_id, drop.attempt, drop.position))
-            if held is not None and drop.question in held:
-                held[drop.question] = min(held[drop.question], drop.limit)
+            for position, limit in drop.limits.items():
+                held = self.held.get((drop.video_id, drop.attempt, position))
+                if held is not None and drop.question in held:
+                    held[drop.question] = min(held[drop.question], limit)
         self.in_hand += batch.work
 
     def do(self, work: Work, *, dead: AbstractSet[str]) -> Completion:
@@ -76,11 +77,11 @@ class ChaosWorker:
 
     def _do(self, work: Work, dead: AbstractSet[str]) -> Result:
         if isinstance(work, ProbeWork):
-            return ProbeDone(plan=self.job.plan(work.key.video_id))
+            return ProbeDone(plan=self.job.plan(work.key.video_id), probe=None)
         if isinstance(work, DecodeWork):
             stored = {
                 position: Stored(owner=self.name, value=(work.key.video_id, position, tuple(slots.tolist())))
-                for position, (slots, _) in work.slots.items()
+                for position, slots, _ in work.slots.items()
             }
             num_frames = work.stretch.num_frames_to_decode
             return DecodeDone(bundles=stored, decoder="fake", num_frames_decoded=num_frames)

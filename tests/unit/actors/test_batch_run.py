@@ -17,7 +17,7 @@ BROKEN = Failure(failure_class=FailureClass.OUT_OF_MEMORY, message="the child wa
 
 
 def done(work):
-    return Completion(key=work.key, result=ProbeDone(plan=work.uri))
+    return Completion(key=work.key, result=ProbeDone(plan=work.uri, probe=None))
 
 
 def kinds(completions):

@@ -26,6 +26,9 @@ class Coordinator:
         self.has_report |= bool(completions)
         return WORK if self.has_report or worker == "decoder-9" else Batch()
 
+    def has_mail(self, worker):
+        return False
+
     def lose_worker(self, worker, failure):
         self.lost.append((worker, failure))
         self.has_report = True
@@ -66,7 +69,7 @@ def test_a_waiting_call_wakes_when_another_worker_reports_or_is_lost(wake):
     assert asyncio.run(scenario()) == [WORK] * 3
 
 
-def test_many_reports_at_once_wake_the_waiting_calls_together():
+def test_after_many_reports_a_role_is_asked_once_and_no_further_when_it_gets_nothing():
     class Busy(Coordinator):
         def exchange(self, worker, completions):
             super().exchange(worker, completions)
@@ -83,7 +86,29 @@ def test_many_reports_at_once_wake_the_waiting_calls_together():
             task.cancel()
         return service._coordinator.num_calls
 
-    assert 50 + 100 + 50 <= asyncio.run(scenario()) <= 50 + 100 + 50 * 10, "not 100 times 50"
+    assert asyncio.run(scenario()) == 50 + 100 + 1
+
+
+def test_who_alone_can_do_something_is_asked_though_others_of_its_role_get_nothing():
+    class Mail(Coordinator):
+        def exchange(self, worker, completions):
+            self.has_report |= bool(completions)
+            return WORK if worker == "decoder-0" or (self.has_report and worker == "scorer-2") else Batch()
+
+        def has_mail(self, worker):
+            return self.has_report and worker == "scorer-2"
+
+    async def scenario():
+        service = CoordinatorService(Mail, patience_s=PATIENCE_S)
+        waiting = [asyncio.create_task(service.exchange(f"scorer-{i}", [])) for i in range(4)]
+        await asyncio.sleep(0)
+        await service.exchange("decoder-0", ["done"])
+        done, others = await asyncio.wait(waiting, timeout=0.1)
+        for task in others:
+            task.cancel()
+        return [waiting.index(task) for task in done], [task.result() for task in done]
+
+    assert asyncio.run(scenario()) == ([2], [WORK])
 
 
 def test_a_call_without_work_returns_empty_after_the_long_poll(monkeypatch):

@@ -19,6 +19,7 @@ from pipeline.engine.candidates import CandidatePiece, GroupCandidates
 from pipeline.engine.work import AnswerWork, Batch, Completion, GatherWork, Retention, ScoreDone, ScoreWork, WorkKey
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest import Question
+from pipeline.method.evidence import unpack_tokens
 from pipeline.method.removal import remove_redundant
 from pipeline.models.interface import FrameGeometry
 from pipeline.scoring import assemble_frames, score_group
@@ -205,6 +206,12 @@ def test_the_answer_carries_letter_probabilities_entropy_and_evidence(fake_model
     assert done.answer_entropy == 0.25
     spans = [(span.start_s, span.end_s, span.weight, span.num_tokens) for span in done.evidence]
     assert spans == [(2.0, 4.0, 0.5, 2), (9.0, 10.0, 0.5, 1)]  # attention 1 + 2, and 3
+    kept = unpack_tokens(done.evidence)
+    assert [(record["patch"], record["token"], record["weight"]) for record in kept] == [
+        (2, 0, pytest.approx(1 / 6, rel=2**-8)),
+        (3, 0, pytest.approx(2 / 6, rel=2**-8)),
+        (9, 0, 0.5),
+    ]
     assert model.answered[0][1:] == ("absolute", 1.0, 16, "max")
     open_done = answer_question(model, [piece(0, [2], [0], [1])], answer_work(question=1), RunConfig())
     assert (open_done.answer, open_done.option_probabilities) == ("b text", None)
@@ -234,10 +241,10 @@ def test_a_scorer_drops_what_is_no_longer_needed_of_this_attempt_only(fake_model
     bundle = store.put((np.arange(4), np.arange(4), frames(1, 2, 3, 4)))
     scorer.score(score_work([bundle], batches=((0,),)))
     assert scorer.num_candidate_tokens == 4
-    other = Retention(video_id=3, attempt=2, position=5, question=0, limit=1)
+    other = Retention(video_id=3, attempt=2, question=0, limits={5: 1})
     scorer.retain(other)
     assert scorer.num_candidate_tokens == 4
-    scorer.retain(Retention(video_id=3, attempt=1, position=5, question=0, limit=1))
+    scorer.retain(Retention(video_id=3, attempt=1, question=0, limits={5: 1}))
     assert scorer.num_candidate_tokens == 1
     scorer.release(4)
     assert scorer.num_candidate_tokens == 1

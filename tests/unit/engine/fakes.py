@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.config import BudgetConfig, ExecutionConfig, RunConfig, SamplingConfig, ScoringConfig, StoppingConfig
 from pipeline.engine.job_state import JobState
 from pipeline.engine.rows import build_rows
+from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.video_plan import plan_video
 from pipeline.engine.work import (
     AnswerDone,
@@ -23,7 +24,6 @@ from pipeline.engine.work import (
     ProbeDone,
     ProbeWork,
     ScoreDone,
-    StageSeconds,
     VideoTask,
     Work,
 )
@@ -143,9 +143,10 @@ class World:
         for video_id in batch.released:
             self.held[worker] = {key: held for key, held in self.held[worker].items() if key[0] != video_id}
         for drop in batch.retain:
-            held = self.held[worker].get((drop.video_id, drop.attempt, drop.position))
-            if held is not None:
-                held[drop.question] = min(held.get(drop.question, 0), drop.limit)
+            for position, limit in drop.limits.items():
+                held = self.held[worker].get((drop.video_id, drop.attempt, position))
+                if held is not None:
+                    held[drop.question] = min(held.get(drop.question, 0), limit)
         self.doing[worker] = batch.work
         self._check_buffer()
         self._collect()
@@ -164,7 +165,7 @@ class World:
         self._collect()
 
     def _check_buffer(self) -> None:
-        buffered = [video.buffered_bytes for video in self.state._flow.videos.values()]
+        buffered = [video.frames.reserved_bytes for video in self.state._flow.videos.values() if video.frames]
         assert all(num_bytes >= 0 for num_bytes in buffered)
         assert sum(buffered) <= self.config.execution.frame_buffer_bytes
 
@@ -184,10 +185,10 @@ class World:
         if isinstance(work, ProbeWork):
             probe = self.probes.get(work.uri) or make_probe()
             plan = plan_video(probe, layout=FakeLayout(), selector=get_selector(self.config.method), config=self.config)
-            return ProbeDone(plan=plan), StageSeconds(decode_s=0.5)
+            return ProbeDone(plan=plan, probe=None), StageSeconds(decode_s=0.5)
         if isinstance(work, DecodeWork):
             bad = tuple(sorted(self.bad_frames.intersection(work.stretch.frame_indices.tolist())))
-            bundles = {position: (work.key.video_id, position, slots) for position, (slots, _) in work.slots.items()}
+            bundles = {position: (work.key.video_id, position, slots) for position, slots, _ in work.slots.items()}
             done = DecodeDone(
                 bundles=bundles,
                 decoder="fake",

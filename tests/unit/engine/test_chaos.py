@@ -33,9 +33,9 @@ def test_the_command_prints_a_table_and_a_verdict(capsys):
 SCORER_DIES = Fault(kind=Kind.DEATH, stage="score", moment=Moment.REPORTED)
 
 
-def keep_no_limit(box, candidates, limit):
+def keep_no_limit(box, candidates, position, limit):
     """A mailbox that tells a worker to drop everything."""
-    box.retain[candidates] = 0
+    box.retain.setdefault(candidates, {})[position] = 0
 
 
 @pytest.mark.parametrize(

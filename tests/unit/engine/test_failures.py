@@ -146,8 +146,8 @@ def test_results_of_an_abandoned_attempt_are_ignored():
     before = world.state.progress
     stale = WorkKey(video_id=0, attempt=0, stage="score", index=5)
     for result in (ScoreDone(scores={}, was_prefilled=True), Failure(failure_class=FailureClass.MODEL, message="old")):
-        world.state.complete("scorer-0", Completion(key=stale, result=result))
-    assert world.state.progress == before
+        world.doing["scorer-0"] += world.state.exchange("scorer-0", [Completion(key=stale, result=result)]).work
+        assert world.state.progress == before
     reference = World(make_config(), make_tasks(num_questions=1)).run()
     assert [stable(row) for row in world.run()] == [stable(row) for row in reference]
 

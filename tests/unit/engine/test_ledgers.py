@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.engine.candidate_ledger import CandidateLedger, bound_tokens
+from pipeline.engine.decode_work import VideoSource
 from pipeline.engine.frame_ledger import FrameLedger
 from pipeline.engine.question_state import LARGEST_LAG
 from pipeline.engine.video_plan import plan_video
@@ -19,7 +20,7 @@ from tests.unit.engine.fakes import FRAME_BYTES, FakeLayout, World, make_config,
 def make_ledger(num_frames=100, **execution):
     config = make_config(num_decoders=3, **execution)
     plan = plan_video(make_probe(num_frames), layout=FakeLayout(), selector=get_selector("adapttoken"), config=config)
-    return FrameLedger(plan, uri="v"), plan
+    return FrameLedger(plan, VideoSource(uri="v", fingerprint="f", probe=None)), plan
 
 
 def make_key(stage, index, turns=iter(range(10**9))):  # noqa: B008 - one count for all keys is what is wanted
@@ -30,7 +31,7 @@ def read_all(ledger, *, worker="decoder-1"):
     works = []
     while (work := ledger.hand_out(worker, make_key)) is not None:
         works.append(work)
-        bundles = {position: slots.tolist() for position, (slots, _) in work.slots.items()}
+        bundles = {position: slots.tolist() for position, slots, _ in work.slots.items()}
         ledger.file(work.key, DecodeDone(bundles=bundles, decoder="d", num_frames_decoded=1))
     return works
 
@@ -40,10 +41,10 @@ def test_frames_of_a_lost_decoder_are_read_again_and_only_those():
     ledger.start_chunk()
     first = ledger.hand_out("decoder-1", make_key)
     rest = read_all(ledger, worker="decoder-2")
-    bundles = {position: slots.tolist() for position, (slots, _) in first.slots.items()}
+    bundles = {position: slots.tolist() for position, slots, _ in first.slots.items()}
     ledger.file(first.key, DecodeDone(bundles=bundles, decoder="d", num_frames_decoded=1))
     assert len(rest) == 2
-    assert len(ledger.ready_positions()) == len(plan.groups)
+    assert len(list(ledger.ready_positions())) == len(plan.groups)
     reserved = ledger.reserved_bytes
     assert ledger.lose_decoder("decoder-1")
     again = read_all(ledger, worker="decoder-3")
@@ -51,7 +52,7 @@ def test_frames_of_a_lost_decoder_are_read_again_and_only_those():
     frames = np.concatenate([work.stretch.frame_indices for work in again])
     assert sorted(frames.tolist()) == first.stretch.frame_indices.tolist()
     assert ledger.reserved_bytes == reserved == 100 * FRAME_BYTES
-    assert len(ledger.ready_positions()) == len(plan.groups)
+    assert len(list(ledger.ready_positions())) == len(plan.groups)
 
 
 def test_one_lost_group_is_read_again_alone():
@@ -67,7 +68,7 @@ def test_one_lost_group_is_read_again_alone():
     ledger.start_chunk()
     frames = np.concatenate([work.stretch.frame_indices for work in read_all(ledger)])
     assert sorted(frames.tolist()) == sorted(plan.group_frames(3).tolist())
-    assert ledger.ready_positions() == [3]
+    assert list(ledger.ready_positions()) == [3]
 
 
 def test_stretches_that_yield_nothing_for_anybody_are_called_off_once():
@@ -75,7 +76,7 @@ def test_stretches_that_yield_nothing_for_anybody_are_called_off_once():
     ledger.start_chunk()
     work = ledger.hand_out("decoder-1", make_key)
     ledger.drop(range(1, len(plan.groups)))
-    is_needed = 0 in work.slots
+    is_needed = 0 in work.slots.positions
     assert ledger.take_unneeded() == ([] if is_needed else [("decoder-1", work.key)])
     ledger.drop([0])
     assert ledger.take_unneeded() == ([("decoder-1", work.key)] if is_needed else [])
@@ -106,7 +107,7 @@ def test_candidates_are_counted_once_however_many_questions_hold_them(data, num_
 
 @pytest.mark.parametrize(
     ("budget", "num_questions", "tokens"),
-    [(100, 1, 110 + LARGEST_LAG * 500), (100, 3, 330 + LARGEST_LAG * 500), (None, 3, 5_000), (10**6, 1, 5_000)],
+    [(100, 1, 138 + LARGEST_LAG * 500), (100, 3, 413 + LARGEST_LAG * 500), (None, 3, 5_000), (10**6, 1, 5_000)],
 )
 def test_a_videos_bound_is_the_oversold_budget_per_question_but_never_more_than_all(budget, num_questions, tokens):
     assert bound_tokens(np.full(10, 500), budget=budget, num_questions=num_questions) == tokens

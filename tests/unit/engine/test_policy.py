@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.blame import LAST_RUNG, Remedy, for_question, for_reading, for_scoring_together
-from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
+from pipeline.engine.policy import groups_to_hand, speculation_window, stretches_per_pass, wants_more_videos
 from pipeline.failures import Failure, FailureClass
 
 
@@ -22,6 +22,26 @@ def test_certain_and_speculative_groups_together_suffice_for_all_scorers(num_vid
     assert num_videos * (1 + window) >= num_scorers
     more = speculation_window(num_videos=num_videos + 1, num_scorers=num_scorers, groups_in_hand=groups_in_hand)
     assert more <= window
+
+
+@pytest.mark.parametrize(
+    ("num_videos", "num_decoders", "num_scorers", "stretches"),
+    [
+        (1, 128, 64, 128),  # one video: every decoder reads a piece of it
+        (2, 128, 64, 64),
+        (10_000, 128, 64, 32),  # four are read at once
+        (10_000, 2_000, 1_000, 77),  # and as many as feed the scorers
+        (10_000, 12, 4, 12),  # few decoders cost nothing
+        (10_000, 1, 1, 1),
+    ],
+)
+def test_readings_are_cut_for_all_decoders_unless_several_videos_are_read_at_once(
+    num_videos, num_decoders, num_scorers, stretches
+):
+    cut = stretches_per_pass(
+        num_videos=num_videos, num_decoders=num_decoders, num_scorers=num_scorers, groups_in_hand=2, num_groups=157
+    )
+    assert cut == stretches
 
 
 PLENTY = {
