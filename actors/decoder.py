@@ -12,6 +12,7 @@ import numpy as np
 
 from actors.store import ObjectStore
 from pipeline.config import RunConfig
+from pipeline.engine.slot_table import FramePiece
 from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import Completion, DecodeDone, DecodeWork, ProbeDone, ProbeWork
@@ -72,7 +73,7 @@ class DecoderActor:
         return replace(self._latest[1], path=path)
 
     def decode(self, work: DecodeWork) -> Completion:
-        """Decode one stretch once; each group gets a ``FrameBundle`` of its own."""
+        """Decode one stretch once; each group gets a ``FramePiece``, and several are stored together."""
         started = self._begin()
         wanted = work.stretch.frame_indices
         with local_video(work.uri, reading=self._config.reading, storage_options=self._storage_options) as path:
@@ -80,12 +81,13 @@ class DecoderActor:
             decoded = self._reader.decode(
                 self._timeline_of(work, path), wanted, size=work.size, backend=self._config.sampling.decoder
             )
-        bundles = {}
+        bundles: dict[int, dict[int, FramePiece]] = {}
         for position, slots, frames in work.slots.items():
             shown, rows = np.unique(frames, return_inverse=True)
-            bundles[position] = self._store.put((slots, rows, decoded.frames[np.searchsorted(wanted, shown)]))
+            pixels = decoded.frames[np.searchsorted(wanted, shown)]
+            bundles.setdefault(position // work.groups_per_bundle, {})[position] = slots, rows, pixels
         done = DecodeDone(
-            bundles=bundles,
+            bundles={number: self._store.put(bundle) for number, bundle in bundles.items()},
             decoder=decoded.decoder,
             num_frames_decoded=decoded.num_frames_decoded,
             bad_frames=tuple(int(wanted[row]) for row in decoded.bad_frames),

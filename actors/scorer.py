@@ -48,9 +48,9 @@ class ScorerActor:
 
     def launch(self, work: ScoreWork) -> QueuedGroup:
         """Put one group's frames together and queue its pass."""
-        bundles = [self._store.get(ref) for ref in work.frames]
+        pieces = [self._store.get(ref)[work.key.index] for ref in work.frames]
         wait_s = time.perf_counter() - self._idle_since
-        return QueuedGroup(launched=self._groups.launch(bundles, work), wait_s=wait_s)
+        return QueuedGroup(launched=self._groups.launch(pieces, work), wait_s=wait_s)
 
     def finish(self, queued: QueuedGroup) -> Completion:
         """Wait for a queued pass; its candidates stay here."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.config import RunConfig
 from pipeline.engine.candidates import GroupCandidates
+from pipeline.engine.slot_table import FramePiece
 from pipeline.engine.work import ScoreWork
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.method.entropy import response_certainty
@@ -23,9 +24,7 @@ from pipeline.models.prompt import option_letter
 from pipeline.selectors.base import GroupScore
 from pipeline.selectors.registry import get_selector
 
-# slots of the group, the row of ``frames`` that each shows, frames: a repeated last frame travels once
 _CPU = torch.device("cpu")
-FrameBundle = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -78,11 +77,11 @@ class LaunchedGroup:
         )
 
 
-def assemble_frames(bundles: Sequence[FrameBundle], *, num_frames: int, device: torch.device = _CPU) -> Tensor:
+def assemble_frames(pieces: Sequence[FramePiece], *, num_frames: int, device: torch.device = _CPU) -> Tensor:
     """Put the stretches' frames into their slots: ``(F, H, W, 3)`` on the host, ready to be copied to ``device``."""
-    frames_FHW3 = empty_frames((num_frames, *bundles[0][2].shape[1:]), device)
+    frames_FHW3 = empty_frames((num_frames, *pieces[0][2].shape[1:]), device)
     view, filled = frames_FHW3.numpy(), 0
-    for slots, rows, frames in bundles:
+    for slots, rows, frames in pieces:
         view[slots] = frames[rows]
         filled += len(slots)
     assert filled == num_frames, "a group was handed out before its last stretch"
@@ -97,9 +96,9 @@ class GroupScorer:
         is_cuda = model.device.type == "cuda"
         self._copies = torch.cuda.Stream(model.device) if is_cuda else None  # type: ignore[no-untyped-call]
 
-    def launch(self, bundles: Sequence[FrameBundle], work: ScoreWork) -> LaunchedGroup:
+    def launch(self, pieces: Sequence[FramePiece], work: ScoreWork) -> LaunchedGroup:
         """Put the frames together, copy them to the device, and queue the group's pass."""
-        frames = assemble_frames(bundles, num_frames=work.num_frames, device=self._model.device)
+        frames = assemble_frames(pieces, num_frames=work.num_frames, device=self._model.device)
         upload = FrameUpload(frames, self._model.device, self._copies)
         return launch_group(self._model, upload.wait(), work, self._config)
 

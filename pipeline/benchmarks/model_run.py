@@ -16,13 +16,14 @@ from pipeline.benchmarks.stage_clock import StageClock, StagedModel
 from pipeline.config import RunConfig
 from pipeline.engine.candidates import GroupCandidates
 from pipeline.engine.question_state import QuestionState
+from pipeline.engine.slot_table import FramePiece
 from pipeline.engine.work import AnswerDone, AnswerWork, ScoreWork, WorkKey
 from pipeline.manifest import Question
 from pipeline.method.grouping import count_groups, plan_groups, visiting_order
 from pipeline.method.sampling import patch_frames
 from pipeline.models.interface import FrameGeometry, ModelLayout, VideoModel
 from pipeline.models.prompt import build_prompt
-from pipeline.scoring import FrameBundle, GroupScorer, LaunchedGroup, ScoredGroup
+from pipeline.scoring import GroupScorer, LaunchedGroup, ScoredGroup
 from pipeline.selectors.base import Selector
 from pipeline.selectors.registry import get_selector
 
@@ -141,7 +142,7 @@ def run_product(
         if position < len(clip.frames):
             with clock.stage(ASSEMBLE):
                 work = _score_work(clip, position, questions, config)
-                waiting = scorer.launch([_bundle(clip, position)], work)
+                waiting = scorer.launch([_piece(clip, position)], work)
         if before is not None:
             with clock.stage(CANDIDATES):
                 group = before.finish()
@@ -165,7 +166,7 @@ def run_product(
     )
 
 
-def _bundle(clip: Clip, position: int) -> FrameBundle:
+def _piece(clip: Clip, position: int) -> FramePiece:
     slots = np.arange(len(clip.frames[position]))
     return slots, slots, clip.frames[position]
 

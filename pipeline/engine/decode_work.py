@@ -17,11 +17,12 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoSource:
-    """Where decoders find a video, and a reference to its timeline."""
+    """Where decoders find a video, a reference to its timeline, and how many groups share a bundle of frames."""
 
     uri: str
     fingerprint: str
     probe: Ref
+    groups_per_bundle: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def build_decode_work(
         probe=source.probe,
         stretch=stretch,
         slots=table,
+        groups_per_bundle=source.groups_per_bundle,
         size=plan.decode_size,
     )
 

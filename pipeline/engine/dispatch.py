@@ -96,9 +96,9 @@ class Dispatcher:
         return []
 
     def _next_for_scorer(self, worker: str, box: Mailbox) -> list[Work]:
-        gathers = [work for work in box.take_gathers() if self._is_current(work.key)]
+        gathers = self._take_gathers(box)
         if gathers:
-            return list(gathers)
+            return gathers
         stages = [key.stage for key in box.assigned]
         if "answer" not in stages and self._may_answer():
             answers = self._next_answer(worker)
@@ -114,9 +114,21 @@ class Dispatcher:
             if found is None:
                 break
             video, position = found
+            if video.is_suspect and (work or box.assigned):
+                break
+            most = 1 if video.is_suspect else most
             work.append(video.next_score(position, worker=worker))
             self.flow.file(video)
         return list(work)
+
+    def _take_gathers(self, box: Mailbox) -> list[Work]:
+        """All that are still awaited; those of a suspect video one by one."""
+        gathers = [work for work in box.take_gathers() if self._is_current(work.key)]
+        if any(self.flow.videos[work.key.video_id].is_suspect for work in gathers):
+            box.gathers, gathers = gathers, []
+            if not box.assigned:
+                gathers = [box.gathers.pop(0)]
+        return list(gathers)
 
     def _may_answer(self) -> bool:
         """Scorers run final passes where no answerer is, or where those fall behind."""

@@ -7,30 +7,14 @@ nobody needs it any more, also while lost frames are read again: so reading agai
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import replace
 
-from pipeline.engine.decode_work import SlotRange, VideoSource, build_decode_work, split_slots
+from pipeline.engine.decode_work import VideoSource, build_decode_work, split_slots
+from pipeline.engine.frame_parts import FrameRoom, Part, Request
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import DecodeDone, DecodeWork, Ref, WorkKey
 
 IDLE, UNREAD, READING, READY, GIVEN = range(5)
-
-
-@dataclass(kw_only=True, slots=True, eq=False)
-class _Part:
-    """What one stretch gives one group; ``ref`` is None until it is there, ``is_asked`` while it is being read."""
-
-    slots: SlotRange
-    ref: Ref | None = None
-    worker: str = ""
-    is_asked: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Request:
-    pass_index: int
-    stretch: int
-    positions: tuple[int, ...]
 
 
 class FrameLedger:
@@ -41,12 +25,17 @@ class FrameLedger:
         self._states = bytearray([UNREAD]) * len(plan.groups)  # bytes: they are searched all the time
         self._was_read = bytearray(len(plan.groups))
         self._pass_of = [index for index, planned in enumerate(plan.passes) for _ in planned.group_positions]
-        self._parts: dict[int, dict[int, _Part]] = {}
+        self._parts: dict[int, dict[int, Part]] = {}
         self._num_missing: dict[int, int] = {}
-        self._queue: deque[_Request] = deque()
-        self._in_flight: dict[WorkKey, tuple[_Request, str]] = {}
-        self.reserved_bytes = 0
+        self._queue: deque[Request] = deque()
+        self._in_flight: dict[WorkKey, tuple[Request, str]] = {}
+        self._room = FrameRoom(source.groups_per_bundle)
         self.num_passes_started = 0
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Room taken by frames, read or being read."""
+        return self._room.reserved_bytes
 
     @property
     def was_all_read(self) -> bool:
@@ -120,10 +109,10 @@ class FrameLedger:
         positions = self.next_chunk()
         pass_index = self._pass_of[positions[0]]
         for position, pieces in split_slots(self._plan, pass_index, positions).items():
-            self._parts[position] = {stretch: _Part(slots=slots) for stretch, slots in pieces.items()}
+            self._parts[position] = {stretch: Part(slots=slots) for stretch, slots in pieces.items()}
             self._num_missing[position] = len(pieces)
             self._states[position] = READING
-            self.reserved_bytes += self._plan.group_bytes(position)
+            self._room.reserve(position, self._plan.group_bytes(position))
         self._queue_missing(positions)
         self.num_passes_started += 1
 
@@ -135,7 +124,7 @@ class FrameLedger:
                 if part.ref is None:
                     by_stretch.setdefault((self._pass_of[position], stretch), []).append(position)
         for (pass_index, stretch), group in sorted(by_stretch.items(), reverse=True):
-            self._queue.appendleft(_Request(pass_index=pass_index, stretch=stretch, positions=tuple(group)))
+            self._queue.appendleft(Request(pass_index=pass_index, stretch=stretch, positions=tuple(group)))
 
     def hand_out(self, worker: str, make_key: Callable[[str, int], WorkKey]) -> DecodeWork | None:
         """The next stretch that somebody needs."""
@@ -146,14 +135,14 @@ class FrameLedger:
             if not parts:
                 continue
             key = make_key(f"decode-{request.pass_index}", request.stretch)
-            self._in_flight[key] = request, worker
+            self._in_flight[key] = replace(request, positions=tuple(parts)), worker
             for part in parts.values():
                 part.is_asked = True
             slots = {position: part.slots for position, part in parts.items()}
             return build_decode_work(self._plan, key, source=self._source, pass_index=request.pass_index, slots=slots)
         return None
 
-    def _open_positions(self, request: _Request) -> list[int]:
+    def _open_positions(self, request: Request) -> list[int]:
         return [
             position
             for position in request.positions
@@ -168,10 +157,8 @@ class FrameLedger:
         """Take in one stretch; groups that it completes are ready."""
         request, worker = self._in_flight.pop(key)
         for position in self._open_positions(request):
-            if position not in done.bundles:  # it has been dropped and wanted again meanwhile
-                continue
             part = self._parts[position][request.stretch]
-            part.ref, part.worker = done.bundles[position], worker
+            part.ref, part.worker = done.bundles[position // self._source.groups_per_bundle], worker
             self._num_missing[position] -= 1
             if not self._num_missing[position]:
                 self._states[position], self._was_read[position] = READY, 1
@@ -186,7 +173,7 @@ class FrameLedger:
             self._queue.appendleft(request)
 
     def give(self, position: int) -> tuple[Ref, ...]:
-        """Hand a ready group out: its bundles."""
+        """Hand a ready group out: the bundles that hold its frames."""
         self._states[position] = GIVEN
         return tuple(part.ref for part in self._parts[position].values())
 
@@ -215,7 +202,7 @@ class FrameLedger:
             self._forget_parts(position, gone)
         return bool(hit)
 
-    def _forget_parts(self, position: int, gone: Sequence[_Part]) -> None:
+    def _forget_parts(self, position: int, gone: Sequence[Part]) -> None:
         if not gone:
             return
         for part in gone:
@@ -228,7 +215,7 @@ class FrameLedger:
         """Groups that are scored, or that nobody needs: their room is free, the object store can drop the frames."""
         for position in positions:
             if self._states[position] >= READING:
-                self.reserved_bytes -= self._plan.group_bytes(position)
+                self._room.release(position)
                 del self._parts[position], self._num_missing[position]
             self._states[position] = IDLE
 

@@ -117,19 +117,16 @@ class JobState:
         )
 
     def has_mail(self, worker: str) -> bool:
-        """Whether there is work that only this worker can do: others wait for it.
-
-        What it may drop waits for its next call.
-        """
+        """Whether there is work that only this worker can do; what it may drop waits for its next call."""
         return worker in self._boxes and bool(self._boxes[worker].gathers)
 
     def lose_worker(self, worker: str, failure: Failure | None = None) -> None:
         """A worker died for good (its successor has another name): what it worked on and held is made again.
 
-        Only the first piece that it had not reported is blamed, which it worked on.
+        What it worked on is known only where it had one piece; of several, all are suspects, and handed out alone.
 
         Args:
-            worker: its name.
+            worker: who.
             failure: why, where it was killed on purpose; else class ``worker_lost``.
         """
         box = self._dispatcher.remove(worker)
@@ -141,8 +138,9 @@ class JobState:
         lost = Failure(failure_class=FailureClass.WORKER_LOST, message=f"a {role} died while it worked on the video")
         pieces = [(self._flow.videos.get(key.video_id), key) for key in box.assigned]
         awaited = [(video, key) for video, key in pieces if video is not None and is_awaited(video, key)]
-        blamed = awaited[:1] if pieces[:1] == awaited[:1] else []
+        blamed = awaited if len(pieces) == 1 else []
         for video, key in awaited:
+            video.is_suspect |= not blamed
             put_back(video, key, lost=self._lost)
         hit = {video.task.video_id for video, _ in awaited}
         videos = list(self._flow.videos.values())
@@ -213,6 +211,7 @@ class JobState:
         video.num_groups_encoded += 1
         video.num_groups_prefilled += done.was_prefilled
         self._tally.num_groups_wasted += 1
+        video.scorers.add(worker)  # it may have been given nothing since scoring started over
         for index in () if is_in_use(video, key, worker) else done.scores:
             self._boxes[worker].keep((key.video_id, key.attempt, index), key.index, 0)
 

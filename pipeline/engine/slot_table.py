@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
+FramePiece = tuple[IntArray, IntArray, npt.NDArray[np.uint8]]
+"""What one stretch gives one group: slots, the row of the frames that each shows, frames; a repeated one once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

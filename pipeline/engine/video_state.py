@@ -36,6 +36,7 @@ class VideoState:
         cancelled: (worker, key) of work in flight that nobody needs any more, until it is reported.
         reading_strikes: failures and deaths in reading; ``scoring_strikes`` in scoring all questions together.
         num_redone: how often anything was done again; ``num_losses`` through no fault of its own.
+        is_suspect: a worker died that had work of it among other work; from then on its work is handed out alone.
         num_felled: questions that failed alone through deaths; ``shunned`` workers on which something of it failed.
     """
 
@@ -63,6 +64,7 @@ class VideoState:
     scoring_strikes: int = 0
     num_redone: int = 0
     num_losses: int = 0
+    is_suspect: bool = False
     num_felled: int = 0
     shunned: set[str] = field(default_factory=set)
     seconds: StageSeconds = field(default_factory=StageSeconds)
@@ -131,8 +133,10 @@ class VideoState:
         """Take in the plan; questions begin to score."""
         self.plan, self.probing, self.patch_centers_s = plan, None, plan.patch_centers_s
         self.questions = [QuestionState(num_groups=len(plan.groups)) for _ in self.task.questions]
-        source = VideoSource(uri=self.task.uri, fingerprint=self.task.fingerprint, probe=probe)
-        self.frames = FrameLedger(plan, source)
+        size = self.config.execution.groups_per_call
+        self.frames = FrameLedger(
+            plan, VideoSource(uri=self.task.uri, fingerprint=self.task.fingerprint, probe=probe, groups_per_bundle=size)
+        )
         self.candidates = CandidateLedger(plan.group_num_tokens, num_questions=len(self.questions))
         budget = self.config.budget
         is_bounded = self.selector.final_budget(budget) is not None

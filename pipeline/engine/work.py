@@ -69,6 +69,7 @@ class DecodeWork:
         uri: where the video is.
         probe: reference to its timeline, which may be megabytes; who cannot open it reads the timeline again.
         slots: which slots of which groups the stretch fills.
+        groups_per_bundle: groups whose frames are stored together, positions ``[i * n, (i + 1) * n)`` in bundle i.
         size: height and width to resize to while decoding; None keeps the stored size.
     """
 
@@ -79,6 +80,7 @@ class DecodeWork:
     stretch: Stretch
     slots: SlotTable
     size: tuple[int, int] | None
+    groups_per_bundle: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -87,7 +89,7 @@ class ScoreWork:
 
     Attributes:
         key: ``index`` is the group's position in visiting order.
-        frames: references to ``scoring.FrameBundle`` that together fill the group.
+        frames: references to bundles, as in ``DecodeDone``, that together fill the group.
         patches: temporal patches of the group, ascending.
         batches: micro-batches of question indices in manifest order; empty where only encoding is wanted.
         patch_centers_s: mean presentation time of each patch's frames, in the order of ``patches``.
@@ -181,7 +183,11 @@ class ProbeDone:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DecodeDone:
-    """Frames of one stretch: group position -> reference to a bundle; ``bad_frames`` are frames of the video."""
+    """Frames of one stretch, in bundles of several groups; ``bad_frames`` are frames of the video.
+
+    Attributes:
+        bundles: number of the bundle -> reference to a mapping of group position to ``FramePiece``.
+    """
 
     bundles: Mapping[int, Ref]
     decoder: str

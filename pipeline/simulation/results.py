@@ -39,7 +39,8 @@ class KnownResults:
             return self.archive.score(work)
         if isinstance(work, DecodeWork):
             num_decoded = work.stretch.num_frames_to_decode
-            bundles = {position: self.put() for position in work.slots.positions}
+            numbers = dict.fromkeys(position // work.groups_per_bundle for position in work.slots.positions)
+            bundles = {number: self.put() for number in numbers}
             return DecodeDone(bundles=bundles, decoder="simulated", num_frames_decoded=num_decoded)
         if isinstance(work, GatherWork):
             return GatherDone(pieces=self.put())

@@ -83,7 +83,7 @@ def draw_job(rng: random.Random, *, max_attempts: int) -> ChaosJob:
             num_scorers=num_scorers,
             num_decoders=num_decoders,
             videos_in_flight=rng.randint(1, 2),
-            groups_in_hand=rng.randint(1, 2),
+            groups_in_hand=rng.randint(1, 3),
             frame_buffer_bytes=rng.choice([1, 3, 5, 100]) * _GROUP_BYTES,
             candidate_bytes=rng.choice([1, 10**7, 10**9]),
             max_attempts=max_attempts,

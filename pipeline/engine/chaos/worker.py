@@ -2,6 +2,7 @@
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.engine.chaos.jobs import ChaosJob, answer_of, score_of
 from pipeline.engine.work import (
@@ -79,10 +80,11 @@ class ChaosWorker:
         if isinstance(work, ProbeWork):
             return ProbeDone(plan=self.job.plan(work.key.video_id), probe=None)
         if isinstance(work, DecodeWork):
-            stored = {
-                position: Stored(owner=self.name, value=(work.key.video_id, position, tuple(slots.tolist())))
-                for position, slots, _ in work.slots.items()
-            }
+            bundles: dict[int, dict[int, tuple[int, int, tuple[int, ...]]]] = {}
+            for position, slots, _ in work.slots.items():
+                filled = work.key.video_id, position, tuple(slots.tolist())
+                bundles.setdefault(position // work.groups_per_bundle, {})[position] = filled
+            stored = {number: Stored(owner=self.name, value=bundle) for number, bundle in bundles.items()}
             num_frames = work.stretch.num_frames_to_decode
             return DecodeDone(bundles=stored, decoder="fake", num_frames_decoded=num_frames)
         if isinstance(work, GatherWork):
@@ -101,7 +103,7 @@ class ChaosWorker:
     def _score(self, work: ScoreWork, dead: AbstractSet[str]) -> ScoreDone:
         filled = []
         for ref in work.frames:
-            video_id, position, slots = _open(ref, dead)
+            video_id, position, slots = _open(ref, dead)[work.key.index]
             if (video_id, position) != (work.key.video_id, work.key.index):
                 raise BrokenPromiseError(f"{work.key}: frames of video {video_id}, group {position}")
             filled += slots
@@ -114,8 +116,7 @@ class ChaosWorker:
         return ScoreDone(scores=scores, was_prefilled=get_selector(self.job.config.method).needs_scores)
 
 
-def _open(ref: Stored, dead: AbstractSet[str]) -> tuple:  # type: ignore[type-arg]
+def _open(ref: Stored, dead: AbstractSet[str]) -> Any:
     if ref.owner in dead:
         raise _GoneError
-    assert isinstance(ref.value, tuple)
     return ref.value

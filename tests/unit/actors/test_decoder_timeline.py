@@ -61,7 +61,7 @@ def test_a_timeline_is_opened_once_per_video_and_read_again_where_it_is_gone(vid
         assert probed.plan == 64
         for first in (0, 8):
             done = decoder.decode(decode_work(video, probed.probe, first=first)).result
-            slots, rows, pixels = LocalStore.get(store, done.bundles[0])
+            slots, rows, pixels = LocalStore.get(store, done.bundles[0])[0]
             assert (slots.tolist(), rows.tolist(), pixels.shape) == ([0, 1, 2, 3], [0, 1, 2, 3], (4, 28, 28, 3))
             frames.append(pixels)
         assert store.num_opened == 1

@@ -222,7 +222,7 @@ def test_a_scorer_hands_out_the_best_tokens_and_an_answerer_of_another_process_u
     config = RunConfig(sampling=SamplingConfig(sample_fps=1.0), scoring=ScoringConfig(question_batch=2))
     model, store = fake_model(), LocalStore(memory_bytes=2**30)
     scorer, answerer = ScorerActor(model, store, config), AnswererActor(model, store, config)
-    bundle = store.put((np.arange(4), np.array([0, 1, 2, 2]), frames(10, 11, 20)))
+    bundle = store.put({5: (np.arange(4), np.array([0, 1, 2, 2]), frames(10, 11, 20))})
     done = scorer.score(score_work([bundle]))
     assert done.key == key("score", 5)
     assert done.seconds.total_s > 0
@@ -238,7 +238,7 @@ def test_a_scorer_hands_out_the_best_tokens_and_an_answerer_of_another_process_u
 def test_a_scorer_drops_what_is_no_longer_needed_of_this_attempt_only(fake_model):
     store = LocalStore(memory_bytes=2**30)
     scorer = ScorerActor(fake_model(), store, RunConfig())
-    bundle = store.put((np.arange(4), np.arange(4), frames(1, 2, 3, 4)))
+    bundle = store.put({5: (np.arange(4), np.arange(4), frames(1, 2, 3, 4))})
     scorer.score(score_work([bundle], batches=((0,),)))
     assert scorer.num_candidate_tokens == 4
     other = Retention(video_id=3, attempt=2, question=0, limits={5: 1})

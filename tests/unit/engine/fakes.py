@@ -188,7 +188,10 @@ class World:
             return ProbeDone(plan=plan, probe=None), StageSeconds(decode_s=0.5)
         if isinstance(work, DecodeWork):
             bad = tuple(sorted(self.bad_frames.intersection(work.stretch.frame_indices.tolist())))
-            bundles = {position: (work.key.video_id, position, slots) for position, slots, _ in work.slots.items()}
+            bundles = {}
+            for position, slots, _ in work.slots.items():
+                bundle = bundles.setdefault(position // work.groups_per_bundle, {})
+                bundle[position] = (work.key.video_id, position, slots)
             done = DecodeDone(
                 bundles=bundles,
                 decoder="fake",
@@ -220,7 +223,7 @@ class World:
         return sorted(work.bought.items())
 
     def _score(self, worker: str, work) -> ScoreDone:
-        slots = np.concatenate([bundle[2] for bundle in work.frames])
+        slots = np.concatenate([bundle[work.key.index][2] for bundle in work.frames])
         assert sorted(slots.tolist()) == list(range(work.num_frames)), "every slot is filled once"
         num_tokens = len(work.patches) * TOKENS_PER_PATCH
         asked = [i for batch in work.batches for i in batch if work.only is None or i in work.only]

@@ -31,7 +31,7 @@ def read_all(ledger, *, worker="decoder-1"):
     works = []
     while (work := ledger.hand_out(worker, make_key)) is not None:
         works.append(work)
-        bundles = {position: slots.tolist() for position, slots, _ in work.slots.items()}
+        bundles = dict.fromkeys(work.slots.positions, "ref")
         ledger.file(work.key, DecodeDone(bundles=bundles, decoder="d", num_frames_decoded=1))
     return works
 
@@ -41,7 +41,7 @@ def test_frames_of_a_lost_decoder_are_read_again_and_only_those():
     ledger.start_chunk()
     first = ledger.hand_out("decoder-1", make_key)
     rest = read_all(ledger, worker="decoder-2")
-    bundles = {position: slots.tolist() for position, slots, _ in first.slots.items()}
+    bundles = dict.fromkeys(first.slots.positions, "ref")
     ledger.file(first.key, DecodeDone(bundles=bundles, decoder="d", num_frames_decoded=1))
     assert len(rest) == 2
     assert len(list(ledger.ready_positions())) == len(plan.groups)
@@ -123,3 +123,22 @@ def test_candidates_of_several_videos_stay_within_their_bound_and_nothing_stands
         total = world.state.holdings.candidate_bytes
         assert total <= config.execution.candidate_bytes or world.state.num_let_in == 1
     assert [row.status for row in world.rows] == ["ok"] * 6
+
+
+def test_room_is_free_again_when_the_last_group_of_a_bundle_is_done():
+    config = make_config(num_decoders=3)
+    plan = plan_video(make_probe(100), layout=FakeLayout(), selector=get_selector("adapttoken"), config=config)
+    ledger = FrameLedger(plan, VideoSource(uri="v", fingerprint="f", probe=None, groups_per_bundle=3))
+    ledger.start_chunk()
+    while (work := ledger.hand_out("decoder-0", make_key)) is not None:
+        numbers = {position // 3 for position in work.slots.positions}
+        ledger.file(work.key, DecodeDone(bundles=dict.fromkeys(numbers, "ref"), decoder="d", num_frames_decoded=1))
+    sizes = [plan.group_bytes(position) for position in range(len(plan.groups))]
+    held = []
+    for position in range(4):
+        assert set(ledger.give(position)) == {"ref"}
+        ledger.drop([position])
+        held.append(ledger.reserved_bytes)
+    assert held == [sum(sizes), sum(sizes), sum(sizes[3:]), sum(sizes[3:])]
+    ledger.drop(range(4, len(sizes)))
+    assert ledger.reserved_bytes == 0

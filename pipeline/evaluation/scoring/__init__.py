@@ -1,0 +1,1 @@
+"""From answers to letters, from letters to accuracies, and from two runs to a comparison."""
