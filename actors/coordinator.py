@@ -1,6 +1,7 @@
 """Takes every decision of a run, by asking ``pipeline.engine.JobState``; hands out work and collects finished rows."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -32,9 +33,9 @@ class CoordinatorActor:
         """A worker's results in, its next work out; an empty batch means nothing is ready for it yet."""
         return self._state.exchange(worker, completions)
 
-    def has_mail(self, worker: str) -> bool:
-        """Whether a worker has tokens to hand out, which others wait for."""
-        return self._state.has_mail(worker)
+    def with_mail(self) -> AbstractSet[str]:
+        """Workers that have tokens to hand out, which others wait for."""
+        return self._state.with_mail
 
     def lose_worker(self, worker: str, failure: Failure | None = None) -> None:
         """Redo elsewhere what a dead worker held."""

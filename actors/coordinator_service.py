@@ -105,12 +105,18 @@ class CoordinatorService:
         """
         self._is_wake_due = False
         for waiting in self._waiting.values():
-            is_over = False
-            for worker, reply in list(waiting.items()):
-                if reply.done() or (is_over and not self._coordinator.has_mail(worker)):
-                    continue
-                batch = self._coordinator.exchange(worker, ())
-                if is_empty(batch):
-                    is_over = True
-                else:
-                    reply.set_result(batch)
+            for worker in [*waiting]:
+                if not self._answer(waiting, worker):
+                    break
+            for worker in self._coordinator.with_mail() & waiting.keys():
+                self._answer(waiting, worker)
+
+    def _answer(self, waiting: dict[str, asyncio.Future[Batch]], worker: str) -> bool:
+        """End a wait, if there is anything; returns whether."""
+        if waiting[worker].done():
+            return True
+        batch = self._coordinator.exchange(worker, ())
+        if is_empty(batch):
+            return False
+        waiting[worker].set_result(batch)
+        return True

@@ -8,7 +8,7 @@ from pipeline.engine.flow import Flow
 from pipeline.engine.mailbox import Mailbox
 from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
 from pipeline.engine.video_state import VideoState
-from pipeline.engine.work import AnswerWork, ProbeWork, ScoreWork, VideoTask, Work, WorkKey
+from pipeline.engine.work import AnswerWork, GatherWork, ProbeWork, ScoreWork, VideoTask, Work, WorkKey
 from pipeline.planning.task_queue import TaskQueue
 from pipeline.selectors.base import Selector
 
@@ -30,6 +30,7 @@ class Dispatcher:
         self.boxes: dict[str, Mailbox] = {}
         self._num_workers: Counter[str] = Counter()
         self._num_begun = 0
+        self.with_mail: set[str] = set()  # workers that have gathers waiting
 
     def box_of(self, worker: str) -> Mailbox:
         """A worker's mail; who asks for the first time is known from then on."""
@@ -41,8 +42,14 @@ class Dispatcher:
     def remove(self, worker: str) -> Mailbox | None:
         """A worker is gone; returns its mail."""
         box = self.boxes.pop(worker, None)
+        self.with_mail.discard(worker)
         self._num_workers[role_of(worker)] -= box is not None
         return box
+
+    def post(self, worker: str, gather: GatherWork) -> None:
+        """Only this worker can do it: it holds the tokens."""
+        self.boxes[worker].gathers.append(gather)
+        self.with_mail.add(worker)
 
     def next_work(self, worker: str) -> list[Work]:
         """What a worker does next, in order; it counts as assigned."""
@@ -53,6 +60,8 @@ class Dispatcher:
             work = [] if box.assigned else self._next_answer(worker)
         else:
             work = self._next_for_scorer(worker, box)
+        if not box.gathers:
+            self.with_mail.discard(worker)
         box.assigned.update(dict.fromkeys(piece.key for piece in work))
         return work
 

@@ -7,6 +7,7 @@ means in ``blame``. Neither changes a row.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from pipeline.config import RunConfig
 from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER, Dispatcher, role_of
@@ -74,7 +75,7 @@ class JobState:
 
     @property
     def num_let_in(self) -> int:
-        """Videos in flight that may read and score."""
+        """Those that may read and score."""
         return self._flow.num_let_in
 
     def take_finished(self) -> list[VideoState]:
@@ -108,17 +109,14 @@ class JobState:
         for video in changed.values():
             if video.task.video_id in self._flow.videos:
                 self._settle(video)
-        work = self._dispatcher.next_work(worker)
-        return Batch(
-            work=tuple(work),
-            retain=box.take_retain(),
-            released=box.take_released(),
-            is_finished=self.is_finished,
-        )
+        work = tuple(self._dispatcher.next_work(worker))
+        retain, released = box.take_retain(), box.take_released()
+        return Batch(work=work, retain=retain, released=released, is_finished=self.is_finished)
 
-    def has_mail(self, worker: str) -> bool:
-        """Whether there is work that only this worker can do; what it may drop waits for its next call."""
-        return worker in self._boxes and bool(self._boxes[worker].gathers)
+    @property
+    def with_mail(self) -> AbstractSet[str]:
+        """Workers for whom there is work that only they can do."""
+        return self._dispatcher.with_mail
 
     def lose_worker(self, worker: str, failure: Failure | None = None) -> None:
         """A worker died for good (its successor has another name): what it worked on and held is made again.
@@ -223,7 +221,7 @@ class JobState:
             assert question.bought is not None
             for holder, gather in video.final.start(index, question.bought, video.holder, video.key).items():
                 question.phase = Phase.ANSWERING
-                self._boxes[holder].gathers.append(gather)
+                self._dispatcher.post(holder, gather)
         if video.is_over:
             trim(video)
         for worker, key in video.cancelled:

@@ -56,12 +56,14 @@ class Archive:
 
     def __init__(self, settings: SimulationSettings) -> None:
         self._settings, config = settings, settings.run_config()
-        execution = replace(config.execution, num_decoders=settings.num_stretches or settings.num_decoders)
+        cut_for = settings.num_stretches or settings.num_decoders
+        execution = replace(config.execution, num_decoders=cut_for)
         self._plan = plan_video(
             synthetic_probe(settings),
             layout=LAYOUT,
             selector=get_selector(config.method),
             config=replace(config, execution=execution),
+            num_videos=1 if settings.num_stretches else settings.num_videos,
         )
         self._sure, self._unsure = self._pool(_SURE, "A"), self._pool(_UNSURE, "B")
         self._drawn: dict[tuple[int, int], frozenset[int]] = {}

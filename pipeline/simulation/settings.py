@@ -62,7 +62,7 @@ class CoordinatorTimes:
 
     latency_s: float = 0.001
     call_s: float = 0.0005
-    record_s: float = 7e-6
+    record_s: float = 20e-6
     decision_s: float | None = None
     poll_s: float = 0.2
     long_poll_s: float = 2.0
@@ -86,7 +86,7 @@ class SimulationSettings:
         gop_frames: encoded frames from keyframe to keyframe.
         num_answerers: of the GPUs, for final passes only; without any the scorers run these too.
         decode_cores_per_gpu: each core is one decoder.
-        num_stretches: pieces into which a decode pass is cut; None: as jobs do it, one per decoder.
+        num_stretches: pieces into which a decode pass is cut; None: as jobs do it.
         frame_buffer_bytes_per_gpu: decoded frames that wait to be scored.
         node_losses_per_hour: of each node, with all its workers.
         detection_s: from a node's loss to the coordinator's knowledge of it; ``return_s`` to its successor's start.

@@ -6,12 +6,12 @@ A worker's call is decided on when it arrives; calls are served in that order, s
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from pipeline.engine.job_state import DECODER, SCORER, JobState
+from pipeline.engine.job_state import JobState
 from pipeline.engine.rows import build_rows
 from pipeline.engine.video_state import VideoState
 from pipeline.engine.work import Batch, Cancelled, Completion, DecodeWork, ProbeWork, ScoreDone, WorkKey
@@ -84,7 +84,7 @@ class Simulation:
         if completions:
             self._last_progress_s = self._now_s
             self._seen.groups_scored += sum(isinstance(done.result, ScoreDone) for done in completions)
-            self._follow_up(may_mail=worker.role != DECODER)
+            self._follow_up()
 
     def _reply(self, worker: Worker, batch: Batch) -> None:
         """Let a worker begin its batch, or wait at the coordinator where the batch is empty."""
@@ -117,7 +117,7 @@ class Simulation:
         if not worker.is_lost:
             self._at(self._now_s + 2 * self._settings.coordinator.latency_s, self._call, worker, token)
 
-    def _follow_up(self, *, may_mail: bool) -> None:
+    def _follow_up(self) -> None:
         """What a change of state leads to: finished videos, and replies to those who wait."""
         finished = self._state.take_finished()
         for video in finished:
@@ -126,21 +126,25 @@ class Simulation:
         if finished:
             self._note_steady_state()
         for role in self._waiting:
-            self._wake(role, may_have_mail=role == SCORER and may_mail)
+            self._wake(role)
 
-    def _wake(self, role: str, *, may_have_mail: bool) -> None:
-        """Reply to those who wait, the longest first, until one would get nothing: then so would the next.
-
-        But a scorer with mail of its own (tokens to hand out or to drop) gets that, whatever the others get.
-        """
+    def _wake(self, role: str) -> None:
+        """Reply to those who wait, the longest first, until one gets nothing; then to those who have mail."""
         waiting = self._waiting[role]
-        for worker in list(waiting.values()) if may_have_mail else _first_of(waiting):
-            batch, _ = self._queue.decide(self._now_s, partial(self._state.exchange, worker.name, ()))
-            if batch.work or batch.retain or batch.released or batch.is_finished:
-                del waiting[worker.name]
-                self._reply(worker, batch)
-            elif not may_have_mail:
+        for worker in list(waiting.values()):
+            if not self._answer(waiting, worker):
                 break
+        for name in sorted(self._state.with_mail & waiting.keys()):
+            self._answer(waiting, waiting[name])
+
+    def _answer(self, waiting: dict[str, Worker], worker: Worker) -> bool:
+        """End a wait, if there is anything; returns whether."""
+        batch, _ = self._queue.decide(self._now_s, partial(self._state.exchange, worker.name, ()))
+        if not (batch.work or batch.retain or batch.released or batch.is_finished):
+            return False
+        del waiting[worker.name]
+        self._reply(worker, batch)
+        return True
 
     def _cancel(self, name: str, keys: frozenset[WorkKey]) -> None:
         """Word reaches a worker that some of its work is no longer needed: it skips what it has not begun."""
@@ -195,7 +199,7 @@ class Simulation:
     def _learn_of_loss(self, lost: Sequence[Worker]) -> None:
         for worker in lost:
             self._queue.serve(self._now_s, partial(self._state.lose_worker, worker.name))
-        self._follow_up(may_mail=True)
+        self._follow_up()
 
     def _restart_node(self, node: int) -> None:
         for worker in self._fleet.start_node(node, self._now_s):
@@ -223,9 +227,3 @@ class Simulation:
 def _can_abort(piece: Piece) -> bool:
     """Reading runs in a child process that can be killed; a GPU finishes the group it has begun."""
     return isinstance(piece.work, DecodeWork)
-
-
-def _first_of(waiting: Mapping[str, Worker]) -> Iterator[Worker]:
-    """The first worker, and when that one has been removed the next."""
-    while waiting:
-        yield next(iter(waiting.values()))

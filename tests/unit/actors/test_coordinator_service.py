@@ -26,8 +26,8 @@ class Coordinator:
         self.has_report |= bool(completions)
         return WORK if self.has_report or worker == "decoder-9" else Batch()
 
-    def has_mail(self, worker):
-        return False
+    def with_mail(self):
+        return set()
 
     def lose_worker(self, worker, failure):
         self.lost.append((worker, failure))
@@ -95,8 +95,8 @@ def test_who_alone_can_do_something_is_asked_though_others_of_its_role_get_nothi
             self.has_report |= bool(completions)
             return WORK if worker == "decoder-0" or (self.has_report and worker == "scorer-2") else Batch()
 
-        def has_mail(self, worker):
-            return self.has_report and worker == "scorer-2"
+        def with_mail(self):
+            return {"scorer-2"} if self.has_report else set()
 
     async def scenario():
         service = CoordinatorService(Mail, patience_s=PATIENCE_S)
