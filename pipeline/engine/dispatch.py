@@ -81,6 +81,7 @@ class Dispatcher:
             videos_in_flight=execution.videos_in_flight,
             is_short_of_room=self.flow.is_short_of_room,
             num_unprobed=total.num_unprobed,
+            mean_groups=self.flow.mean_groups,
             num_queued=total.num_queued,
             num_decoders=self._num_workers[DECODER],
             num_ready=total.num_certain,

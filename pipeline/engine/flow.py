@@ -69,6 +69,12 @@ class Flow:
         return len(self._hungry) > 0
 
     @property
+    def mean_groups(self) -> float | None:
+        """Groups per video of those whose plan is known; None while there is none."""
+        num_planned = len(self.videos) - self.total.num_unprobed
+        return self.total.num_planned / num_planned if num_planned else None
+
+    @property
     def num_let_in(self) -> int:
         """Videos that may read and score."""
         return len(self._let_in)

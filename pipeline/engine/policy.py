@@ -5,12 +5,13 @@ from math import ceil
 READY_LEAD = 2  # groups ready per group that the scorers can have in hand, before decoders are given more videos
 
 
+_FIRST_GUESS_GROUPS = 16  # of a video, before any is known: few videos are begun at first, and more a second later
 _FEW_STRETCHES = 16  # cost the coordinator little, and let a last video end soon
 _READ_AT_ONCE = 4
 
 
 def stretches_per_pass(
-    *, num_videos: int, num_decoders: int, num_scorers: int, groups_in_hand: int, num_groups: int
+    *, num_videos: int, num_decoders: int, num_scorers: int, groups_in_hand: int, num_certain: int
 ) -> int:
     """Pieces into which a reading is cut: one per decoder, fewer where several videos are read at the same time anyway.
 
@@ -23,9 +24,9 @@ def stretches_per_pass(
         num_decoders: asked for.
         num_scorers: asked for.
         groups_in_hand: of one scorer.
-        num_groups: of the video.
+        num_certain: groups of a video that are sure to be needed at a time: all, or few where it may stop early.
     """
-    num_feeding = READY_LEAD * num_scorers * groups_in_hand // num_groups + 1
+    num_feeding = READY_LEAD * num_scorers * groups_in_hand // num_certain + 1
     at_once = min(num_videos, max(_READ_AT_ONCE, num_feeding))
     return min(num_decoders, max(_FEW_STRETCHES, ceil(num_decoders / max(1, at_once))))
 
@@ -54,6 +55,7 @@ def wants_more_videos(
     videos_in_flight: int,
     is_short_of_room: bool,
     num_unprobed: int,
+    mean_groups: float | None,
     num_queued: int,
     num_decoders: int,
     num_ready: int,
@@ -69,6 +71,7 @@ def wants_more_videos(
         videos_in_flight: the floor.
         is_short_of_room: a video begun waits for room for its frames or candidates.
         num_unprobed: videos begun whose timeline is not known.
+        mean_groups: of the videos in flight; None while no timeline is known.
         num_queued: stretches that wait for a decoder.
         num_decoders: known now.
         num_ready: groups that could be handed out without speculation.
@@ -78,7 +81,8 @@ def wants_more_videos(
         return True
     if is_short_of_room or num_unprobed >= num_decoders or num_queued >= num_decoders:
         return False
-    return num_ready < READY_LEAD * num_in_hand
+    num_expected = num_unprobed * (_FIRST_GUESS_GROUPS if mean_groups is None else mean_groups)
+    return num_ready + num_expected < READY_LEAD * num_in_hand
 
 
 def groups_to_hand(*, num_ready: int, num_scorers: int, room: int) -> int:

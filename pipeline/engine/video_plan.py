@@ -112,7 +112,7 @@ def plan_video(
             num_decoders=config.execution.num_decoders,
             num_scorers=config.execution.num_scorers,
             groups_in_hand=config.execution.groups_per_call,
-            num_groups=len(groups),
+            num_certain=min(len(groups), config.stopping.confident_groups) if selector.can_stop else len(groups),
         ),
         growing=selector.can_stop,
         stretch_bytes=min(STRETCH_BYTES, max(1, config.execution.frame_buffer_bytes // _STRETCHES_PER_BUFFER)),

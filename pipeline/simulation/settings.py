@@ -103,7 +103,7 @@ class SimulationSettings:
     num_answerers: int = 0
     decode_cores_per_gpu: float = 4.0
     gpus_per_node: int = 8
-    groups_in_hand: int = 2
+    groups_in_hand: int = 3
     num_stretches: int | None = None
     frame_buffer_bytes_per_gpu: int = 16 * GIB
     node_losses_per_hour: float = 0.0

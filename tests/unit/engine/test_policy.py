@@ -39,7 +39,7 @@ def test_readings_are_cut_for_all_decoders_unless_several_videos_are_read_at_onc
     num_videos, num_decoders, num_scorers, stretches
 ):
     cut = stretches_per_pass(
-        num_videos=num_videos, num_decoders=num_decoders, num_scorers=num_scorers, groups_in_hand=2, num_groups=157
+        num_videos=num_videos, num_decoders=num_decoders, num_scorers=num_scorers, groups_in_hand=2, num_certain=157
     )
     assert cut == stretches
 
@@ -49,6 +49,7 @@ PLENTY = {
     "videos_in_flight": 2,
     "is_short_of_room": False,
     "num_unprobed": 0,
+    "mean_groups": 20.0,
     "num_queued": 0,
     "num_decoders": 8,
     "num_ready": 127,
@@ -61,6 +62,10 @@ PLENTY = {
     [
         ({}, True),
         ({"num_ready": 128}, False),
+        ({"num_ready": 7, "num_unprobed": 6}, True),  # 120 groups are expected of those not probed yet
+        ({"num_ready": 8, "num_unprobed": 6}, False),
+        ({"num_ready": 0, "num_unprobed": 7, "mean_groups": None}, True),  # 16 each are guessed at first
+        ({"num_ready": 16, "num_unprobed": 7, "mean_groups": None}, False),
         ({"is_short_of_room": True}, False),
         ({"num_unprobed": 8}, False),
         ({"num_queued": 8}, False),
