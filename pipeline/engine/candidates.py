@@ -63,9 +63,14 @@ class GroupCandidates:
         patches: IntArray,
         tokens_per_patch: int,
         scores: dict[int, npt.NDArray[np.float32]],
+        keeps_whole_patches: bool = False,
     ) -> "GroupCandidates":
-        """Rank all tokens of a group for each question; ties go to the lower token."""
-        ranked = {question: np.argsort(-score_N, kind="stable") for question, score_N in scores.items()}
+        """Rank all tokens of a group for each question; ties go to the lower token.
+
+        With ``keeps_whole_patches`` the tokens of a patch follow each other, the patch with the best token first.
+        """
+        unit = tokens_per_patch if keeps_whole_patches else 1
+        ranked = {question: _rank(score_N, unit) for question, score_N in scores.items()}
         return cls(
             patches=patches,
             tokens_per_patch=tokens_per_patch,
@@ -99,3 +104,13 @@ class GroupCandidates:
             bits_KD=(features_KD.view(torch.int16) if is_bfloat16 else features_KD).numpy(),
             is_bfloat16=is_bfloat16,
         )
+
+
+def _rank(score_N: npt.NDArray[np.float32], tokens_per_patch: int) -> IntArray:
+    """Tokens best first; those of one patch stay together: ``[1 5 2 9], 2 per patch -> [3 2 1 0]``."""
+    best_first = np.argsort(-score_N, kind="stable")
+    if tokens_per_patch == 1:
+        return best_first
+    best_N = np.repeat(score_N.reshape(-1, tokens_per_patch).max(axis=1), tokens_per_patch)
+    patch_N = np.arange(len(score_N)) // tokens_per_patch
+    return np.lexsort((-score_N, patch_N, -best_N))

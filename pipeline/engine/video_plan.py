@@ -21,7 +21,7 @@ from pipeline.video.probe import VideoProbe
 IntArray = npt.NDArray[np.int64]
 _STRETCHES_PER_BUFFER = 16  # a stretch is held twice for a moment: as it is decoded, and as it is bundled
 _PROMPT_POSITIONS = 1_024  # room left for the text around the video
-TOKEN_BYTES = 16_384  # 8,192 numbers of bfloat16, or 4,096 of float32: no supported family's features are wider
+_NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class VideoPlan:
         groups: per position, its temporal patches, ascending.
         group_indices: per position, the group's number in time.
         group_num_frames: per position, different frames it shows; a repeated last frame is held once.
-        token_bytes: what one visual token's features take; an upper bound.
+        token_bytes: what one visual token's features take.
     """
 
     probe: VideoProbe
@@ -47,7 +47,7 @@ class VideoPlan:
     group_num_frames: tuple[int, ...]
     passes: tuple[DecodePass, ...]
     decode_size: tuple[int, int] | None
-    token_bytes: int = TOKEN_BYTES
+    token_bytes: int
 
     @property
     def group_num_tokens(self) -> IntArray:
@@ -128,7 +128,14 @@ def plan_video(
         group_num_frames=tuple(len(np.unique(frames_PF[group])) for group in groups),
         passes=passes,
         decode_size=decode_size,
+        token_bytes=layout.feature_width * _number_bytes(config),
     )
+
+
+def _number_bytes(config: RunConfig) -> int:
+    """Of one feature; what loading chooses is 16 bits on a GPU, 32 without."""
+    default = 2 if config.execution.gpus_per_scorer else 4
+    return _NUMBER_BYTES.get(config.model.dtype, default)
 
 
 def _choose_frames(probe: VideoProbe, sampling: SamplingConfig) -> FrameSample:

@@ -38,6 +38,7 @@ class Adapter(Generic[_Layout]):
         self.frames_per_patch = layout.frames_per_patch
         self.num_layers = layout.num_layers
         self.max_positions = layout.max_positions
+        self.feature_width = layout.feature_width
         self.similarity_dim = int(model.config.text_config.hidden_size)
         self._model, self._tokenizer, self._layout, self._video_token = model, tokenizer, layout, video_token
         self._text = TextModel(model, tokenizer, rope_axes=rope_axes)

@@ -38,6 +38,7 @@ class ModelLayout(Protocol):
         frames_per_patch: sampled frames that one temporal patch holds.
         num_layers: decoder layers of the language model.
         max_positions: longest sequence the checkpoint was trained for.
+        feature_width: numbers of one visual token, with what only travels along.
     """
 
     @property
@@ -46,6 +47,8 @@ class ModelLayout(Protocol):
     def num_layers(self) -> int: ...  # noqa: D102
     @property
     def max_positions(self) -> int: ...  # noqa: D102
+    @property
+    def feature_width(self) -> int: ...  # noqa: D102
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """The size at which frames of a video are shown to the model."""
@@ -126,6 +129,7 @@ class VideoModel(Protocol):
         name: checkpoint as given; ``revision``: hub commit, or a hash of a folder's weights.
         frames_per_patch: sampled frames that one temporal patch holds.
         max_positions: longest sequence the checkpoint was trained for.
+        feature_width: feature columns of a visual token.
         similarity_dim: leading feature columns that redundancy is judged by; the rest only travels with its token.
     """
 
@@ -135,6 +139,7 @@ class VideoModel(Protocol):
     frames_per_patch: int
     num_layers: int
     max_positions: int
+    feature_width: int
     similarity_dim: int
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:

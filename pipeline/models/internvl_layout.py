@@ -15,6 +15,7 @@ class InternVLLayout:
 
     num_layers: int
     max_positions: int
+    feature_width: int
     image_size: int
     token_side: int
     frames_per_patch: int = 1
@@ -38,6 +39,7 @@ class InternVLLayout:
         return cls(
             num_layers=int(text.num_hidden_layers),
             max_positions=int(text.max_position_embeddings),
+            feature_width=int(text.hidden_size),
             image_size=int(height),
             token_side=height // token_pixels,
         )

@@ -16,6 +16,7 @@ class Qwen3Layout:
     frames_per_patch: int
     num_layers: int
     max_positions: int
+    feature_width: int
     patches: PatchGeometry
 
     @classmethod
@@ -26,6 +27,7 @@ class Qwen3Layout:
             frames_per_patch=int(vision.temporal_patch_size),
             num_layers=int(text.num_hidden_layers),
             max_positions=int(text.max_position_embeddings),
+            feature_width=int(text.hidden_size) * (1 + len(vision.deepstack_visual_indexes)),
             patches=PatchGeometry(
                 patch_size=int(vision.patch_size),
                 merge_size=int(vision.spatial_merge_size),

@@ -14,6 +14,7 @@ class QwenLayout:
     frames_per_patch: int
     num_layers: int
     max_positions: int
+    feature_width: int
     tokens_per_second: float
     patches: PatchGeometry
 
@@ -25,6 +26,7 @@ class QwenLayout:
             frames_per_patch=int(vision.temporal_patch_size),
             num_layers=int(text.num_hidden_layers),
             max_positions=int(text.max_position_embeddings),
+            feature_width=int(text.hidden_size),
             tokens_per_second=float(vision.tokens_per_second),
             patches=PatchGeometry(
                 patch_size=int(vision.patch_size),

@@ -21,7 +21,12 @@ from pipeline.video.probe import VideoProbe
 _SAMPLE_FPS = 2
 _HEIGHT, _WIDTH = 308, 560
 LAYOUT = QwenLayout(
-    frames_per_patch=2, num_layers=28, max_positions=128_000, tokens_per_second=2.0, patches=PatchGeometry()
+    frames_per_patch=2,
+    num_layers=28,
+    max_positions=128_000,
+    feature_width=3_584,
+    tokens_per_second=2.0,
+    patches=PatchGeometry(),
 )
 _SURE, _UNSURE = -0.01, -1.39  # nats: medians with and without the needle in docs/results.md
 

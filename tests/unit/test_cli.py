@@ -8,7 +8,7 @@ from pipeline.models.loading import ModelIdentity
 
 
 class Layout:
-    frames_per_patch, num_layers, max_positions = 2, 4, 4_096
+    frames_per_patch, num_layers, max_positions, feature_width = 2, 4, 4_096, 128
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ class _Layout:
     frames_per_patch: int = 2
     num_layers: int = 2
     max_positions: int = 4_096
+    feature_width: int = 4_096
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         return FrameGeometry(height=_SIDE, width=_SIDE, token_rows=2, token_columns=2)

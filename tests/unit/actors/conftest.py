@@ -16,7 +16,7 @@ class FakeLaunch:
 
 
 class FakeModel:
-    name, revision, frames_per_patch, num_layers, max_positions = "fake", "0", 2, 2, 1_000
+    name, revision, frames_per_patch, num_layers, max_positions, feature_width = "fake", "0", 2, 2, 1_000, 1
     similarity_dim = 2
     device = torch.device("cpu")
 

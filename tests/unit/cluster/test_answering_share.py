@@ -9,7 +9,7 @@ from pipeline.selectors.registry import get_selector
 
 
 class Layout:
-    frames_per_patch, num_layers, max_positions = 2, 28, 128_000
+    frames_per_patch, num_layers, max_positions, feature_width = 2, 28, 128_000, 3_584
 
     def frame_geometry(self, height, width, *, min_pixels, max_pixels):
         assert (height, width) == (720, 1280)

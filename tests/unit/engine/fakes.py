@@ -41,7 +41,7 @@ TOKENS_PER_PATCH, FRAME_BYTES = 4, 28 * 28 * 3
 
 
 class FakeLayout:
-    frames_per_patch, num_layers, max_positions = 2, 2, 4_096
+    frames_per_patch, num_layers, max_positions, feature_width = 2, 2, 4_096, 4_096
 
     def frame_geometry(self, height, width, *, min_pixels, max_pixels):
         return FrameGeometry(height=28, width=28, token_rows=2, token_columns=2)

@@ -19,7 +19,8 @@ GEOMETRY = FrameGeometry(height=60, width=80, token_rows=3, token_columns=4)
 class PlantedModel:
     """Looks at saturated colours, which only objects have, at one layer, and anywhere at the others."""
 
-    name, revision, frames_per_patch, num_layers, max_positions, similarity_dim = "planted", "0", 2, 5, 10_000, 1
+    name, revision, frames_per_patch, num_layers, max_positions = "planted", "0", 2, 5, 10_000
+    feature_width = similarity_dim = 1
 
     def __init__(self, planted_layer, *, layers_run=5):
         self.planted_layer, self.layers_run = planted_layer, layers_run

@@ -94,9 +94,10 @@ def family(request):
 
 def test_the_configuration_alone_says_what_the_loaded_model_says(family):
     layout = FAMILIES[family.name].read_layout(family.config)
-    for name in ("frames_per_patch", "num_layers", "max_positions"):
+    for name in ("frames_per_patch", "num_layers", "max_positions", "feature_width"):
         assert getattr(layout, name) == getattr(family.model, name)
     assert layout.frame_geometry(HEIGHT, WIDTH, **LIMITS) == family.geometry
+    assert layout.feature_width == family.features.shape[1]
     assert isinstance(family.model, FAMILIES[family.name].build)
     assert (family.model.name, family.model.revision) == ("tiny", "0")
 
