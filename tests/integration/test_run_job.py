@@ -208,8 +208,8 @@ def test_a_bug_leaves_a_summary_with_exit_code_1(arguments, monkeypatch, no_ray,
     assert summaries(tmp_path / "out")[0]["exit_code"] == 1
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_says_so_and_the_same_command_goes_on(
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_an_interrupted_run_says_so_and_the_same_command_pays_only_for_what_was_not_committed(
     number, exit_code, arguments, archive, tmp_path, no_ray, read_rows
 ):
     command = [sys.executable, str(ROOT / "jobs" / "run.py"), *arguments("--executor", "serial")]
@@ -229,10 +229,16 @@ def test_an_interrupted_run_says_so_and_the_same_command_goes_on(
     process.send_signal(number)
     printed = process.communicate(timeout=60)
     assert process.returncode == exit_code, printed
-    assert "interrupted; the same command goes on from here" in printed[1]
     assert "Traceback" not in printed[1]
-    assert summaries(tmp_path / "out")[0]["exit_code"] == exit_code
-    assert len(read_rows(tmp_path / "out")) == 3
+    if number != signal.SIGKILL:
+        assert "interrupted; the same command goes on from here" in printed[1]
+        assert summaries(tmp_path / "out")[0]["exit_code"] == exit_code
+    before = read_rows(tmp_path / "out")
+    assert len(before) == 3
     assert run.main(command[2:]) == 0
-    assert [r["status"] for r in read_rows(tmp_path / "out")] == ["ok"] * 6
-    assert summaries(tmp_path / "out")[1]["num_skipped"] == 3
+    rows, second = read_rows(tmp_path / "out"), summaries(tmp_path / "out")[-1]
+    assert [r["status"] for r in rows] == ["ok"] * 6
+    assert second["num_skipped"] == 3
+    paid_for = {r["video"]: r["num_groups"] for r in rows if r["run_id"] != before[0]["run_id"]}
+    assert len(paid_for) == 1
+    assert second["num_groups_encoded"] == sum(paid_for.values()) > 0
