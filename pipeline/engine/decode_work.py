@@ -1,18 +1,15 @@
 """From a decode pass to pieces of work: which slots of which groups each stretch fills. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.engine.frame_parts import GroupParts
 from pipeline.engine.slot_table import SlotTable
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import DecodeWork, Ref, WorkKey
 from pipeline.video.decode_plan import Stretch, frames_to_decode
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,38 +22,11 @@ class VideoSource:
     groups_per_bundle: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class SlotRange:
-    """Consecutive slots ``[start, stop)`` of one group, and the frames of the video that they show."""
-
-    start: int
-    stop: int
-    frames: IntArray
-
-
-def split_slots(plan: VideoPlan, pass_index: int, positions: Sequence[int]) -> dict[int, dict[int, SlotRange]]:
-    """Group position -> stretch of the pass -> what that stretch fills; empty ones are left out.
-
-    Stretches follow each other in time and a group's frames rise, so each stretch fills slots that lie side by side.
-    """
-    bounds = np.array([stretch.frame_indices[0] for stretch in plan.passes[pass_index].stretches[1:]])
-    return {position: _split(plan.group_frames(position), bounds) for position in positions}
-
-
-def _split(frames: IntArray, bounds: IntArray) -> dict[int, SlotRange]:
-    cuts = [0, *np.searchsorted(frames, bounds, side="left").tolist(), len(frames)]
-    return {
-        stretch: SlotRange(start, stop, frames[start:stop])
-        for stretch, (start, stop) in enumerate(pairwise(cuts))
-        if start < stop
-    }
-
-
 def build_decode_work(
-    plan: VideoPlan, key: WorkKey, *, source: VideoSource, pass_index: int, slots: Mapping[int, SlotRange]
+    plan: VideoPlan, key: WorkKey, *, source: VideoSource, pass_index: int, parts: Mapping[int, GroupParts]
 ) -> DecodeWork:
     """One stretch of a pass, cut down to the groups that need it; ``key.index`` is the stretch."""
-    stretch, table = plan.passes[pass_index].stretches[key.index], build_table(slots)
+    stretch, table = plan.passes[pass_index].stretches[key.index], build_table(parts, key.index)
     wanted = np.unique(table.frames)
     if len(wanted) < len(stretch.frame_indices):
         stretch = Stretch(
@@ -77,12 +47,12 @@ def build_decode_work(
     )
 
 
-def build_table(slots: Mapping[int, SlotRange]) -> SlotTable:
-    """Group position -> range, as arrays."""
-    ranges = slots.values()
+def build_table(parts: Mapping[int, GroupParts], stretch: int) -> SlotTable:
+    """What one stretch gives some groups, as arrays."""
+    ranges = [(part.frames, part.cuts[stretch], part.cuts[stretch + 1]) for part in parts.values()]
     return SlotTable(
-        positions=tuple(slots),
-        starts=np.cumsum([0, *(piece.stop - piece.start for piece in ranges)]),
-        slots=np.concatenate([np.arange(piece.start, piece.stop) for piece in ranges]),
-        frames=np.concatenate([piece.frames for piece in ranges]),
+        positions=tuple(parts),
+        starts=np.cumsum([0, *(stop - start for _, start, stop in ranges)]),
+        slots=np.concatenate([np.arange(start, stop) for _, start, stop in ranges]),
+        frames=np.concatenate([frames[start:stop] for frames, start, stop in ranges]),
     )

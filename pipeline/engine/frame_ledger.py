@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from pipeline.engine.decode_work import VideoSource, build_decode_work, split_slots
-from pipeline.engine.frame_parts import FrameRoom, Part, Request
+import numpy as np
+
+from pipeline.engine.decode_work import VideoSource, build_decode_work
+from pipeline.engine.frame_parts import FrameRoom, GroupParts, Request
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import DecodeDone, DecodeWork, Ref, WorkKey
 
@@ -25,8 +27,7 @@ class FrameLedger:
         self._states = bytearray([UNREAD]) * len(plan.groups)  # bytes: they are searched all the time
         self._was_read = bytearray(len(plan.groups))
         self._pass_of = [index for index, planned in enumerate(plan.passes) for _ in planned.group_positions]
-        self._parts: dict[int, dict[int, Part]] = {}
-        self._num_missing: dict[int, int] = {}
+        self._parts: dict[int, GroupParts] = {}
         self._queue: deque[Request] = deque()
         self._in_flight: dict[WorkKey, tuple[Request, str]] = {}
         self._room = FrameRoom(source.groups_per_bundle)
@@ -108,9 +109,9 @@ class FrameLedger:
         """Reserve the next reading and queue its stretches."""
         positions = self.next_chunk()
         pass_index = self._pass_of[positions[0]]
-        for position, pieces in split_slots(self._plan, pass_index, positions).items():
-            self._parts[position] = {stretch: Part(slots=slots) for stretch, slots in pieces.items()}
-            self._num_missing[position] = len(pieces)
+        bounds = np.array([stretch.frame_indices[0] for stretch in self._plan.passes[pass_index].stretches[1:]])
+        for position in positions:
+            self._parts[position] = GroupParts.build(self._plan.group_frames(position), bounds)
             self._states[position] = READING
             self._room.reserve(position, self._plan.group_bytes(position))
         self._queue_missing(positions)
@@ -120,8 +121,9 @@ class FrameLedger:
         """Ask for every part that is not there, by stretch, before anything else that is queued."""
         by_stretch: dict[tuple[int, int], list[int]] = {}
         for position in positions:
-            for stretch, part in self._parts[position].items():
-                if part.ref is None:
+            refs = self._parts[position].refs
+            for stretch in self._parts[position].stretches:
+                if refs[stretch] is None:
                     by_stretch.setdefault((self._pass_of[position], stretch), []).append(position)
         for (pass_index, stretch), group in sorted(by_stretch.items(), reverse=True):
             self._queue.appendleft(Request(pass_index=pass_index, stretch=stretch, positions=tuple(group)))
@@ -130,23 +132,22 @@ class FrameLedger:
         """The next stretch that somebody needs."""
         while self._queue:
             request = self._queue.popleft()
-            parts = {position: self._parts[position][request.stretch] for position in self._open_positions(request)}
-            parts = {position: part for position, part in parts.items() if not part.is_asked}
+            parts = {position: self._parts[position] for position in self._open_positions(request)}
+            parts = {position: part for position, part in parts.items() if not part.is_asked[request.stretch]}
             if not parts:
                 continue
             key = make_key(f"decode-{request.pass_index}", request.stretch)
             self._in_flight[key] = replace(request, positions=tuple(parts)), worker
             for part in parts.values():
-                part.is_asked = True
-            slots = {position: part.slots for position, part in parts.items()}
-            return build_decode_work(self._plan, key, source=self._source, pass_index=request.pass_index, slots=slots)
+                part.is_asked[request.stretch] = 1
+            return build_decode_work(self._plan, key, source=self._source, pass_index=request.pass_index, parts=parts)
         return None
 
     def _open_positions(self, request: Request) -> list[int]:
         return [
             position
             for position in request.positions
-            if self._states[position] == READING and self._parts[position][request.stretch].ref is None
+            if self._states[position] == READING and self._parts[position].refs[request.stretch] is None
         ]
 
     def is_current(self, key: WorkKey) -> bool:
@@ -157,10 +158,11 @@ class FrameLedger:
         """Take in one stretch; groups that it completes are ready."""
         request, worker = self._in_flight.pop(key)
         for position in self._open_positions(request):
-            part = self._parts[position][request.stretch]
-            part.ref, part.worker = done.bundles[position // self._source.groups_per_bundle], worker
-            self._num_missing[position] -= 1
-            if not self._num_missing[position]:
+            part = self._parts[position]
+            part.refs[request.stretch] = done.bundles[position // self._source.groups_per_bundle]
+            part.workers[request.stretch] = worker
+            part.num_missing -= 1
+            if not part.num_missing:
                 self._states[position], self._was_read[position] = READY, 1
 
     def read_again(self, key: WorkKey) -> None:
@@ -168,14 +170,14 @@ class FrameLedger:
         request, _ = self._in_flight.pop(key)
         open_positions = self._open_positions(request)
         for position in open_positions:
-            self._parts[position][request.stretch].is_asked = False
+            self._parts[position].is_asked[request.stretch] = 0
         if open_positions:
             self._queue.appendleft(request)
 
     def give(self, position: int) -> tuple[Ref, ...]:
         """Hand a ready group out: the bundles that hold its frames."""
         self._states[position] = GIVEN
-        return tuple(part.ref for part in self._parts[position].values())
+        return tuple(ref for ref in self._parts[position].refs if ref is not None)
 
     def take_back(self, positions: Sequence[int], *, lost: AbstractSet[str], is_lost: bool = False) -> None:
         """Given groups were not scored: they are ready again, or read again where frames went with their decoder.
@@ -186,29 +188,28 @@ class FrameLedger:
             is_lost: a scorer could not open the frames; all are read again unless a lost decoder explains it.
         """
         for position in positions:
-            parts = self._parts[position].values()
-            gone = [part for part in parts if part.worker in lost] or (list(parts) if is_lost else [])
+            part = self._parts[position]
+            gone = [s for s in part.stretches if part.workers[s] in lost] or (part.stretches if is_lost else [])
             self._states[position] = READY
             self._forget_parts(position, gone)
 
     def lose_decoder(self, worker: str) -> bool:
         """Frames of waiting groups that a decoder stored are read again; returns whether there were any."""
         hit = []
-        for position, parts in self._parts.items():
-            gone = [part for part in parts.values() if part.ref is not None and part.worker == worker]
+        for position, part in self._parts.items():
+            gone = [stretch for stretch in part.stretches if part.workers[stretch] == worker]
             if gone and self._states[position] != GIVEN:
                 hit.append((position, gone))
         for position, gone in hit:
             self._forget_parts(position, gone)
         return bool(hit)
 
-    def _forget_parts(self, position: int, gone: Sequence[Part]) -> None:
+    def _forget_parts(self, position: int, gone: Sequence[int]) -> None:
         if not gone:
             return
-        for part in gone:
-            part.ref, part.worker, part.is_asked = None, "", False
+        for stretch in gone:
+            self._parts[position].forget(stretch)
         self._states[position] = READING
-        self._num_missing[position] += len(gone)
         self._queue_missing([position])
 
     def drop(self, positions: Iterable[int]) -> None:
@@ -216,7 +217,7 @@ class FrameLedger:
         for position in positions:
             if self._states[position] >= READING:
                 self._room.release(position)
-                del self._parts[position], self._num_missing[position]
+                del self._parts[position]
             self._states[position] = IDLE
 
     def read_in_order(self) -> None:

@@ -2,19 +2,58 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
-from pipeline.engine.decode_work import SlotRange
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.engine.work import Ref
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
-class Part:
-    """What one stretch gives one group; ``ref`` is None until it is there, ``is_asked`` while it is being read."""
+class GroupParts:
+    """What the stretches of a pass give one group, S of them.
 
-    slots: SlotRange
-    ref: Ref | None = None
-    worker: str = ""
-    is_asked: bool = False
+    Attributes:
+        frames: of the video, by slot; they rise, so what one stretch gives lies side by side.
+        cuts: ``(S + 1,)`` stretch s fills the slots ``[cuts[s], cuts[s + 1])``.
+        stretches: those that fill any.
+        refs: ``(S,)`` bundles; None until they are there.
+        workers: ``(S,)`` who stored them.
+        is_asked: ``(S,)`` whether somebody was given the stretch for this group.
+        num_missing: stretches that are not there.
+    """
+
+    frames: IntArray
+    cuts: list[int]
+    stretches: list[int]
+    refs: list[Ref | None]
+    workers: list[str]
+    is_asked: bytearray
+    num_missing: int
+
+    @classmethod
+    def build(cls, frames: IntArray, bounds: IntArray) -> "GroupParts":
+        """Nothing is there yet; ``bounds`` ``(S - 1,)`` are the first frames of all stretches but the first."""
+        cuts = [0, *np.searchsorted(frames, bounds, side="left").tolist(), len(frames)]
+        stretches = [index for index, (start, stop) in enumerate(pairwise(cuts)) if start < stop]
+        count = len(cuts) - 1
+        return cls(
+            frames=frames,
+            cuts=cuts,
+            stretches=stretches,
+            refs=[None] * count,
+            workers=[""] * count,
+            is_asked=bytearray(count),
+            num_missing=len(stretches),
+        )
+
+    def forget(self, stretch: int) -> None:
+        """What a stretch gave is gone."""
+        self.refs[stretch], self.workers[stretch], self.is_asked[stretch] = None, "", 0
+        self.num_missing += 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -54,7 +54,7 @@ def measure_speed(
         frame_buffer_bytes_per_gpu=_NO_LIMIT,
     )
     archive = Archive(settings)
-    results = KnownResults(archive=archive, put=lambda: None, plan=archive.plan_copy)
+    results = KnownResults(archive=archive, put=lambda: "object", plan=archive.plan_copy)
     started = time.perf_counter()
     state = JobState(archive.tasks(), config=settings.run_config())
     seconds, begin_s = time.perf_counter() - started, 0.0
