@@ -75,6 +75,7 @@ def answer_question(
         response.attention_N.astype(np.float64),
         work.patch_times_s,
         duration_s=work.duration_s,
+        token_indices_N=merged.token_K[kept],
     )
     return AnswerDone(
         answer=response.text if response.option is None else option_letter(response.option),

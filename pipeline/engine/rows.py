@@ -1,14 +1,19 @@
 """From a finished video to its result rows: one per question, costs that questions share split evenly."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from pipeline.engine.lost_frames import count_lost
 from pipeline.engine.question_state import QuestionState
+from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.video_state import VideoState
 from pipeline.manifest import Question
-from pipeline.results.rows import EvidenceRow, GroupRow, QuestionResult, RunStamp, failed_result
+from pipeline.method.evidence import EvidenceSpan, unpack_tokens
+from pipeline.results.rows import EvidenceRow, GroupRow, KeptTokens, QuestionResult, RunStamp, failed_result
 
 
 def build_rows(video: VideoState, *, stamp: RunStamp, finished_at: datetime) -> list[QuestionResult]:
@@ -49,6 +54,7 @@ def _build_row(
             EvidenceRow(start_s=span.start_s, end_s=span.end_s, weight=span.weight, num_tokens=span.num_tokens)
             for span in answer.evidence
         ),
+        kept_tokens=_kept_tokens(video.plan, answer.evidence),
         groups=_group_rows(state) if needs_scores else (),
         num_groups_scored=len(state.prefix) if needs_scores else 0,
         num_groups_wasted=state.num_wasted,
@@ -85,7 +91,27 @@ def _known_of_video(video: VideoState, state: QuestionState) -> dict[str, Any]:
         columns["num_groups"] = len(video.plan.groups)
         columns["num_sampled_frames"] = video.plan.sample.num_frames
         columns["duration_s"] = video.plan.probe.duration_s
+        columns["num_token_rows"] = video.plan.geometry.token_rows
+        columns["num_token_columns"] = video.plan.geometry.token_columns
     return columns
+
+
+def _kept_tokens(plan: VideoPlan | None, spans: Sequence[EvidenceSpan]) -> KeptTokens | None:
+    """Tokens by time instead of patch, with the group that each comes from."""
+    tokens = unpack_tokens(spans)
+    if plan is None or not len(tokens):
+        return None
+    group_of_patch = np.zeros(len(plan.patch_times_s), dtype=np.int64)
+    for patches, group_index in zip(plan.groups, plan.group_indices, strict=True):
+        group_of_patch[patches] = group_index
+    rows, columns = np.divmod(tokens["token"], plan.geometry.token_columns)
+    return KeptTokens(
+        start_s=tuple(plan.patch_times_s[tokens["patch"]].tolist()),
+        group_index=tuple(group_of_patch[tokens["patch"]].tolist()),
+        token_row=tuple(rows.tolist()),
+        token_column=tuple(columns.tolist()),
+        weight=tuple(tokens["weight"].tolist()),
+    )
 
 
 def _group_rows(state: QuestionState) -> tuple[GroupRow, ...]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 
 import numpy as np
 import pyarrow as pa
@@ -66,9 +65,3 @@ def read_answers(output_uri: str, *, storage_options: StorageOptions = None) -> 
         message = f"results under {place} hold a column with types that do not mix ({error}): use one output per shape"
         raise ValueError(message) from error
     return with_added_columns(answers).take(pa.array(np.sort(best_rows(answers))))
-
-
-def views_sql(output_uri: str) -> str:
-    """DuckDB statements that create the views ``answers, groups, evidence, failures, runs`` over an output folder."""
-    template = resources.files("pipeline.results").joinpath("views.sql").read_text()
-    return template.replace("{output}", output_uri.rstrip("/").replace("'", "''"))

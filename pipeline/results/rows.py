@@ -47,6 +47,24 @@ class GroupRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KeptTokens:
+    """Tokens of the final pass in temporal, row, column order; parallel tuples, as there may be thousands.
+
+    Attributes:
+        start_s: Presentation time at which the token's temporal patch starts.
+        group_index: Group that sold it.
+        token_row: Place within the patch's grid of ``num_token_rows`` by ``num_token_columns``; with ``token_column``.
+        weight: Share of the final pass's attention, in [0, 1], to 8 significant bits.
+    """
+
+    start_s: tuple[float, ...]
+    group_index: tuple[int, ...]
+    token_row: tuple[int, ...]
+    token_column: tuple[int, ...]
+    weight: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunStamp:
     """What all rows of one run have in common."""
 
@@ -79,6 +97,7 @@ class QuestionResult:
     option_probabilities: tuple[float, ...] | None = None
     answer_entropy: float | None = None
     evidence: tuple[EvidenceRow, ...] = ()
+    kept_tokens: KeptTokens | None = None
     groups: tuple[GroupRow, ...] = ()
     num_groups: int | None = None
     num_groups_scored: int = 0
@@ -87,6 +106,8 @@ class QuestionResult:
     num_sampled_frames: int | None = None
     num_tokens_offered: int | None = None
     num_tokens_kept: int | None = None
+    num_token_rows: int | None = None
+    num_token_columns: int | None = None
     duration_s: float | None = None
     decoder: str | None = None
     memory_rung: int | None = None

@@ -1,12 +1,13 @@
 """The columns of the results: names, types, meaning. Columns are never renamed; some may be added at their place."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import pyarrow as pa
 
 from pipeline.results.portable_types import portable_type, to_portable
-from pipeline.results.rows import QuestionResult
+from pipeline.results.rows import KeptTokens, QuestionResult
 from pipeline.uris import redact_text, strip_secrets
 
 _INT, _LONG, _FLOAT, _TEXT = pa.int32(), pa.int64(), pa.float64(), pa.string()
@@ -21,6 +22,16 @@ GROUP_TYPE = pa.struct(
         ("num_tokens_offered", _LONG),
         ("num_tokens_bought", _LONG),
         ("num_tokens_kept", _LONG),
+    ]
+)
+
+KEPT_TOKEN_TYPE = pa.struct(
+    [
+        ("start_s", _FLOAT),
+        ("group_index", _INT),
+        ("token_row", _INT),
+        ("token_column", _INT),
+        ("weight", pa.float32()),
     ]
 )
 
@@ -40,6 +51,7 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("option_probabilities", pa.list_(_FLOAT), "probability of each option at the first answer token, in [0, 1]"),
     ("answer_entropy", _FLOAT, "entropy of the answer, nats"),
     ("evidence", pa.list_(EVIDENCE_TYPE), "spans [start_s, end_s) of presentation time, seconds, by weight"),
+    ("kept_tokens", pa.list_(KEPT_TOKEN_TYPE), "tokens of the final pass in temporal order, with their attention"),
     ("groups", pa.list_(GROUP_TYPE), "groups in visiting order; entropy and certainty in nats, counts in tokens"),
     ("num_groups", _INT, "groups planned; null when planning failed"),
     ("num_groups_scored", _INT, "groups that counted"),
@@ -48,6 +60,8 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("num_sampled_frames", _LONG, "frames sampled from the video"),
     ("num_tokens_offered", _LONG, "visual tokens of the groups that counted"),
     ("num_tokens_kept", _LONG, "visual tokens that reached the final pass"),
+    ("num_token_rows", _INT, "rows of visual tokens in one temporal patch; null when planning failed"),
+    ("num_token_columns", _INT, "columns of visual tokens in one temporal patch; null when planning failed"),
     ("duration_s", _FLOAT, "duration of the video, seconds of presentation time"),
     ("decoder", _TEXT, "library that decoded the frames"),
     ("memory_rung", _INT, "how often batches were halved for lack of device memory, 0 normally; null when unknown"),
@@ -77,7 +91,7 @@ ANSWERS_SCHEMA = pa.schema(
 )
 _NUM_LEADING = ANSWERS_SCHEMA.names.index("options") + 1
 
-ADDED_COLUMNS = frozenset({"memory_rung"})
+ADDED_COLUMNS = frozenset({"memory_rung", "kept_tokens", "num_token_rows", "num_token_columns"})
 """Columns that files of schema version 1 may lack, because they were written before; null in those files' rows."""
 
 
@@ -123,14 +137,29 @@ def results_table(results: Sequence[QuestionResult], pass_through: pa.Table) -> 
     schema = results_schema(pass_through.schema)
     records = [_to_record(result) for result in results]
     columns = {field.name: pa.array([record[field.name] for record in records], field.type) for field in ANSWERS_SCHEMA}
+    columns["kept_tokens"] = _token_lists([result.kept_tokens for result in results])
     last = _NUM_LEADING + pass_through.num_columns
     for field, column in zip(list(schema)[_NUM_LEADING:last], pass_through.columns, strict=True):
         columns[field.name] = to_portable(column)
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
+def _token_lists(tokens: Sequence[KeptTokens | None]) -> pa.Array:
+    """Built column by column: as records, thousands of tokens would cost more than the rest of the row."""
+    lengths = [0 if kept is None else len(kept.weight) for kept in tokens]
+    offsets = [0, *itertools.accumulate(lengths)]
+    fields = list(KEPT_TOKEN_TYPE)
+    columns = [
+        pa.array(itertools.chain.from_iterable(getattr(kept, field.name) for kept in tokens if kept), field.type)
+        for field in fields
+    ]
+    starts = [None if kept is None else start for kept, start in zip(tokens, offsets, strict=False)]
+    structs = pa.StructArray.from_arrays(columns, fields=fields)
+    return pa.ListArray.from_arrays(pa.array([*starts, offsets[-1]], pa.int32()), structs)
+
+
 def _to_record(result: QuestionResult) -> dict[str, object]:
-    record = dataclasses.asdict(result)
+    record = dataclasses.asdict(dataclasses.replace(result, kept_tokens=None))
     message = result.error_message
     return record | {
         "video": strip_secrets(result.video),

@@ -1,21 +1,28 @@
--- DuckDB views over an output folder; '{output}' is filled in by pipeline.results.finished.views_sql.
+-- DuckDB views over an output folder; pipeline.results.finished.views_sql fills in the names in braces.
 -- They fail while the folder holds no results.
 
 -- One row per question key: ok before failed, then the newest (of equals, which a merge may have copied, any).
+-- Columns that were added after all of the files were written are null.
 CREATE OR REPLACE VIEW answers AS
 SELECT * EXCLUDE (filename)
-FROM read_parquet('{output}/answers/**/part-*.parquet', union_by_name = true, filename = true, hive_partitioning = false)
+FROM (
+    FROM read_parquet('{output}/answers/**/part-*.parquet', union_by_name = true, filename = true, hive_partitioning = false)
+    UNION ALL BY NAME
+    SELECT {added_columns} WHERE false
+)
 QUALIFY row_number() OVER (
     PARTITION BY question_key ORDER BY (status = 'ok') DESC, finished_at DESC, run_id DESC, filename
 ) = 1;
 
--- One row per question and group of frames that counted.
+-- One row per question and group of frames that counted; visit 1 was the first, and the last is where it stopped.
 CREATE OR REPLACE VIEW groups AS
-SELECT question_key, question_id, video, unnest(groups, max_depth := 2) FROM answers;
+SELECT question_key, question_id, video, generate_subscripts(groups, 1) AS visit, unnest(groups, max_depth := 2)
+FROM answers;
 
--- One row per question and span [start_s, end_s) of the video that the answer rests on.
+-- One row per question and span [start_s, end_s) of the video that the answer rests on; rank 1 is the heaviest.
 CREATE OR REPLACE VIEW evidence AS
-SELECT question_key, question_id, video, unnest(evidence, max_depth := 2) FROM answers;
+SELECT question_key, question_id, video, generate_subscripts(evidence, 1) AS rank, unnest(evidence, max_depth := 2)
+FROM answers;
 
 CREATE OR REPLACE VIEW failures AS
 SELECT question_key, question_id, video, question, error_class, error_message, attempts, run_id, finished_at

@@ -17,10 +17,11 @@ from pipeline.results import atomic_files
 from pipeline.results.atomic_files import change_file, delete_unchanged, write_bytes_atomic
 from pipeline.results.committer import AnswerCommitter
 from pipeline.results.compaction import compact
-from pipeline.results.finished import finished_keys, read_answers, views_sql
+from pipeline.results.finished import finished_keys, read_answers
 from pipeline.results.keys import part_name
 from pipeline.results.part_files import AnswersFolder
 from pipeline.results.schema import results_table
+from pipeline.results.views import views_sql
 from pipeline.results.writer import replace_rows
 from tests.unit.results_files.answer_rows import NOTHING, commit, names_of, row, seen, told
 

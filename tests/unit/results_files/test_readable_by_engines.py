@@ -1,12 +1,17 @@
 """What is in the files, as Parquet says it: only what Spark's and Athena's readers have a type for."""
 
 import datetime
+import os
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
+import pytest
 
+from pipeline.method.evidence import build_evidence, unpack_tokens
+from pipeline.results.rows import KeptTokens
 from tests.unit.results_files.answer_rows import commit, row
 
 # Spark: ParquetToSparkSchemaConverter; Athena: its table of supported types. (physical type, logical type)
@@ -61,6 +66,32 @@ def test_every_column_has_a_type_that_spark_and_athena_read(tmp_path):
     assert "isAdjustedToUTC=true, timeUnit=microseconds" in str(by_path["finished_at"].logical_type)
     assert "groups.list.element.group_index" in by_path  # three levels, as the format prescribes
     assert {leaf.path.partition(".")[0] for leaf in leaves(path)} >= set(MANIFEST)
+
+
+@pytest.mark.parametrize(("is_steady", "max_bytes"), [(True, 36_000), (False, 48_000)])
+def test_the_tokens_of_a_final_pass_are_compact(tmp_path, is_steady, max_bytes):
+    """7,040 tokens of 216 by patch, in some 1,900 of 5,000 patches; at a steady or a variable frame rate."""
+    rng = np.random.default_rng(0)
+    popularity, times_s = (
+        rng.pareto(1.2, 5_000),
+        np.cumsum(np.ones(5_000) if is_steady else rng.uniform(0.9, 1.1, 5_000)),
+    )
+    drawn = rng.choice(5_000, 14_080, p=popularity / popularity.sum()) * 216 + rng.integers(0, 216, 14_080)
+    patches, tokens = np.divmod(np.sort(rng.permutation(np.unique(drawn))[:7_040]), 216)
+    spans = build_evidence(patches, rng.lognormal(-8, 2, 7_040), times_s, duration_s=6_000.0, token_indices_N=tokens)
+    kept = KeptTokens(
+        start_s=tuple(times_s[patches].tolist()),
+        group_index=tuple((patches % 157).tolist()),
+        token_row=tuple((tokens // 18).tolist()),
+        token_column=tuple((tokens % 18).tolist()),
+        weight=tuple(unpack_tokens(spans)["weight"].tolist()),
+    )
+    sizes = [
+        os.path.getsize(commit(str(tmp_path / name), [row("a", kept_tokens=one)]))
+        for name, one in (("without", None), ("with", kept))
+    ]
+    assert len(set(patches.tolist())) > 1_500
+    assert 20_000 < sizes[1] - sizes[0] < max_bytes
 
 
 def test_a_folder_of_results_is_one_dataset_for_pyarrow_and_pandas(tmp_path):

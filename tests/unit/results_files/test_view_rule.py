@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.results.compaction import compact
-from pipeline.results.finished import finished_keys, views_sql
+from pipeline.results.finished import finished_keys
 from pipeline.results.part_files import AnswersFolder
+from pipeline.results.views import views_sql
 from tests.unit.results_files.answer_rows import NOON, commit, row, seen, told
 
 OUTCOME = st.tuples(st.booleans(), st.integers(0, 2), st.sampled_from(["r1", "r2", "r3"]), st.sampled_from("AB"))

@@ -7,15 +7,23 @@ import pytest
 
 from pipeline.failures import Failure, FailureClass
 from pipeline.manifest import Question
-from pipeline.results.rows import VOLATILE_COLUMNS, QuestionResult, RunStamp, failed_result
-from pipeline.results.schema import ANSWERS_SCHEMA, EVIDENCE_TYPE, GROUP_TYPE, results_schema, results_table
+from pipeline.results.rows import VOLATILE_COLUMNS, KeptTokens, QuestionResult, RunStamp, failed_result
+from pipeline.results.schema import (
+    ANSWERS_SCHEMA,
+    EVIDENCE_TYPE,
+    GROUP_TYPE,
+    KEPT_TOKEN_TYPE,
+    results_schema,
+    results_table,
+)
 
 # The agreed columns in their agreed order: never renamed.
 AGREED = [
     *("question_id", "question_key", "video", "question", "options", "status", "error_class", "error_message"),
     *("warnings", "attempts", "answer", "answer_text", "option_probabilities", "answer_entropy", "evidence"),
-    *("groups", "num_groups", "num_groups_scored", "num_groups_wasted", "stop_reason", "num_sampled_frames"),
-    *("num_tokens_offered", "num_tokens_kept", "duration_s", "decoder", "memory_rung", "video_num_frames_decoded"),
+    *("kept_tokens", "groups", "num_groups", "num_groups_scored", "num_groups_wasted", "stop_reason"),
+    *("num_sampled_frames", "num_tokens_offered", "num_tokens_kept", "num_token_rows", "num_token_columns"),
+    *("duration_s", "decoder", "memory_rung", "video_num_frames_decoded"),
     *("video_num_decode_passes", "video_num_groups_encoded", "video_num_groups_prefilled", "decode_s", "encode_s"),
     *("prefill_s", "score_s", "scorer_wait_s", "answer_s", "total_s", "model", "model_revision", "method"),
     *("config_hash", "video_fingerprint", "schema_version", "run_id", "finished_at"),
@@ -38,6 +46,9 @@ def test_the_columns_are_the_agreed_ones_and_those_of_the_record():
     assert ANSWERS_SCHEMA.names == AGREED
     assert [field.name for field in dataclasses.fields(QuestionResult)] == AGREED
     assert [field.name for field in EVIDENCE_TYPE] == ["start_s", "end_s", "weight", "num_tokens"]
+    kept_token_names = ["start_s", "group_index", "token_row", "token_column", "weight"]
+    assert [field.name for field in KEPT_TOKEN_TYPE] == kept_token_names
+    assert [field.name for field in dataclasses.fields(KeptTokens)] == kept_token_names
     assert [field.name for field in GROUP_TYPE] == [
         *("group_index", "entropy", "certainty", "response"),
         *("num_tokens_offered", "num_tokens_bought", "num_tokens_kept"),
@@ -45,7 +56,7 @@ def test_the_columns_are_the_agreed_ones_and_those_of_the_record():
 
 
 def test_every_column_is_described_and_of_a_type_that_spark_and_athena_read():
-    readable = {pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")}
+    readable = {pa.string(), pa.int32(), pa.int64(), pa.float32(), pa.float64(), pa.timestamp("us", tz="UTC")}
     for field in ANSWERS_SCHEMA:
         assert field.metadata[b"description"]
         assert leaf_types(field.type) <= readable
@@ -111,6 +122,34 @@ def test_a_table_holds_what_the_records_hold(make_result):
     assert first["options"] == ["red", "blue"]
     assert second["options"] is None
     assert second["finished_at"] == first["finished_at"] == datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def test_kept_tokens_become_one_record_each_and_rows_without_them_are_null(make_result):
+    tokens = KeptTokens(
+        start_s=(1.0, 1.0, 2.5),
+        group_index=(7, 7, 0),
+        token_row=(0, 1, 1),
+        token_column=(3, 0, 2),
+        weight=(0.5, 0.25, 0.0),
+    )
+    one = dataclasses.replace(
+        tokens, start_s=(9.0,), group_index=(1,), token_row=(2,), token_column=(2,), weight=(1.0,)
+    )
+    rows = [make_result(), make_result(kept_tokens=tokens), make_result(), make_result(kept_tokens=one), make_result()]
+    table = results_table(rows, NOTHING)
+    table.validate(full=True)
+    first = {"start_s": 1.0, "group_index": 7, "token_row": 0, "token_column": 3, "weight": 0.5}
+    assert table.column("kept_tokens").to_pylist() == [
+        None,
+        [
+            first,
+            first | {"token_row": 1, "token_column": 0, "weight": 0.25},
+            {"start_s": 2.5, "group_index": 0, "token_row": 1, "token_column": 2, "weight": 0.0},
+        ],
+        None,
+        [{"start_s": 9.0, "group_index": 1, "token_row": 2, "token_column": 2, "weight": 1.0}],
+        None,
+    ]
 
 
 def test_warnings_lose_credentials(make_result):

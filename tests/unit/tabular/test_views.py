@@ -6,10 +6,11 @@ import pyarrow as pa
 import pytest
 
 from pipeline.failures import FailureClass
-from pipeline.results.finished import read_answers, views_sql
+from pipeline.results.finished import read_answers
 from pipeline.results.rows import EvidenceRow, GroupRow, RunStamp
 from pipeline.results.schema import results_table
 from pipeline.results.summary import summarize, write_json_atomic
+from pipeline.results.views import views_sql
 from pipeline.results.writer import commit_answers
 
 

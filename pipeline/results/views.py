@@ -1,0 +1,93 @@
+"""The results as a database: DuckDB with the views of ``views.sql`` over a local or remote output folder."""
+
+import re
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import fsspec
+import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.results.part_files import AnswersFolder
+from pipeline.results.schema import ADDED_COLUMNS, ANSWERS_SCHEMA
+from pipeline.uris import StorageOptions, strip_secrets
+
+if TYPE_CHECKING:
+    import duckdb
+
+VIEWS = ("answers", "groups", "evidence", "failures", "runs")
+
+_SQL_TYPES = {pa.string(): "VARCHAR", pa.int32(): "INTEGER", pa.int64(): "BIGINT"} | {
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+}
+_NO_RUNS = "CREATE OR REPLACE VIEW runs AS SELECT NULL::VARCHAR AS run_id WHERE false"
+
+
+def open_database(
+    output_uri: str, *, storage_options: StorageOptions = None, num_threads: int | None = None
+) -> "duckdb.DuckDBPyConnection":
+    """A DuckDB in memory that has the views; what is queried is read from the files at that moment.
+
+    Args:
+        output_uri: Folder of all results.
+        storage_options: For its file system.
+        num_threads: Of DuckDB; default one per core.
+
+    Raises:
+        ImportError: DuckDB is not installed.
+        ValueError: The folder holds no results.
+        OSError: It cannot be listed.
+    """
+    import duckdb
+
+    folder = AnswersFolder(output_uri, storage_options)
+    if not folder.list_parts():
+        place = strip_secrets(output_uri)
+        raise ValueError(f"{place}/answers holds no results: name the --output of a run that has answered something")
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})  # nothing is downloaded
+    if num_threads is not None:
+        connection.execute(f"SET threads = {num_threads}")
+    root = folder.path.removesuffix("/answers")
+    if not isinstance(folder.filesystem, LocalFileSystem):
+        root = output_uri.rstrip("/")
+        connection.register_filesystem(_fresh_filesystem(output_uri, storage_options))
+    *views, runs = views_sql(root).split(";\n\n")
+    for statement in views:
+        connection.execute(statement)
+    has_runs = bool(folder.filesystem.glob(f"{_escape_glob(folder.path.removesuffix('/answers'))}/runs/*/summary.json"))
+    connection.execute(runs if has_runs else _NO_RUNS)
+    return connection
+
+
+def views_sql(output_uri: str) -> str:
+    """DuckDB statements that create the views ``answers, groups, evidence, failures, runs`` over an output folder.
+
+    ``runs`` comes last; it cannot be created while no run has ended.
+    """
+    template = resources.files("pipeline.results").joinpath("views.sql").read_text()
+    added = [
+        f"NULL::{_sql_type(field.type)} AS {field.name}" for field in ANSWERS_SCHEMA if field.name in ADDED_COLUMNS
+    ]
+    output = _escape_glob(output_uri.rstrip("/")).replace("'", "''")
+    return template.replace("{added_columns}", ", ".join(added)).replace("{output}", output)
+
+
+def _sql_type(column_type: pa.DataType) -> str:
+    if pa.types.is_list(column_type):
+        return f"{_sql_type(column_type.value_type)}[]"
+    if pa.types.is_struct(column_type):
+        return f"STRUCT({', '.join(f'{field.name} {_sql_type(field.type)}' for field in column_type)})"
+    return _SQL_TYPES[column_type]
+
+
+def _escape_glob(path: str) -> str:
+    return re.sub(r"[*?\[]", lambda found: f"[{found[0]}]", path)
+
+
+def _fresh_filesystem(output_uri: str, storage_options: StorageOptions) -> fsspec.AbstractFileSystem:
+    """One that lists folders anew for each query, so that commits since then are seen."""
+    options = {**(storage_options or {}), "skip_instance_cache": True, "use_listings_cache": False}
+    filesystem, _ = fsspec.core.url_to_fs(output_uri, **options)
+    return filesystem
