@@ -56,26 +56,28 @@ class SamplingConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoringConfig:
-    """How a group is judged: attention rank of its tokens, entropy of its response."""
+    """How a group is judged: attention rank of its tokens, entropy of its response.
+
+    Attributes:
+        certainty_share: of the response's tokens, the least certain ones, whose mean entropy counts; at least one.
+        entropy_over: what it is taken over; ``options`` are their letters, renormalised (open questions: vocabulary).
+    """
 
     reference_layer: int = 20
     query_tokens: Literal["text", "last-token"] = "text"
     attention_reduce: Literal["max", "mean"] = "max"
     response_tokens: int = 64
     certainty_share: float = 0.1
+    entropy_over: Literal["vocabulary", "options"] = "vocabulary"
     question_batch: int = 8
     encode_patches: int = 32
 
     def __post_init__(self) -> None:
         _check(self.reference_layer >= 0, "scoring.reference_layer", self.reference_layer, "at least 0")
-        queries = ("text", "last-token")
-        _check(self.query_tokens in queries, "scoring.query_tokens", self.query_tokens, "'text' or 'last-token'")
-        _check(
-            self.attention_reduce in ("max", "mean"),
-            "scoring.attention_reduce",
-            self.attention_reduce,
-            "'max' or 'mean'",
-        )
+        either = {"query_tokens": ("text", "last-token"), "attention_reduce": ("max", "mean")}
+        for name, (one, other) in (either | {"entropy_over": ("vocabulary", "options")}).items():
+            value = getattr(self, name)
+            _check(value in (one, other), f"scoring.{name}", value, f"{one!r} or {other!r}")
         _check(self.response_tokens >= 1, "scoring.response_tokens", self.response_tokens, "at least 1")
         _check(0 < self.certainty_share <= 1, "scoring.certainty_share", self.certainty_share, "in (0, 1]")
         _check(self.question_batch >= 1, "scoring.question_batch", self.question_batch, "at least 1")

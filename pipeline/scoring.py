@@ -3,6 +3,7 @@
 Shape suffixes: F = frames of a group, N = its visual tokens
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,7 +65,11 @@ class LaunchedGroup:
         asked = _asked(work)
         ranks = {i: said[i].attention_N if said else np.zeros(num_tokens, np.float32) for i in asked}
         candidates = GroupCandidates.build(
-            self.features_ND, patches=work.patches, tokens_per_patch=work.geometry.tokens_per_patch, scores=ranks
+            self.features_ND,
+            patches=work.patches,
+            tokens_per_patch=work.geometry.tokens_per_patch,
+            scores=ranks,
+            keeps_whole_patches=get_selector(self.config.method).keeps_whole_patches,
         )
         seconds = self.timer.seconds()
         return ScoredGroup(
@@ -165,14 +170,29 @@ def _build_prompt(model: VideoModel, work: ScoreWork, index: int, config: RunCon
 
 
 def _group_score(work: ScoreWork, response: Response | None, num_tokens: int, config: RunConfig) -> GroupScore:
+    score = GroupScore(
+        group_index=work.group_index,
+        certainty=0.0,
+        response="",
+        num_tokens=num_tokens,
+        tokens_per_patch=work.geometry.tokens_per_patch,
+    )
     if response is None:  # tokens were only encoded
-        return GroupScore(group_index=work.group_index, certainty=0.0, response="", num_tokens=num_tokens)
+        return score
     try:
-        certainty = response_certainty(response.entropies, share=config.scoring.certainty_share)
+        certainty = response_certainty(_entropies(response, config), share=config.scoring.certainty_share)
     except ValueError as error:
         raise PipelineError(
             FailureClass.MODEL,
             f"group {work.group_index}: the model's output is no distribution ({error}); try model.dtype=float32",
         ) from error
     said = response.text if response.option is None else option_letter(response.option)
-    return GroupScore(group_index=work.group_index, certainty=certainty, response=said, num_tokens=num_tokens)
+    return replace(score, certainty=certainty, response=said)
+
+
+def _entropies(response: Response, config: RunConfig) -> tuple[float, ...]:
+    """Nats per response token; over the options' letters where the settings want that and there are options."""
+    probabilities = response.option_probabilities
+    if config.scoring.entropy_over == "vocabulary" or probabilities is None:
+        return response.entropies
+    return (-sum(p * math.log(p) for p in probabilities if p != 0),)  # NaN stays

@@ -119,7 +119,12 @@ class QuestionState:
         While scoring goes on, one token more than the share is held: a longer prefix never raises a share by more.
         """
         length = len(self.prefix)
-        shares = selector.allocate(self._certainty_G[:length], self._num_tokens_G[:length], budget)
+        shares = selector.allocate(
+            self._certainty_G[:length],
+            self._num_tokens_G[:length],
+            budget,
+            tokens_per_patch=self.prefix[0].tokens_per_patch,
+        )
         spare = 1 if self.phase is Phase.SCORING else 0
         before = np.concatenate([self.limits, self._num_tokens_G[len(self.limits) : length]])
         wanted = np.minimum(shares + spare, before)

@@ -16,6 +16,7 @@ class AdaptToken:
     needs_scores = True
     can_stop = False
     removes_redundancy = True
+    keeps_whole_patches = False
 
     def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> IntArray:
         """All of them."""
@@ -25,7 +26,9 @@ class AdaptToken:
         """Never before the last group."""
         return None
 
-    def allocate(self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig) -> IntArray:
+    def allocate(
+        self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig, *, tokens_per_patch: int = 1
+    ) -> IntArray:
         """The over-selected budget, by ``softmax(certainty / tau)``."""
         budget = overselected(config.token_budget, config.over_select)
         return allocate_budget(certainty_G, num_tokens_G, budget=budget, tau=config.tau)

@@ -15,6 +15,7 @@ class AllTokens:
     needs_scores = False
     can_stop = False
     removes_redundancy = False
+    keeps_whole_patches = False
 
     def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> IntArray:
         """All of them."""
@@ -24,7 +25,9 @@ class AllTokens:
         """Never before the last group."""
         return None
 
-    def allocate(self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig) -> IntArray:
+    def allocate(
+        self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig, *, tokens_per_patch: int = 1
+    ) -> IntArray:
         """All that is offered."""
         return num_tokens_G.copy()
 

@@ -25,12 +25,14 @@ class GroupScore:
         certainty: nats, at most 0; any finite number where the selector needs no scores.
         response: the group's own answer.
         num_tokens: visual tokens the group offers.
+        tokens_per_patch: how many of them one temporal patch holds.
     """
 
     group_index: int
     certainty: float
     response: str
     num_tokens: int
+    tokens_per_patch: int = 1
 
     @property
     def entropy(self) -> float:
@@ -46,12 +48,14 @@ class Selector(Protocol):
         needs_scores: groups are prefilled and scored; otherwise tokens are only encoded.
         can_stop: a question may end before its last group, so reading ahead may be wasted.
         removes_redundancy: bought tokens pass through redundancy removal, down to ``final_budget``.
+        keeps_whole_patches: a group sells temporal patches with all their tokens, ranked by their best token.
     """
 
     name: str
     needs_scores: bool
     removes_redundancy: bool
     can_stop: bool
+    keeps_whole_patches: bool
 
     def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> IntArray:
         """Ascending indices of the temporal patches to encode, at least one."""
@@ -64,13 +68,18 @@ class Selector(Protocol):
         """
         ...
 
-    def allocate(self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig) -> IntArray:
+    def allocate(
+        self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig, *, tokens_per_patch: int = 1
+    ) -> IntArray:
         """``(G,)`` tokens bought from each group of the prefix, at most what it offers.
+
+        A longer prefix raises no share by more than one token.
 
         Args:
             certainty_G: of each group of the prefix, nats.
             num_tokens_G: visual tokens that each offers.
             config: the budget.
+            tokens_per_patch: of this video; counts where whole patches are kept.
         """
         ...
 

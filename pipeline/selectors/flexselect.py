@@ -12,6 +12,8 @@ class FlexSelect(AdaptToken):
     name = "flexselect"
     removes_redundancy = False
 
-    def allocate(self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig) -> IntArray:
+    def allocate(
+        self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig, *, tokens_per_patch: int = 1
+    ) -> IntArray:
         """The budget in equal parts; what a group cannot fill goes to the others."""
         return equal_quota(num_tokens_G, budget=config.token_budget)

@@ -7,6 +7,7 @@ from pipeline.selectors.adapttoken_lite import AdaptTokenLite
 from pipeline.selectors.all_tokens import AllTokens
 from pipeline.selectors.base import Selector
 from pipeline.selectors.flexselect import FlexSelect
+from pipeline.selectors.top_frames import TopFrames
 from pipeline.selectors.uniform import Uniform
 
 SELECTORS: dict[str, Selector] = {
@@ -14,6 +15,7 @@ SELECTORS: dict[str, Selector] = {
     AdaptTokenLite.name: AdaptTokenLite(),
     Uniform.name: Uniform(),
     FlexSelect.name: FlexSelect(),
+    TopFrames.name: TopFrames(),
     AllTokens.name: AllTokens(),
 }
 

@@ -235,6 +235,7 @@ class World:
                 certainty=score.certainty,
                 response=score.response,
                 num_tokens=num_tokens,
+                tokens_per_patch=TOKENS_PER_PATCH,
             )
         key = (work.key.video_id, work.key.attempt, work.key.index)
         self.held[worker][key] = dict.fromkeys(asked, num_tokens)

@@ -15,7 +15,7 @@ from pipeline.results.rows import VOLATILE_COLUMNS
 from pipeline.results.schema import ANSWERS_SCHEMA, results_table
 from tests.unit.engine.fakes import FRAME_BYTES, World, fake_score, make_config, make_probe, make_tasks, stable
 
-METHODS = ["adapttoken", "adapttoken-lite", "flexselect", "uniform", "all"]
+METHODS = ["adapttoken", "adapttoken-lite", "flexselect", "top-frames", "uniform", "all"]
 
 
 def expected_prefix(video_id, question, num_groups, config):

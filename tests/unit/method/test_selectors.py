@@ -57,6 +57,7 @@ def test_every_selector_keeps_the_contract(name):
         ("adapttoken", True, True, None, 110, 100),
         ("adapttoken-lite", True, True, 3, 110, 100),
         ("flexselect", True, False, None, 100, 100),
+        ("top-frames", True, False, None, 100, 100),
         ("uniform", False, False, None, 280, None),
         ("all", False, False, None, 280, None),
     ],
