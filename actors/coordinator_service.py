@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from actors.coordinator import CoordinatorActor, VideoOutcome
 from pipeline.engine.dispatch import role_of
 from pipeline.engine.progress import Progress
+from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.work import Batch, Completion, WorkKey
 from pipeline.failures import Failure
 
@@ -21,6 +22,7 @@ class JobStatus:
         outcomes: finished videos, each named once.
         overdue: workers that have been at it for longer than their role may.
         cancelled: by worker, work that it may drop.
+        spent: what each piece of work took that was done since the last time.
     """
 
     outcomes: tuple[VideoOutcome, ...]
@@ -28,6 +30,7 @@ class JobStatus:
     is_finished: bool
     overdue: tuple[str, ...]
     cancelled: Mapping[str, tuple[WorkKey, ...]]
+    spent: tuple[StageSeconds, ...] = ()
 
 
 def is_empty(batch: Batch) -> bool:
@@ -49,10 +52,12 @@ class CoordinatorService:
         self._waiting: dict[str, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
         self._is_wake_due = False
         self._due: dict[str, float] = {}
+        self._spent: list[StageSeconds] = []
 
     async def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
         """See ``CoordinatorActor``; an empty batch comes back after two seconds at the latest."""
         self._due.pop(worker, None)
+        self._spent += [completion.seconds for completion in completions]
         batch = self._coordinator.exchange(worker, completions)
         if completions:
             self._notify()
@@ -84,12 +89,14 @@ class CoordinatorService:
     async def poll(self) -> JobStatus:
         """Finished videos since the last call, counts, and whose work has become too old or needless."""
         now_s = asyncio.get_running_loop().time()
+        spent, self._spent = tuple(self._spent), []
         return JobStatus(
             outcomes=tuple(self._coordinator.take_outcomes()),
             progress=self._coordinator.progress(),
             is_finished=self._coordinator.is_finished(),
             overdue=tuple(worker for worker, due_s in self._due.items() if due_s < now_s),
             cancelled=self._coordinator.take_cancelled(),
+            spent=spent,
         )
 
     def _notify(self) -> None:

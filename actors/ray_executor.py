@@ -11,10 +11,11 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 from actors.builders import Job
 from actors.coordinator import CoordinatorActor, VideoOutcome
 from actors.coordinator_service import CoordinatorService, JobStatus
+from actors.metrics import RunMetrics
 from actors.worker_pool import COORDINATOR_TIMEOUT_S, ActorOptions, WorkerPool
 from pipeline.config import RunConfig
 from pipeline.engine.job_state import ANSWERER, DECODER, SCORER
-from pipeline.engine.progress import Progress
+from pipeline.engine.progress import Progress, Tally
 from pipeline.failures import Failure, FailureClass, PipelineError
 
 __all__ = ["ActorOptions", "run_on_ray"]
@@ -33,19 +34,26 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
         PipelineError: When workers cannot start, or workers or the coordinator keep dying.
     """
     pool, done = WorkerPool(job, options), set[int]()
+    metrics, before, last = RunMetrics(job.stamp.run_id), Tally(), Tally()
     deaths_left = job.config.execution.max_attempts
     try:
         pool.start()
         while True:
             try:
-                for event in _serve(job.without(done) if done else job, options, pool):
+                for event in _serve(job.without(done) if done else job, options, pool, metrics):
                     if isinstance(event, VideoOutcome):
                         done.add(event.video_id)
                         deaths_left = job.config.execution.max_attempts
-                    yield event
+                        metrics.count_rows(event.rows)
+                        yield event
+                    else:
+                        whole = event.continue_after(before)
+                        last = whole.ended
+                        metrics.note(whole)
+                        yield whole
                 return
             except (RayActorError, GetTimeoutError) as error:
-                deaths_left -= 1
+                deaths_left, before = deaths_left - 1, last
                 if deaths_left == 0:
                     raise PipelineError(FailureClass.WORKER_LOST, f"the coordinator keeps dying: {error}") from error
                 _log.warning(
@@ -57,7 +65,7 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
         pool.stop()
 
 
-def _serve(job: Job, options: ActorOptions, pool: WorkerPool) -> Iterator[VideoOutcome | Progress]:
+def _serve(job: Job, options: ActorOptions, pool: WorkerPool, metrics: RunMetrics) -> Iterator[VideoOutcome | Progress]:
     """Until the job or this coordinator ends; the latter as ``RayActorError``, or ``GetTimeoutError`` when it hangs."""
     patience_s = _patience_s(job.config)
     build = partial(CoordinatorActor, job.tasks, config=job.config, stamp=job.stamp)
@@ -74,6 +82,7 @@ def _serve(job: Job, options: ActorOptions, pool: WorkerPool) -> Iterator[VideoO
             for worker in status.overdue:
                 pool.kill(worker, _overdue(worker.partition("-")[0], patience_s))
             pool.cancel(status.cancelled)
+            metrics.observe_seconds(status.spent)
             yield from status.outcomes
             yield status.progress
             is_finished = status.is_finished

@@ -82,8 +82,18 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="for s3://: keyword arguments of s3fs, such as endpoint_url; default: the credential chain of AWS. A file "
         "keeps credentials out of process lists, shell histories and job descriptions",
     )
-    group.add_argument("--progress-interval-s", type=float, default=10.0, help="between updates of progress.json")
+    group.add_argument(
+        "--progress-every", type=_seconds, default=15.0, metavar="SECONDS", help="between lines in a log; 0: no lines"
+    )
+    group.add_argument("--progress-interval-s", type=_seconds, default=10.0, help="between updates of progress.json")
     group.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be at least 0 seconds, got {text}")
+    return seconds
 
 
 def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentity]:

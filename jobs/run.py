@@ -29,6 +29,7 @@ from pipeline.display import (
 )
 from pipeline.engine.progress import Progress
 from pipeline.failures import PipelineError
+from pipeline.pace import Outlook, Pace
 from pipeline.results.finished import read_answers
 from pipeline.results.rows import QuestionResult
 from pipeline.results.summary import summarize
@@ -114,19 +115,21 @@ def _execute(
         load_model=partial(load_configured_model, storage_options=run.storage_options),
         storage_options=run.storage_options,
     )
-    with closing(ProgressDisplay()) as display, closing(run_job(job, options.executor)) as events:
+    pace, display = Pace(), ProgressDisplay(every_s=options.progress_every)
+    with closing(display), closing(run_job(job, options.executor)) as events:
         for event in events:
             if isinstance(event, Progress):
-                display.show(event)
-                _note_progress(folder, event)
+                outlook = pace.note(event)
+                display.show(event, outlook)
+                _note_progress(folder, event, outlook)
             else:
                 commit(event.rows)
 
 
-def _note_progress(folder: RunFolder, progress: Progress) -> None:
+def _note_progress(folder: RunFolder, progress: Progress, outlook: Outlook) -> None:
     """Progress is news, not a result: a store that is away for a moment does not end the job."""
     try:
-        folder.note_progress(progress)
+        folder.note_progress(progress, outlook)
     except (OSError, BotoCoreError) as error:
         LOG.warning("%s/progress.json cannot be written (%s); going on", folder.uri, type(error).__name__)
 

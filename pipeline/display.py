@@ -1,58 +1,78 @@
-"""What a person sees of a run: a progress line, and a table of answers."""
+"""What a person sees of a run: how far it is, a table of answers, what failed."""
 
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from pipeline.engine.progress import Progress
 from pipeline.manifest import Manifest
+from pipeline.pace import Outlook
+from pipeline.progress_line import describe_progress, draw_progress
+from pipeline.progress_line import format_clock as format_clock
 from pipeline.results.rows import QuestionResult
 from pipeline.uris import strip_secrets
 
-_PLAIN_INTERVAL_S = 15.0
+_REDRAW_INTERVAL_S = 0.1
 
 
 class ProgressDisplay:
-    """A bar on a terminal, one plain line every 15 seconds elsewhere."""
+    """One line that is drawn again in place on a terminal; one plain line now and then elsewhere."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream, self._is_terminal = stream, stream.isatty()
-        self._started = self._last = time.monotonic()
-        self._bar: Any = None
+    def __init__(
+        self,
+        stream: TextIO | None = None,
+        *,
+        every_s: float = 15.0,
+        now_s: Callable[[], float] = time.monotonic,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Show nothing yet.
 
-    def show(self, progress: Progress) -> None:
-        """Update; cheap enough to call several times a second."""
-        if self._is_terminal:
-            self._show_bar(progress)
-        elif time.monotonic() - self._last >= _PLAIN_INTERVAL_S:
-            self._last = time.monotonic()
-            print(f"[{self._last - self._started:5.0f} s] {describe_progress(progress)}", file=self._stream, flush=True)
+        Args:
+            stream: where to; standard error if not given.
+            every_s: seconds between plain lines; 0 writes none.
+            now_s: a monotonic clock.
+            environment: says with ``NO_COLOR`` that colours are not wanted, with ``TERM=dumb`` that
+                nothing can be drawn.
+        """
+        self._stream, self._every_s, self._now_s = stream or sys.stderr, every_s, now_s
+        self._can_redraw = self._stream.isatty() and environment.get("TERM") != "dumb"
+        self._is_coloured = self._can_redraw and not environment.get("NO_COLOR")
+        self._shown_s = now_s()
+        self._last: tuple[Progress, Outlook] | None = None
+
+    def show(self, progress: Progress, outlook: Outlook) -> None:
+        """Update; cheap enough to call many times a second."""
+        self._last = progress, outlook
+        now_s = self._now_s()
+        if self._can_redraw and now_s - self._shown_s >= _REDRAW_INTERVAL_S:
+            self._draw(progress, outlook)
+            self._shown_s = now_s
+        elif not self._can_redraw and 0 < self._every_s <= now_s - self._shown_s:
+            self._write(f"[{outlook.elapsed_s:5.0f} s] {describe_progress(progress, outlook)}\n")
+            self._shown_s = now_s
 
     def close(self) -> None:
-        """Leave the terminal in order."""
-        if self._bar is not None:
-            self._bar.close()
+        """Leave the terminal in order, with the last state on it."""
+        if self._can_redraw and self._last is not None:
+            self._draw(*self._last)
+            self._write("\n")
 
-    def _show_bar(self, progress: Progress) -> None:
-        if self._bar is None:
-            from tqdm import tqdm
+    def _draw(self, progress: Progress, outlook: Outlook) -> None:
+        try:
+            width = os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):  # a terminal that does not say
+            width = 80
+        is_unicode = (self._stream.encoding or "").lower().replace("-", "") == "utf8"
+        line = draw_progress(progress, outlook, width=width - 1, is_coloured=self._is_coloured, is_unicode=is_unicode)
+        self._write(f"\r{line}\033[K")
 
-            self._bar = tqdm(total=progress.num_questions, unit="question", file=self._stream, dynamic_ncols=True)
-        self._bar.n = progress.num_questions_done
-        self._bar.set_postfix_str(
-            f"videos {progress.num_videos_done}/{progress.num_videos}, groups {progress.num_groups_scored}"
-        )
-
-
-def describe_progress(progress: Progress) -> str:
-    """``videos 1/3, questions 4/12, groups 160 scored``."""
-    return (
-        f"videos {progress.num_videos_done}/{progress.num_videos}, "
-        f"questions {progress.num_questions_done}/{progress.num_questions}, "
-        f"groups {progress.num_groups_scored} scored"
-    )
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
 
 _COLUMNS = (
@@ -105,12 +125,6 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def _fit(text: str, width: int) -> str:
     return text.ljust(width) if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def format_clock(seconds: float) -> str:
-    """``3725.5 -> 1:02:05``."""
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 def describe_summary(summary: dict[str, Any], *, output: str) -> str:

@@ -10,6 +10,7 @@ import yaml
 from pipeline.config import RunConfig
 from pipeline.config_io import to_dict
 from pipeline.engine.progress import Progress
+from pipeline.pace import Outlook
 from pipeline.results.summary import write_json_atomic
 from pipeline.results.writer import write_bytes_atomic
 from pipeline.uris import StorageOptions
@@ -39,45 +40,41 @@ class RunFolder:
         self.uri = f"{output_uri.rstrip('/')}/runs/{run_id}"
         self._run_id, self._storage_options = run_id, storage_options
         self._interval_s, self._now_s = progress_interval_s, now_s
-        self._started_s = now_s()
         self._written_s: float | None = None
-        self._last: Progress | None = None
+        self._last: tuple[Progress, Outlook] | None = None
 
     def write_config(self, config: RunConfig) -> None:
         """``config.yaml``: every setting, as resolved."""
         text = yaml.safe_dump(to_dict(config), sort_keys=False)
         write_bytes_atomic(f"{self.uri}/config.yaml", text.encode(), storage_options=self._storage_options)
 
-    def note_progress(self, progress: Progress) -> None:
+    def note_progress(self, progress: Progress, outlook: Outlook) -> None:
         """``progress.json``, unless it was written a moment ago; cheap enough to call several times a second."""
-        self._last = progress
+        self._last = progress, outlook
         if self._written_s is None or self._now_s() - self._written_s >= self._interval_s:
-            self._write_progress(progress)
+            self._write_progress(progress, outlook)
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """``summary.json``, and the last progress."""
         write_json_atomic(f"{self.uri}/summary.json", summary, storage_options=self._storage_options)
         if self._last is not None:
-            self._write_progress(self._last)
+            self._write_progress(*self._last)
 
-    def _write_progress(self, progress: Progress) -> None:
+    def _write_progress(self, progress: Progress, outlook: Outlook) -> None:
         self._written_s = self._now_s()
-        content = describe_progress_file(
-            progress, run_id=self._run_id, elapsed_s=self._written_s - self._started_s, now=datetime.now(UTC)
-        )
+        content = describe_progress_file(progress, outlook, run_id=self._run_id, now=datetime.now(UTC))
         write_json_atomic(f"{self.uri}/progress.json", content, storage_options=self._storage_options)
 
 
-def describe_progress_file(progress: Progress, *, run_id: str, elapsed_s: float, now: datetime) -> dict[str, object]:
-    """What ``progress.json`` holds: the counts, seconds since the start, and the seconds left at this rate.
-
-    ``eta_s`` follows questions, which all videos have; null until one is done.
-    """
-    done, total = progress.num_questions_done, progress.num_questions
+def describe_progress_file(progress: Progress, outlook: Outlook, *, run_id: str, now: datetime) -> dict[str, object]:
+    """What ``progress.json`` holds; docs/operations.md explains every field."""
+    counts = asdict(progress)
+    del counts["ended"], counts["open_share"]
+    stage_seconds = {stage: round(seconds, 3) for stage, seconds in counts.pop("stage_seconds").items()}
     return {
         "run_id": run_id,
         "updated_at": now.isoformat(timespec="seconds"),
-        **asdict(progress),
-        "elapsed_s": round(elapsed_s, 1),
-        "eta_s": round(elapsed_s / done * (total - done), 1) if done else None,
+        **counts,
+        **{name: None if value is None else round(value, 3) for name, value in asdict(outlook).items()},
+        "stage_seconds": stage_seconds,
     }

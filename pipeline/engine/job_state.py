@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from pipeline.config import RunConfig
 from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER, Dispatcher, role_of
 from pipeline.engine.flow import Holdings
-from pipeline.engine.progress import Progress, Tally
+from pipeline.engine.progress import Progress, Tally, measure_progress
 from pipeline.engine.question_state import Phase
 from pipeline.engine.recovery import fail_open, is_awaited, is_in_use, lose_holdings, put_back, trim
 from pipeline.engine.verdict import ask_next, excuse, punish, take_failure
@@ -57,15 +57,12 @@ class JobState:
     @property
     def progress(self) -> Progress:
         """Counts so far."""
-        over, in_flight = self._tally, self._flow.total
-        return Progress(
+        return measure_progress(
+            self._tally,
+            self._flow,
             num_videos=self._num_videos,
-            num_videos_done=over.num_videos_done,
             num_questions=self._num_questions,
-            num_questions_done=over.num_questions_done + in_flight.num_over,
-            num_groups_scored=over.num_groups_scored + in_flight.num_known,
-            num_groups_planned=over.num_groups_planned + in_flight.num_planned,
-            num_groups_wasted=over.num_groups_wasted,
+            roles=map(role_of, self._boxes),
         )
 
     @property

@@ -3,7 +3,9 @@
 import json
 import logging
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,8 +17,10 @@ from pipeline import written_rows
 from pipeline.config import RunConfig
 from pipeline.config_io import to_dict
 from pipeline.engine.progress import Progress
+from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.failures import Failure, FailureClass
 from pipeline.manifest import Question
+from pipeline.pace import Outlook
 from pipeline.results.rows import RunStamp, failed_result
 from pipeline.results.schema import results_table
 from pipeline.results.summary import summarize
@@ -47,11 +51,22 @@ def failed_rows(*indices, **columns):
     return results_table(rows, pa.table({}))
 
 
-@pytest.mark.parametrize(("done", "eta_s"), [(0, None), (10, 60.0), (40, 0.0)])
-def test_progress_says_how_long_it_took_and_will_take(done, eta_s):
-    content = describe_progress_file(progress(done), run_id="r1", elapsed_s=20.01, now=NOON)
-    assert (content["elapsed_s"], content["eta_s"], content["num_questions_done"]) == (20.0, eta_s, done)
+def test_progress_json_holds_counts_seconds_and_outlook():
+    counts = replace(progress(10), stage_seconds=StageSeconds(score_s=2.00049), frame_bytes=7, open_share=0.5)
+    outlook = Outlook(elapsed_s=20.01, eta_s=60.0, questions_per_minute=30.0)
+    content = describe_progress_file(counts, outlook, run_id="r1", now=NOON)
+    assert json.loads(json.dumps(content)) == content
     assert content["updated_at"] == "2026-01-31T12:00:00+00:00"
+    assert (content["elapsed_s"], content["eta_s"], content["busy_share"]) == (20.01, 60.0, None)
+    assert (content["num_questions_done"], content["frame_bytes"]) == (10, 7)
+    assert content["stage_seconds"]["score_s"] == 2.0
+    assert not {"ended", "open_share"} & content.keys()
+
+
+def test_every_field_of_progress_json_is_explained():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "operations.md").read_text()
+    content = describe_progress_file(progress(1), Outlook(elapsed_s=1.0), run_id="r1", now=NOON)
+    assert not [name for name in content if f"`{name}`" not in text]
 
 
 def test_progress_is_written_now_and_then_and_at_the_end(tmp_path):
@@ -60,11 +75,12 @@ def test_progress_is_written_now_and_then_and_at_the_end(tmp_path):
     path = tmp_path / "runs" / "r1" / "progress.json"
     seen = []
     for now[0], done in ((101.0, 1), (105.0, 2), (111.0, 3), (112.0, 4)):
-        folder.note_progress(progress(done))
+        folder.note_progress(progress(done), Outlook(elapsed_s=now[0]))
         seen.append(json.loads(path.read_text())["num_questions_done"])
     assert seen == [1, 1, 3, 3]
     folder.write_summary({"exit_code": 0})
-    assert json.loads(path.read_text())["num_questions_done"] == 4
+    last = json.loads(path.read_text())
+    assert (last["num_questions_done"], last["elapsed_s"]) == (4, 112.0)
     assert json.loads((path.parent / "summary.json").read_text()) == {"exit_code": 0}
 
 

@@ -7,8 +7,12 @@ import pytest
 from actors import coordinator_service
 from actors.coordinator_service import CoordinatorService
 from pipeline.engine.progress import Progress
-from pipeline.engine.work import Batch, ProbeWork, WorkKey
+from pipeline.engine.stage_seconds import StageSeconds
+from pipeline.engine.work import Batch, Cancelled, Completion, ProbeWork, WorkKey
 
+DONE = Completion(
+    key=WorkKey(video_id=0, attempt=1, stage="score"), result=Cancelled(), seconds=StageSeconds(score_s=0.5)
+)
 WORK = Batch(work=(ProbeWork(key=WorkKey(video_id=0, attempt=1, stage="probe"), uri="v", fingerprint="f"),))
 
 
@@ -61,7 +65,7 @@ def test_a_waiting_call_wakes_when_another_worker_reports_or_is_lost(wake):
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
         if wake == "completion":
-            await service.exchange("decoder-0", ["done"])
+            await service.exchange("decoder-0", [DONE])
         else:
             await service.lose_worker("decoder-0", None)
         return await asyncio.wait_for(asyncio.gather(*waiting), 1.0)
@@ -80,7 +84,7 @@ def test_after_many_reports_a_role_is_asked_once_and_no_further_when_it_gets_not
         waiting = [asyncio.create_task(service.exchange(f"decoder-{i}", [])) for i in range(50)]
         await asyncio.sleep(0)
         for _ in range(100):
-            await service.exchange("scorer-0", ["done"])
+            await service.exchange("scorer-0", [DONE])
         await asyncio.sleep(0.1)
         for task in waiting:
             task.cancel()
@@ -102,7 +106,7 @@ def test_who_alone_can_do_something_is_asked_though_others_of_its_role_get_nothi
         service = CoordinatorService(Mail, patience_s=PATIENCE_S)
         waiting = [asyncio.create_task(service.exchange(f"scorer-{i}", [])) for i in range(4)]
         await asyncio.sleep(0)
-        await service.exchange("decoder-0", ["done"])
+        await service.exchange("decoder-0", [DONE])
         done, others = await asyncio.wait(waiting, timeout=0.1)
         for task in others:
             task.cancel()
@@ -125,7 +129,7 @@ def test_a_worker_that_takes_longer_than_its_role_may_is_overdue_until_it_is_los
     async def scenario():
         patience_s = PATIENCE_S | {worker.partition("-")[0]: timeout_s}
         service = CoordinatorService(Coordinator, patience_s=patience_s)
-        await service.exchange("decoder-0", ["done"])
+        await service.exchange("decoder-0", [DONE])
         await service.lose_worker("decoder-0", None)
         await service.exchange(worker, [])
         await asyncio.sleep(0.001)
@@ -152,3 +156,12 @@ def test_the_driver_learns_what_nobody_needs_any_more():
         return await CoordinatorService(Coordinator, patience_s=PATIENCE_S).poll()
 
     assert asyncio.run(scenario()).cancelled == {"scorer-0": (WORK.work[0].key,)}
+
+
+def test_the_driver_learns_once_what_each_piece_of_work_took():
+    async def scenario():
+        service = CoordinatorService(Coordinator, patience_s=PATIENCE_S)
+        await service.exchange("decoder-0", [DONE, DONE])
+        return [(await service.poll()).spent for _ in range(2)]
+
+    assert asyncio.run(scenario()) == [(DONE.seconds, DONE.seconds), ()]
