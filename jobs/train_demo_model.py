@@ -1,4 +1,4 @@
-"""Trains the demo model from nothing on videos it makes itself. About 40 minutes on two CPU cores."""
+"""Trains the demo model from nothing on videos it makes itself. About two hours on two CPU cores."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.demo.architecture import build_demo_model
+from pipeline.demo.architecture import build_demo_model, widen_vocabulary
 from pipeline.demo.card import measure, save_model
 from pipeline.demo.patches import build_pool
 from pipeline.demo.recipe import Recipe, scaled
@@ -17,6 +17,8 @@ from pipeline.demo.vocabulary import build_tokenizer
 from pipeline.models.window_attention import WINDOW_ATTENTION
 
 _HELD_OUT_SEED_STEP = 500
+_NEEDLE_STAGES = ("vision", "frozen", "joint", "polish")
+_EVENT_STAGES = ("glimpse", "events", "practice", "settle")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     def log(line: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
-    tokenizer = build_tokenizer()
-    model = build_demo_model(tokenizer, seed=recipe.seed)
+    words, all_words = build_tokenizer(knows_events=False), build_tokenizer()
+    model = build_demo_model(words, seed=recipe.seed)
     model.set_attn_implementation({"vision_config": WINDOW_ATTENTION, "text_config": "sdpa"})
     pool = build_pool(
         options.work_dir / "train",
@@ -46,27 +48,24 @@ def main(arguments: list[str] | None = None) -> int:
         processes=options.threads,
     )
     log(f"{len(pool)} training patches")
-    trainer = Trainer(model, tokenizer, pool, recipe, log)
-    latest = options.work_dir / "joint-latest.pt"  # to look at while it trains; never resumed from
-    for stage, train in (
-        ("vision", trainer.train_vision),
-        ("frozen", trainer.train_frozen),
-        ("joint", lambda: trainer.train_joint(lambda step: torch.save(model.state_dict(), latest))),
-        ("polish", trainer.train_polish),
-    ):
-        done = options.work_dir / f"{stage}-seed{recipe.seed}-scale{options.scale:g}.pt"
-        if done.exists():
-            model.load_state_dict(torch.load(done))
-            log(f"stage {stage} was done: {done}")
-            continue
-        train()
-        torch.save(model.state_dict(), done)
+    latest = options.work_dir / "latest.pt"  # to look at while it trains; never resumed from
+    for tokenizer, stages in ((words, _NEEDLE_STAGES), (all_words, _EVENT_STAGES)):
+        widen_vocabulary(model, tokenizer, seed=recipe.seed)
+        trainer = Trainer(model, tokenizer, pool, recipe, log, lambda: torch.save(model.state_dict(), latest))
+        for stage in stages:
+            done = options.work_dir / f"{stage}-seed{recipe.seed}-scale{options.scale:g}.pt"
+            if done.exists():
+                model.load_state_dict(torch.load(done))
+                log(f"stage {stage} was done: {done}")
+                continue
+            getattr(trainer, f"train_{stage}")()
+            torch.save(model.state_dict(), done)
     held_out = build_pool(
         options.work_dir / "held_out", num_videos=4, frames_per_video=2_000, seed=recipe.seed + _HELD_OUT_SEED_STEP
     )
-    judge = Trainer(model, tokenizer, held_out, replace(recipe, seed=recipe.seed + 1), log)
+    judge = Trainer(model, all_words, held_out, replace(recipe, seed=recipe.seed + 1), log)
     measurements = measure(judge, num_batches=60)
-    save_model(options.output, model, tokenizer, recipe=recipe, measurements=measurements)
+    save_model(options.output, model, all_words, recipe=recipe, measurements=measurements)
     log(f"{options.output}: {measurements}")
     return 0
 

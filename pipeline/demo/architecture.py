@@ -49,6 +49,25 @@ def demo_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
     )
 
 
+@torch.no_grad()
+def widen_vocabulary(
+    model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, *, seed: int
+) -> None:
+    """Give a trained model more words: rows of known ids stay as they are, new ones are drawn like the first ones.
+
+    Raises:
+        ValueError: If the tokenizer knows fewer words than the model.
+    """
+    known = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) < known:
+        raise ValueError(f"the tokenizer must know at least the model's {known} words, it knows {len(tokenizer)}")
+    random = torch.Generator().manual_seed(seed)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for module, std in ((model.get_input_embeddings(), _EMBEDDING_STD), (model.lm_head, _LANGUAGE_STD)):
+        new = module.weight[known:]
+        new.copy_(torch.randn(new.shape, generator=random) * std)
+
+
 def build_demo_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen2_5_VLForConditionalGeneration:
     """Random weights, float32; the tower starts at unit gain and word embeddings wide, or training sits on plateaus."""
     torch.manual_seed(seed)

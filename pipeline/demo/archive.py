@@ -27,8 +27,12 @@ NEEDLE_FRAMES = (4, 64)  # sampled frames a needle is visible for, uniformly
 NUM_OPTIONS = 4
 KEYFRAME_INTERVAL = 250
 _GAP_FRAMES = 2  # free frames between two objects
-_SPLIT_TAG = {"train": 11, "archive": 23}  # disjoint random streams: no texture, place or time is shared
-Split = Literal["train", "archive"]
+_SPLIT_TAG = {
+    "train": 11,
+    "archive": 23,
+    "synthetic": 37,
+}  # disjoint random streams: no texture, place or time is shared
+Split = Literal["train", "archive", "synthetic"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

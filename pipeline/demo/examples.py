@@ -12,13 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.demo.patches import TOKENS_PER_SIDE, PatchPool
+from pipeline.demo.question_text import FORM_WEIGHT, QuestionText, Target, TextMaker, join_questions
 from pipeline.demo.scenes import COLORS, SHAPES
-from pipeline.demo.vocabulary import LETTERS
-from pipeline.models.prompt import Prompt, build_prompt
 
 _COLOR_NAMES = tuple(COLORS)
 _TOKENS_PER_PATCH = TOKENS_PER_SIDE**2
-_FORM_WEIGHT = 0.15  # loss weight of tokens that only depend on the form of the answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,15 +33,6 @@ class ClipStyle:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
-    """The distribution wanted at one sequence position."""
-
-    position: int
-    token_ids: tuple[int, ...]  # equally likely; one id = a sure answer
-    weight: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
     """One clip with its questions; text positions are relative to the end of the video."""
 
@@ -54,14 +43,14 @@ class Example:
     text_segment: NDArray[np.int64]  # 1.. per question
     text_offset: NDArray[np.int64]
     targets: tuple[Target, ...]
+    run_N: NDArray[np.int64] | None = None  # how often the shape that a token shows has appeared so far; −1: no shape
 
 
 class ExampleMaker:
     """Draws clips and questions from a pool."""
 
-    def __init__(self, pool: PatchPool, tokenizer: object, *, num_questions: int) -> None:
-        self._pool, self._tokenizer = pool, tokenizer
-        self._num_questions = num_questions
+    def __init__(self, pool: PatchPool, text: TextMaker, *, num_questions: int) -> None:
+        self._pool, self._text, self._num_questions = pool, text, num_questions
         self._background = np.flatnonzero(pool.appearance_N < 0)
         self._by_shape: list[list[NDArray[np.int64]]] = [[] for _ in SHAPES]
         order = np.argsort(pool.appearance_N, kind="stable")
@@ -69,41 +58,23 @@ class ExampleMaker:
         runs = np.split(order, np.flatnonzero(np.diff(pool.appearance_N[order])) + 1)
         for run in runs:
             self._by_shape[int(pool.shape_N[run[0]])].append(run)
-        self._ids = {word: self._encode(word)[0] for word in (*_COLOR_NAMES, *LETTERS)}
-        self._cache: dict[tuple[str, tuple[str, ...] | None], tuple[int, ...]] = {}
-        self.prefix_ids = self._prompt("What color is the star?", None).prefix_ids
-
-    def _encode(self, text: str) -> list[int]:
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[operator, no-any-return]
-
-    def _prompt(self, question: str, options: tuple[str, ...] | None) -> Prompt:
-        return build_prompt(self._tokenizer, video_token="<|video_pad|>", question=question, options=options)
+        self._color_ids = tuple(text.encode(name)[0] for name in _COLOR_NAMES)
 
     def make(self, rng: np.random.Generator, style: ClipStyle) -> Example:
         """Draw one clip and ``num_questions`` questions about it."""
         patches, times = self._draw_patches(rng, style)
         kept = self._draw_tokens(rng, patches, style)
         colors = self._visible_colors(patches, kept)
-        text_ids: list[int] = []
-        segment: list[int] = []
-        offset: list[int] = []
-        targets: list[Target] = []
-        for number in range(1, self._num_questions + 1):
-            ids, wanted = self._draw_question(rng, colors, style)
-            targets += [
-                Target(position=len(text_ids) + t.position, token_ids=t.token_ids, weight=t.weight) for t in wanted
-            ]
-            text_ids += ids
-            segment += [number] * len(ids)
-            offset += range(len(ids))
+        parts = [self._draw_question(rng, colors, style) for _ in range(self._num_questions)]
+        text_ids, segment, offset, targets = join_questions(parts)
         return Example(
             patches=patches,
             token_index_N=kept,
             temporal_N=times[kept // _TOKENS_PER_PATCH],
-            text_ids=np.array(text_ids),
-            text_segment=np.array(segment),
-            text_offset=np.array(offset),
-            targets=tuple(targets),
+            text_ids=text_ids,
+            text_segment=segment,
+            text_offset=offset,
+            targets=targets,
         )
 
     def _draw_patches(self, rng: np.random.Generator, style: ClipStyle) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -148,9 +119,7 @@ class ExampleMaker:
                 colors.setdefault(shape, None)
         return colors
 
-    def _draw_question(
-        self, rng: np.random.Generator, colors: dict[int, int | None], style: ClipStyle
-    ) -> tuple[list[int], list[Target]]:
+    def _draw_question(self, rng: np.random.Generator, colors: dict[int, int | None], style: ClipStyle) -> QuestionText:
         kind = rng.random()
         if kind < style.lookup_share:
             named = int(rng.integers(len(_COLOR_NAMES)))
@@ -164,38 +133,21 @@ class ExampleMaker:
             return self._open_question(rng, SHAPES[shape], color)
         return self._choice_question(rng, f"What color is the {SHAPES[shape]}?", color)
 
-    def _suffix(self, question: str, options: tuple[str, ...] | None) -> tuple[int, ...]:
-        key = (question, options)
-        if key not in self._cache:
-            self._cache[key] = self._prompt(question, options).suffix_ids
-        return self._cache[key]
-
-    def _choice_question(
-        self, rng: np.random.Generator, question: str, color: int | None
-    ) -> tuple[list[int], list[Target]]:
+    def _choice_question(self, rng: np.random.Generator, question: str, color: int | None) -> QuestionText:
         right = int(rng.integers(len(_COLOR_NAMES))) if color is None else color
         wrong = rng.permutation([c for c in range(len(_COLOR_NAMES)) if c != right])[:3]
         options = tuple(_COLOR_NAMES[c] for c in rng.permutation([right, *wrong]))
-        suffix = list(self._suffix(question, options))
-        letters = [self._ids[letter] for letter in LETTERS[: len(options)]]
-        answer = letters[options.index(_COLOR_NAMES[right])]
-        wanted = (answer,) if color is not None else tuple(letters)
-        end = self._encode("<|im_end|>")[0]
-        last = len(suffix) - 1
-        return [*suffix, answer], [
-            Target(position=last, token_ids=wanted, weight=1.0),
-            Target(position=last + 1, token_ids=(end,), weight=_FORM_WEIGHT),
-        ]
+        said = _COLOR_NAMES[right]
+        return self._text.choice(question, options, said=said, possible=options if color is None else (said,))
 
-    def _open_question(self, rng: np.random.Generator, shape: str, color: int | None) -> tuple[list[int], list[Target]]:
-        suffix = list(self._suffix(f"What color is the {shape}?", None))
-        said = _COLOR_NAMES[int(rng.integers(len(_COLOR_NAMES))) if color is None else color]
-        answer = self._encode(f"The {shape} is {said}.<|im_end|>")
-        any_color = tuple(self._ids[name] for name in _COLOR_NAMES)
+    def _open_question(self, rng: np.random.Generator, shape: str, color: int | None) -> QuestionText:
+        suffix = self._text.suffix(f"What color is the {shape}?", None)
+        said = int(rng.integers(len(_COLOR_NAMES))) if color is None else color
+        answer = self._text.encode(f"The {shape} is {_COLOR_NAMES[said]}.<|im_end|>")
         targets = []
         for step, token in enumerate(answer):
-            is_color = token == self._ids[said]
-            ids = any_color if is_color and color is None else (token,)
-            weight = 1.0 if is_color else _FORM_WEIGHT
+            is_color = token == self._color_ids[said]
+            ids = self._color_ids if is_color and color is None else (token,)
+            weight = 1.0 if is_color else FORM_WEIGHT
             targets.append(Target(position=len(suffix) - 1 + step, token_ids=ids, weight=weight))
-        return [*suffix, *answer[:-1]], targets
+        return QuestionText(token_ids=[*suffix, *answer[:-1]], targets=targets)

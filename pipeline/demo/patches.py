@@ -6,7 +6,7 @@ Shape suffixes:
 """
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,6 +39,11 @@ class PatchPool:
 
     def __len__(self) -> int:
         return len(self.shape_N)
+
+    def first_videos(self, num_videos: int) -> "PatchPool":
+        """Only the patches of the first videos, which stand first and keep their indices."""
+        end = int(np.searchsorted(self.video_N, num_videos))
+        return PatchPool(**{field.name: getattr(self, field.name)[:end] for field in fields(self)})
 
 
 def build_pool(folder: Path, *, num_videos: int, frames_per_video: int, seed: int, processes: int = 1) -> PatchPool:

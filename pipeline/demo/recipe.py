@@ -13,13 +13,17 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Steps and rates of the four stages; the seed makes the run repeatable on one machine."""
+    """Steps and rates of the eight stages; the seed makes the run repeatable on one machine."""
 
     seed: int = 0
     vision_steps: int = 2_400
     frozen_steps: int = 1_200
     joint_steps: int = 1_400
     polish_steps: int = 1_000
+    glimpse_steps: int = 600
+    event_steps: int = 900
+    practice_steps: int = 450
+    settle_steps: int = 60
     clips_per_batch: int = 12
     joint_clips_per_batch: int = 8
     num_questions: int = 6
@@ -27,6 +31,14 @@ class Recipe:
     frozen_rate: float = 1.2e-3
     joint_rate: float = 7e-4
     polish_rate: float = 5e-4
+    glimpse_horizon: int = 1_500
+    glimpse_rate: float = 1.2e-3
+    event_rate: float = 1e-3
+    practice_rate: float = 8e-4
+    settle_rate: float = 3e-4
+    event_videos: int = 48
+    timing_weight: float = 0.5
+    needle_share: float = 0.35
     alignment_weight: float = 0.3
 
 
@@ -38,18 +50,25 @@ def scaled(recipe: Recipe, factor: float) -> Recipe:
         frozen_steps=max(1, int(recipe.frozen_steps * factor)),
         joint_steps=max(1, int(recipe.joint_steps * factor)),
         polish_steps=max(1, int(recipe.polish_steps * factor)),
+        glimpse_steps=max(1, int(recipe.glimpse_steps * factor)),
+        event_steps=max(1, int(recipe.event_steps * factor)),
+        practice_steps=max(1, int(recipe.practice_steps * factor)),
+        settle_steps=max(1, int(recipe.settle_steps * factor)),
     )
 
 
 def optimizer_steps(
-    parameters: list[nn.Parameter], rate: float, total: int, log: Log, name: str
+    parameters: list[nn.Parameter], rate: float, total: int, log: Log, name: str, *, horizon: int | None = None
 ) -> Iterator[Callable[[Tensor, str], None]]:
-    """Yield, ``total`` times, a function that takes one optimiser step: AdamW, warm-up, cosine to a twentieth."""
+    """Yield, ``total`` times, a function that takes one optimiser step: AdamW, warm-up, cosine to a twentieth.
+
+    The cosine ends after ``horizon`` steps; that is more than ``total`` where the next stage goes on at a high rate.
+    """
     optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
     started = time.monotonic()
     for index in range(total):
         warm = min(1.0, (index + 1) / 50)
-        cosine = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * index / total))
+        cosine = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * index / (horizon or total)))
         for group in optimizer.param_groups:
             group["lr"] = rate * warm * cosine
 

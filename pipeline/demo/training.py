@@ -4,24 +4,30 @@ Shape suffixes:
 - B = clips, T = temporal patches, N = visual tokens of a clip, S = packed sequence, D = hidden size, V = vocabulary
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
-from pipeline.demo.augment import jitter_patches
 from pipeline.demo.batches import Batch, pack_examples
 from pipeline.demo.curriculum import TOKENS_PER_PATCH, draw_style
-from pipeline.demo.examples import ClipStyle, ExampleMaker
-from pipeline.demo.patches import TOKENS_PER_SIDE, PatchPool
+from pipeline.demo.event_examples import EventExampleMaker
+from pipeline.demo.event_styles import EventStyle, draw_event_style, draw_glimpse_style, draw_practice_style
+from pipeline.demo.examples import ClipStyle, Example, ExampleMaker
+from pipeline.demo.packed_pass import answer_loss, right_shares, run_packed
+from pipeline.demo.patches import PatchPool
+from pipeline.demo.question_text import TextMaker
 from pipeline.demo.recipe import Log, Recipe, optimizer_steps
 from pipeline.demo.scenes import COLORS, SHAPES
-from pipeline.models.qwen_preprocess import PatchGeometry, flatten_patches
+from pipeline.demo.timing_probe import TimingProbe
+from pipeline.demo.visual_tokens import encode_patches
+from pipeline.synthetic.questions import KINDS, Kind
 
-GRID_SIDE = 4  # patches of 14 pixels per frame side
 _ALIGNMENT_SCALE = 0.25
+_CHECK_STEPS = 200
+DrawClips = Callable[[float], Callable[[int], list[Example]]]  # share of steps done -> number of clips -> clips
 
 
 class Trainer:
@@ -34,13 +40,21 @@ class Trainer:
         pool: PatchPool,
         recipe: Recipe,
         log: Log,
+        on_check: Callable[[], None] = lambda: None,
     ) -> None:
         self._model, self._tokenizer, self._pool, self._recipe, self._log = model, tokenizer, pool, recipe, log
+        self._timing: TimingProbe | None = None
+        self._on_check = on_check  # called every 200 steps of a stage that answers questions
         self._rng = np.random.default_rng([recipe.seed, 5])  # each stage starts its own stream
-        self._maker = ExampleMaker(pool, tokenizer, num_questions=recipe.num_questions)
+        self._text = TextMaker(tokenizer)
+        self._draw_from(pool)
         self._video_token_id = tokenizer.convert_tokens_to_ids("<|video_pad|>")
         self._shape_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(SHAPES)))
         self._color_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(COLORS)))
+
+    def _draw_from(self, pool: PatchPool) -> None:
+        self._maker = ExampleMaker(pool, self._text, num_questions=self._recipe.num_questions)
+        self._event_maker = EventExampleMaker(pool, self._text, num_questions=self._recipe.num_questions)
 
     def train_vision(self) -> None:
         """Stage 1: each token names shape and colour, by a throw-away probe and by the word embeddings."""
@@ -51,7 +65,7 @@ class Trainer:
         objects, background = np.flatnonzero(pool.shape_N >= 0), np.flatnonzero(pool.shape_N < 0)
         for step in optimizer_steps(parameters, recipe.vision_rate, recipe.vision_steps, self._log, "vision"):
             patches = np.concatenate([self._rng.choice(objects, 160), self._rng.choice(background, 64)])
-            features = self.encode(patches, augments=True)
+            features = self._encode(patches, augments=True)
             shows = torch.from_numpy(pool.shows_NK[patches]).reshape(-1)
             shape = torch.from_numpy(pool.shape_N[patches]).repeat_interleave(TOKENS_PER_PATCH)
             color = torch.from_numpy(pool.color_N[patches]).repeat_interleave(TOKENS_PER_PATCH)
@@ -60,75 +74,132 @@ class Trainer:
             known = shows | is_empty
             loss = nn.functional.cross_entropy(shape_logits[known], torch.where(is_empty, len(SHAPES), shape)[known])
             loss = loss + nn.functional.cross_entropy(color_logits[shows], color[shows])
-            loss = loss + self._alignment(features, shape, color, shows)
+            loss = loss + self._alignment(features, patches)
             right = (shape_logits[shows].argmax(-1) == shape[shows]).float().mean()
             step(loss, f"shape accuracy {right:.3f}")
 
     def train_frozen(self) -> None:
         """Stage 2: the language model learns to look and to answer, on features that are computed once."""
-        self._rng = np.random.default_rng([self._recipe.seed, 5])
-        features_ND = self._encode_pool()
-        parameters = [p for n, p in self._model.named_parameters() if "visual" not in n]
-        total = self._recipe.frozen_steps
-        for index, step in enumerate(optimizer_steps(parameters, self._recipe.frozen_rate, total, self._log, "frozen")):
-            style = draw_style(self._rng, stage=index / total)
-            loss, right = self._answer_loss(style, features_ND)
-            step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
+        recipe = self._recipe
+        self._rng = np.random.default_rng([recipe.seed, 5])
+        features_NKD = self._encode_pool(len(self._pool), augments=False)
+        self._train_answers("frozen", recipe.frozen_steps, recipe.frozen_rate, self._draw_clips, features_NKD)
 
-    def train_joint(self, on_check: Callable[[int], None] = lambda step: None) -> None:
+    def train_joint(self) -> None:
         """Stage 3: all weights, fresh pixels every step; this is what makes empty groups uncertain."""
         recipe = self._recipe
-        self._train_all(recipe.joint_steps, recipe.joint_rate, stage=1.0, stream=6, name="joint", on_check=on_check)
+        self._rng = np.random.default_rng([recipe.seed, 6])
+        self._train_answers("joint", recipe.joint_steps, recipe.joint_rate, lambda _: self._draw_clips(1.0), None)
 
     def train_polish(self) -> None:
         """Stage 4: as before, slower, and with the short, crowded final passes that a small budget leaves."""
         recipe = self._recipe
-        self._train_all(recipe.polish_steps, recipe.polish_rate, stage=2.0, stream=7, name="polish")
+        self._rng = np.random.default_rng([recipe.seed, 7])
+        self._train_answers("polish", recipe.polish_steps, recipe.polish_rate, lambda _: self._draw_clips(2.0), None)
 
-    def _train_all(
-        self,
-        steps: int,
-        rate: float,
-        *,
-        stage: float,
-        stream: int,
-        name: str,
-        on_check: Callable[[int], None] = lambda step: None,
-    ) -> None:
+    def train_glimpse(self) -> None:
+        """Stage 5: first and last colour of one object, in passes of a few tokens, on frozen features."""
+        self._train_on_frozen("glimpse", self._recipe.glimpse_steps, self._recipe.glimpse_rate, self._draw_glimpses, 8)
+
+    def train_events(self) -> None:
+        """Stage 6: order, number, last value and missing answers, in passes that grow to whole groups."""
+        self._train_on_frozen("events", self._recipe.event_steps, self._recipe.event_rate, self._draw_mixed, 9)
+
+    def train_practice(self) -> None:
+        """Stage 7: more of the same, whole groups and partial evidence above all."""
+        recipe = self._recipe
+        self._train_on_frozen("practice", recipe.practice_steps, recipe.practice_rate, self._draw_practice, 11)
+
+    def _train_on_frozen(self, name: str, total: int, rate: float, draw: DrawClips, stream: int) -> None:
+        """Features of some videos only. A throw-away probe makes visual tokens say where they stand in time."""
         self._rng = np.random.default_rng([self._recipe.seed, stream])
-        for index, step in enumerate(optimizer_steps(list(self._model.parameters()), rate, steps, self._log, name)):
-            loss, right = self._answer_loss(draw_style(self._rng, stage=stage), None)
+        torch.manual_seed(self._recipe.seed)
+        self._timing = TimingProbe(hidden_size=self._model.config.text_config.hidden_size)
+        pool = self._pool.first_videos(self._recipe.event_videos)
+        features_NKD = self._encode_pool(len(pool), augments=True)
+        self._draw_from(pool)
+        self._train_answers(name, total, rate, draw, features_NKD)
+        self._draw_from(self._pool)
+        self._timing = None
+
+    def train_settle(self) -> None:
+        """Stage 8: all weights on fresh clips of old and new kinds."""
+        recipe = self._recipe
+        self._rng = np.random.default_rng([recipe.seed, 10])
+        self._train_answers("settle", recipe.settle_steps, recipe.settle_rate, self._draw_practice, None)
+
+    def _train_answers(
+        self,
+        name: str,
+        total: int,
+        rate: float,
+        draw_clips: DrawClips,
+        features_NKD: Tensor | None,
+    ) -> None:
+        """One step per batch; ``draw_clips`` is told the share of steps done, then how many clips it shall draw.
+
+        ``features_NKD`` are visual tokens of the pool, and the vision tower is left as it is;
+        with None it is trained too.
+        """
+        recipe = self._recipe
+        is_frozen = features_NKD is not None
+        parameters = [p for n, p in self._model.named_parameters() if not is_frozen or "visual" not in n]
+        parameters += [] if self._timing is None else list(self._timing.parameters())
+        count = recipe.clips_per_batch if is_frozen else recipe.joint_clips_per_batch
+        horizon = recipe.glimpse_horizon if name == "glimpse" else None
+        for index, step in enumerate(optimizer_steps(parameters, rate, total, self._log, name, horizon=horizon)):
+            loss, right = self._answer_loss(draw_clips(index / total)(count), features_NKD)
             step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
-            if (index + 1) % 200 == 0:
-                on_check(index + 1)
+            if (index + 1) % _CHECK_STEPS == 0:
+                self._on_check()
 
-    def encode(self, patches: np.ndarray, *, augments: bool = False) -> Tensor:
-        """``(T,)`` pool indices -> ``(T * 4, D)`` visual tokens; tokens of mirrored pictures are mirrored back."""
-        frames_TFHWC = torch.from_numpy(self._pool.frames_NFHW3[patches])
-        is_mirrored = torch.from_numpy(self._rng.random(len(patches)) < (0.5 if augments else 0.0))
-        if augments:
-            frames_TFHWC = torch.where(_wide(is_mirrored), frames_TFHWC.flip(3), frames_TFHWC)
-            frames_TFHWC = jitter_patches(self._rng, frames_TFHWC)
-        pixels = flatten_patches(frames_TFHWC.flatten(0, 1), geometry=PatchGeometry())
-        grid = torch.tensor([[len(patches), GRID_SIDE, GRID_SIDE]])
-        features: Tensor = self._model.model.visual(pixels, grid_thw=grid).pooler_output
-        tokens = features.view(len(patches), TOKENS_PER_SIDE, TOKENS_PER_SIDE, -1)
-        return torch.where(is_mirrored[:, None, None, None], tokens.flip(2), tokens).flatten(0, 2)
+    def _draw_clips(self, stage: float) -> Callable[[int], list[Example]]:
+        style = draw_style(self._rng, stage=stage)
+        return lambda count: [self._maker.make(self._rng, style) for _ in range(count)]
+
+    def _draw_glimpses(self, done: float) -> Callable[[int], list[Example]]:
+        if self._rng.random() < self._recipe.needle_share * done:
+            return self._draw_clips(2.0)
+        return self._draw_events(draw_glimpse_style(self._rng))
+
+    def _draw_mixed(self, done: float) -> Callable[[int], list[Example]]:
+        """Clips of one style: of single needles as in the fourth stage, or of long videos with events."""
+        if self._rng.random() < self._recipe.needle_share * (0.5 + 0.5 * done):
+            return self._draw_clips(2.0)
+        return self._draw_events(draw_event_style(self._rng, progress=done))
+
+    def _draw_practice(self, _: float) -> Callable[[int], list[Example]]:
+        is_needle = self._rng.random() < self._recipe.needle_share
+        return self._draw_clips(2.0) if is_needle else self._draw_events(draw_practice_style(self._rng))
+
+    def _draw_events(self, style: EventStyle) -> Callable[[int], list[Example]]:
+        return lambda count: [self._event_maker.make(self._rng, style) for _ in range(count)]
+
+    def _encode(self, patches: np.ndarray, *, augments: bool) -> Tensor:
+        return encode_patches(self._model, self._pool, patches, rng=self._rng, augments=augments)
 
     @torch.no_grad()
-    def _encode_pool(self) -> Tensor:
-        chunks = np.array_split(np.arange(len(self._pool)), max(1, len(self._pool) // 512))
-        return torch.cat([self.encode(chunk) for chunk in chunks]).view(len(self._pool), TOKENS_PER_PATCH, -1)
+    def _encode_pool(self, num_patches: int, *, augments: bool) -> Tensor:
+        chunks = np.array_split(np.arange(num_patches), max(1, num_patches // 512))
+        features_ND = torch.cat([self._encode(chunk, augments=augments) for chunk in chunks])
+        return features_ND.view(num_patches, TOKENS_PER_PATCH, -1)
+
+    def draw_examples(self, style: ClipStyle | EventStyle, kinds: Sequence[Kind] = KINDS) -> list[Example]:
+        """As many fresh clips as one joint step takes; ``kinds`` limits what is asked about long videos."""
+        count = range(self._recipe.joint_clips_per_batch)
+        if isinstance(style, ClipStyle):
+            return [self._maker.make(self._rng, style) for _ in count]
+        return [self._event_maker.make(self._rng, style, kinds=kinds) for _ in count]
 
     @torch.no_grad()
-    def probe_answers(self, style: ClipStyle) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Fresh clips without a training step.
+    def probe_answers(self, examples: list[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Answers without a training step.
 
         Returns:
             ``(A, V)`` logits at the answer tokens that matter, and per answer: does the clip decide it, is the
             likeliest token right (of the possible ones, where nothing decides), is it a letter.
         """
-        _, _, batch, logits_AV = self._forward(style, None)
+        _, _, batch, logits_AV, _ = self._forward(examples, None)
         matters = batch.weight_A == 1
         logits_AV, target_AV = logits_AV[matters], batch.target_AV[matters]
         is_sure = target_AV.amax(-1) == 1
@@ -136,67 +207,44 @@ class Trainer:
         is_right = target_AV[torch.arange(len(best)), best] > 0
         return logits_AV, is_sure, is_right, ~torch.isin(best, self._color_ids)
 
-    def _forward(self, style: ClipStyle, features_ND: Tensor | None) -> tuple[np.ndarray, Tensor, Batch, Tensor]:
-        """Draw a batch and run it: patches, visual tokens of all of them, the batch, logits at its targets."""
-        count = self._recipe.joint_clips_per_batch if features_ND is None else self._recipe.clips_per_batch
-        examples = [self._maker.make(self._rng, style) for _ in range(count)]
+    def _forward(
+        self, examples: list[Example], features_NKD: Tensor | None
+    ) -> tuple[np.ndarray, Tensor, Batch, Tensor, Tensor]:
+        """Run a batch: patches, visual tokens of all of them, the packed batch, logits at its targets, timing loss."""
         batch = pack_examples(
             examples,
-            prefix_ids=self._maker.prefix_ids,
+            prefix_ids=self._text.prefix_ids,
             video_token_id=self._video_token_id,
             pad_id=0,
             vocab_size=len(self._tokenizer),
         )
         patches = np.concatenate([example.patches for example in examples])
-        kept = np.concatenate([e.token_index_N + i * style.num_patches * 4 for i, e in enumerate(examples)])
-        tokens = self.encode(patches, augments=True) if features_ND is None else features_ND[patches].flatten(0, 1)
-        visual_BND = tokens[torch.from_numpy(kept)].view(len(examples), style.num_tokens, -1)
-        return patches, tokens, batch, answer_logits(self._model, batch, visual_BND)
+        counts = [len(example.patches) * TOKENS_PER_PATCH for example in examples]
+        starts = np.cumsum(counts) - counts
+        kept = np.concatenate([e.token_index_N + start for e, start in zip(examples, starts, strict=True)])
+        tokens = self._encode(patches, augments=True) if features_NKD is None else features_NKD[patches].flatten(0, 1)
+        visual_BND = tokens[torch.from_numpy(kept)].view(len(examples), len(examples[0].token_index_N), -1)
+        logits_AV, hidden = run_packed(self._model, batch, visual_BND)
+        if self._timing is None or examples[0].run_N is None:
+            return patches, tokens, batch, logits_AV, tokens.new_zeros(())
+        loss = self._recipe.timing_weight * self._timing.loss(examples, hidden, start=batch.video_start)
+        return patches, tokens, batch, logits_AV, loss
 
-    def _answer_loss(self, style: ClipStyle, features_ND: Tensor | None) -> tuple[Tensor, tuple[float, float]]:
-        patches, tokens, batch, logits_AV = self._forward(style, features_ND)
-        losses = -(batch.target_AV * logits_AV.log_softmax(-1)).sum(-1)
-        loss = (losses * batch.weight_A).sum() / batch.weight_A.sum()
-        sure = (batch.target_AV.amax(-1) == 1) & (batch.weight_A == 1)
-        is_right = logits_AV.argmax(-1) == batch.target_AV.argmax(-1)
-        is_color = torch.isin(batch.target_AV.argmax(-1), self._color_ids)
-        right = _share(is_right[sure & is_color]), _share(is_right[sure & ~is_color])
-        if features_ND is None:
-            shape, color = (
-                torch.from_numpy(of[patches]).repeat_interleave(4) for of in (self._pool.shape_N, self._pool.color_N)
-            )
-            shows = torch.from_numpy(self._pool.shows_NK[patches]).reshape(-1)
-            loss = loss + self._recipe.alignment_weight * self._alignment(tokens, shape, color, shows)
-        return loss, right
+    def _answer_loss(self, examples: list[Example], features_NKD: Tensor | None) -> tuple[Tensor, tuple[float, float]]:
+        patches, tokens, batch, logits_AV, timing_loss = self._forward(examples, features_NKD)
+        loss = answer_loss(batch, logits_AV) + timing_loss
+        if features_NKD is None:
+            loss = loss + self._recipe.alignment_weight * self._alignment(tokens, patches)
+        return loss, right_shares(batch, logits_AV, self._color_ids)
 
-    def _alignment(self, features: Tensor, shape: Tensor, color: Tensor, shows: Tensor) -> Tensor:
+    def _alignment(self, features: Tensor, patches: np.ndarray) -> Tensor:
         """Cross-entropy of (visual token · word embedding) over shape words and over colour words."""
+        pool = self._pool
+        shape, color = (torch.from_numpy(of[patches]).repeat_interleave(4) for of in (pool.shape_N, pool.color_N))
+        shows = torch.from_numpy(pool.shows_NK[patches]).reshape(-1)
         words = self._model.get_input_embeddings().weight.detach()
         loss = features.new_zeros(())
         for ids, label in ((self._shape_ids, shape), (self._color_ids, color)):
             logits = features[shows] @ words[ids].T * _ALIGNMENT_SCALE
             loss = loss + nn.functional.cross_entropy(logits, label[shows])
         return loss
-
-
-def answer_logits(model: Qwen2_5_VLForConditionalGeneration, batch: Batch, visual_BND: Tensor) -> Tensor:
-    """``(A, V)`` logits at the target positions of a packed batch."""
-    embeddings = model.get_input_embeddings()(batch.input_ids_BS)
-    start, stop = batch.video_start, batch.video_start + visual_BND.shape[1]
-    embeddings = torch.cat([embeddings[:, :start], visual_BND, embeddings[:, stop:]], dim=1)
-    hidden = model.model.language_model(
-        inputs_embeds=embeddings,
-        position_ids=batch.position_ids_3BS,
-        attention_mask=batch.mask_B1SS,
-        use_cache=False,
-    ).last_hidden_state
-    logits: Tensor = model.lm_head(hidden[batch.target_row_A, batch.target_column_A])
-    return logits
-
-
-def _wide(values_T: Tensor) -> Tensor:
-    return values_T[:, None, None, None, None]
-
-
-def _share(is_right: Tensor) -> float:
-    return is_right.float().mean().item() if len(is_right) else float("nan")

@@ -22,6 +22,10 @@ _SENTENCES = (
     "What what Which which color colour is the The of does have ? , : ' s",
     "Answer with option letter from given choices directly in words an it It there no",
 )
+_EVENT_SENTENCES = (  # learnt last: their ids stand after all others
+    "object appears first last How many times appear at when do not than before after is its second often",
+    "0 1 2 3 4 5 6 7 8 9 one two three four five six",
+)
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if loop.first and message['role'] != 'system' %}"
@@ -39,9 +43,15 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build it from nothing; the same on every machine. Unknown words become ``<unk>``."""
-    words = [word for sentence in _SENTENCES for word in sentence.split()]
+def build_tokenizer(*, knows_events: bool = True) -> PreTrainedTokenizerFast:
+    """Build it from nothing; the same on every machine. Unknown words become ``<unk>``.
+
+    Args:
+        knows_events: False leaves out the words that the first stages of training do not need yet; ids of the others
+            are the same.
+    """
+    sentences = (*_SENTENCES, *(_EVENT_SENTENCES if knows_events else ()))
+    words = [word for sentence in sentences for word in sentence.split()]
     vocabulary = list(dict.fromkeys([*SPECIAL_TOKENS, *LETTERS, *COLORS, *SHAPES, *words]))
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(vocabulary)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])

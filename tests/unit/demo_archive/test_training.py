@@ -3,28 +3,21 @@ import pytest
 import torch
 
 from pipeline.config import ModelConfig
-from pipeline.demo.architecture import build_demo_model
+from pipeline.demo.architecture import build_demo_model, widen_vocabulary
 from pipeline.demo.batches import pack_examples
 from pipeline.demo.card import measure, save_model
 from pipeline.demo.curriculum import draw_style
 from pipeline.demo.examples import ClipStyle, ExampleMaker
-from pipeline.demo.patches import build_pool, label_patches
+from pipeline.demo.packed_pass import answer_logits
+from pipeline.demo.patches import label_patches
+from pipeline.demo.question_text import TextMaker
 from pipeline.demo.recipe import Recipe
 from pipeline.demo.scenes import COLORS, SHAPES, Appearance
-from pipeline.demo.training import Trainer, answer_logits
+from pipeline.demo.training import Trainer
 from pipeline.demo.vocabulary import LETTERS, build_tokenizer
 from pipeline.models.loading import load_model
+from pipeline.models.prompt import build_prompt
 from pipeline.models.window_attention import WINDOW_ATTENTION
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return build_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def pool(tmp_path_factory):
-    return build_pool(tmp_path_factory.mktemp("pool"), num_videos=2, frames_per_video=400, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +28,7 @@ def model(tokenizer):
 
 
 def test_every_word_of_the_demo_is_one_known_token(tokenizer):
-    for word in (*SHAPES, *COLORS, *LETTERS):
+    for word in (*SHAPES, *COLORS, *LETTERS, "first", "last", "How", "many", "times", "3"):
         ids = tokenizer(word, add_special_tokens=False)["input_ids"]
         assert len(ids) == 1
         assert ids[0] != tokenizer.unk_token_id
@@ -79,7 +72,7 @@ def test_the_pool_is_decoded_video_at_the_models_size(pool):
 @pytest.mark.parametrize("stage", [0.0, 0.2, 0.6, 0.8, 1.0, 2.0])
 def test_answers_in_examples_agree_with_what_the_kept_tokens_show(pool, tokenizer, stage):
     rng = np.random.default_rng(0)
-    maker = ExampleMaker(pool, tokenizer, num_questions=3)
+    maker = ExampleMaker(pool, TextMaker(tokenizer), num_questions=3)
     colors = dict(zip(tokenizer.convert_tokens_to_ids(list(COLORS)), COLORS, strict=True))
     checked = 0
     for _ in range(25):
@@ -104,15 +97,31 @@ def test_answers_in_examples_agree_with_what_the_kept_tokens_show(pool, tokenize
     assert checked > 20
 
 
+@pytest.mark.parametrize(
+    ("question", "options"),
+    [
+        ("What color is the star?", None),
+        ("What is the last color of the star?", ("red", "blue", "cyan", "green")),
+        ("How many times does the ring appear?", ("3", "1", "2")),
+    ],
+)
+def test_questions_are_worded_as_the_model_is_asked(tokenizer, question, options):
+    asked = build_prompt(tokenizer, video_token="<|video_pad|>", question=question, options=options)
+    text = TextMaker(tokenizer)
+    assert text.suffix(question, options) == asked.suffix_ids
+    assert text.prefix_ids == asked.prefix_ids
+
+
 def test_packed_questions_are_blind_to_each_other(pool, tokenizer, model):
     style = ClipStyle(num_patches=3, num_tokens=12, max_appearances=2, max_patches_each=1, max_gap=1, open_share=0.5)
-    maker = ExampleMaker(pool, tokenizer, num_questions=3)
+    text = TextMaker(tokenizer)
+    maker = ExampleMaker(pool, text, num_questions=3)
     example = maker.make(np.random.default_rng(4), style)
     visual = torch.randn(1, 12, 128)
 
     def logits_of(examples):
         batch = pack_examples(
-            examples, prefix_ids=maker.prefix_ids, video_token_id=7, pad_id=0, vocab_size=len(tokenizer)
+            examples, prefix_ids=text.prefix_ids, video_token_id=7, pad_id=0, vocab_size=len(tokenizer)
         )
         with torch.no_grad():
             return answer_logits(model, batch, visual)
@@ -136,14 +145,43 @@ def test_packed_questions_are_blind_to_each_other(pool, tokenizer, model):
     torch.testing.assert_close(packed, torch.cat(alone), atol=1e-4, rtol=0)
 
 
-def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(pool, tokenizer, tmp_path):
-    model = build_demo_model(tokenizer, seed=2)
+def test_widening_keeps_every_known_word_and_its_row():
+    few, all_words = build_tokenizer(knows_events=False), build_tokenizer()
+    assert all_words.get_vocab().items() > few.get_vocab().items()
+    models = [build_demo_model(few, seed=1) for _ in range(2)]
+    for model in models:
+        widen_vocabulary(model, all_words, seed=5)
+    known, rows = len(few), models[0].lm_head.weight
+    assert rows.shape == models[0].get_input_embeddings().weight.shape == (len(all_words), 128)
+    assert models[0].config.text_config.vocab_size == len(all_words)
+    assert torch.equal(rows[:known], build_demo_model(few, seed=1).lm_head.weight)
+    assert torch.equal(rows, models[1].lm_head.weight)
+    assert models[0].get_input_embeddings().weight[known:].detach().std() == pytest.approx(0.5, rel=0.1)
+    assert rows[known:].detach().std() == pytest.approx(0.06, rel=0.1)
+    with pytest.raises(ValueError, match=f"at least the model's {len(all_words)} words, it knows {known}"):
+        widen_vocabulary(models[0], few, seed=5)
+
+
+def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(noise_pool, tokenizer, tmp_path):
+    few_words = build_tokenizer(knows_events=False)
+    model = build_demo_model(few_words, seed=2)
     model.set_attn_implementation({"vision_config": WINDOW_ATTENTION, "text_config": "sdpa"})
     recipe = Recipe(
-        seed=0, vision_steps=12, frozen_steps=6, joint_steps=2, polish_steps=1, clips_per_batch=3, num_questions=2
+        seed=0,
+        vision_steps=3,
+        frozen_steps=2,
+        joint_steps=2,
+        polish_steps=1,
+        glimpse_steps=2,
+        event_steps=3,
+        settle_steps=2,
+        event_videos=1,
+        clips_per_batch=3,
+        joint_clips_per_batch=2,
+        num_questions=2,
     )
     lines = []
-    trainer = Trainer(model, tokenizer, pool, recipe, lines.append)
+    trainer = Trainer(model, few_words, noise_pool, recipe, lines.append)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     trainer.train_vision()
     assert not torch.equal(before["model.visual.merger.mlp.2.weight"], model.model.visual.merger.mlp[2].weight)
@@ -152,8 +190,24 @@ def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(pool, 
     assert not torch.equal(before["lm_head.weight"], model.lm_head.weight)
     trainer.train_joint()
     trainer.train_polish()
-    assert [line.split(" loss")[0] for line in lines][-2:] == ["joint step 2/2", "polish step 1/1"]
-    save_model(tmp_path, model, tokenizer, recipe=recipe, measurements=measure(trainer, num_batches=4))
+    widen_vocabulary(model, tokenizer, seed=0)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    trainer = Trainer(model, tokenizer, noise_pool, recipe, lines.append)
+    trainer.train_glimpse()
+    trainer.train_events()
+    first = tokenizer.convert_tokens_to_ids("first")
+    assert not torch.equal(before["lm_head.weight"][first], model.lm_head.weight[first])
+    assert torch.equal(before["model.visual.merger.mlp.2.weight"], model.model.visual.merger.mlp[2].weight)
+    trainer.train_settle()
+    assert not torch.equal(before["model.visual.merger.mlp.2.weight"], model.model.visual.merger.mlp[2].weight)
+    assert [line.split(" loss")[0] for line in lines][-5:] == [
+        "joint step 2/2",
+        "polish step 1/1",
+        "glimpse step 2/2",
+        "events step 3/3",
+        "settle step 2/2",
+    ]
+    save_model(tmp_path, model, tokenizer, recipe=recipe, measurements=measure(trainer, num_batches=8))
     loaded = load_model(ModelConfig(model=str(tmp_path), dtype="float32"))
     assert (loaded.num_layers, loaded.frames_per_patch) == (4, 2)
     assert "falsely certain" in (tmp_path / "README.md").read_text()
