@@ -47,7 +47,7 @@ def score_method(method: str, rows: Sequence[Row]) -> MethodScore:
         num_questions=len(rows),
         num_failed=len(rows) - len(ok),
         accuracy=float(right.mean()),
-        standard_error=_clustered_error(right, [row["video"] for row in rows]),
+        standard_error=clustered_error(right, [row["video"] for row in rows]),
         groups_share=sum(row["num_groups_scored"] for row in ok) / planned,
         tokens_kept=float(np.mean([row["num_tokens_kept"] for row in ok])) if ok else 0.0,
         evidence_hit_share=float(np.mean([hits_needle(row) for row in rows])),
@@ -78,7 +78,7 @@ def covered_share(row: Row) -> float:
     return float(sum(span["end_s"] - span["start_s"] for span in row["evidence"]) / row["duration_s"])
 
 
-def _clustered_error(right: npt.NDArray[np.float64], videos: Sequence[str]) -> float:
+def clustered_error(right: npt.NDArray[np.float64], videos: Sequence[str]) -> float:
     """Standard error of the mean with questions clustered by video (Liang and Zeger's sandwich estimator)."""
     residual = right - right.mean()
     totals = [residual[[v == video for v in videos]].sum() for video in dict.fromkeys(videos)]

@@ -29,8 +29,6 @@ class Holdings:
     num_scoring: int = 0
     num_unprobed: int = 0
     num_planned: int = 0
-    num_known: int = 0
-    num_over: int = 0
 
     def replace(self, old: "Holdings", new: "Holdings") -> None:
         """One video's share changes."""
@@ -42,8 +40,6 @@ class Holdings:
         self.num_scoring += new.num_scoring - old.num_scoring
         self.num_unprobed += new.num_unprobed - old.num_unprobed
         self.num_planned += new.num_planned - old.num_planned
-        self.num_known += new.num_known - old.num_known
-        self.num_over += new.num_over - old.num_over
 
 
 _NOTHING = Holdings()
@@ -97,16 +93,14 @@ class Flow:
         self._shares[video.age] = share
 
     def _measure(self, video: VideoState, end: int) -> Holdings:
-        counts = Holdings(
-            num_scoring=video.needs_scores, num_unprobed=video.plan is None, num_over=video.num_questions_over
-        )
+        counts = Holdings(num_scoring=video.needs_scores, num_unprobed=video.plan is None)
         if video.plan is None or video.frames is None:
             return counts
         counts.frame_bytes, counts.num_queued = video.frames.reserved_bytes, video.frames.num_queued
         counts.candidate_bytes = self._charge(video, extra_tokens=0) if video.age in self._let_in else 0
         counts.num_certain = video.frames.num_ready(end)
         counts.num_ready = video.frames.num_ready(len(video.plan.groups))
-        counts.num_planned, counts.num_known = len(video.plan.groups), video.num_groups_known
+        counts.num_planned = len(video.plan.groups)
         return counts
 
     def remove(self, video: VideoState) -> None:

@@ -95,11 +95,6 @@ class VideoState:
         return bool(self.questions) and all(question.is_over for question in self.questions)
 
     @property
-    def num_questions_over(self) -> int:
-        """Questions that have ended."""
-        return sum(question.is_over for question in self.questions)
-
-    @property
     def scope(self) -> range:
         """Questions that are asked now."""
         return range(len(self.questions)) if self.alone is None else range(self.alone, self.alone + 1)
