@@ -187,7 +187,7 @@ def _group_score(work: ScoreWork, response: Response | None, num_tokens: int, co
             f"group {work.group_index}: the model's output is no distribution ({error}); try model.dtype=float32",
         ) from error
     said = response.text if response.option is None else option_letter(response.option)
-    return replace(score, certainty=certainty, response=said)
+    return score._replace(certainty=certainty, response=said)
 
 
 def _entropies(response: Response, config: RunConfig) -> tuple[float, ...]:

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.demo.event_styles import (
     FEWEST_GROUPS,
@@ -23,7 +25,8 @@ from pipeline.demo.event_styles import (
     EventStyle,
     timeline_spec,
 )
-from pipeline.demo.examples import Example
+from pipeline.demo.examples import Example, shown_shapes
+from pipeline.demo.kept_tokens import buy_tokens, drop_redundant, drop_surplus
 from pipeline.demo.patches import FRAMES_PER_PATCH, TOKENS_PER_SIDE, PatchPool
 from pipeline.demo.question_text import TextMaker, join_questions
 from pipeline.demo.scenes import COLORS, SHAPES
@@ -34,7 +37,7 @@ _TOKENS_PER_PATCH = TOKENS_PER_SIDE**2
 _COLOR_NAMES = tuple(COLORS)
 _KIND_WEIGHT: dict[Kind, float] = {"needle": 1.0, "order": 1.4, "last": 1.4, "absent": 0.6}
 _TINY_KINDS: tuple[Kind, ...] = ("order", "last", "count")
-_OVER_SELECT = 1.1
+SECONDS_PER_PATCH = 1.0  # at 2 sampled frames per second
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -47,8 +50,11 @@ class _VirtualVideo:
 class EventExampleMaker:
     """Draws virtual videos, clips of them and questions."""
 
-    def __init__(self, pool: PatchPool, text: TextMaker, *, num_questions: int) -> None:
+    def __init__(
+        self, pool: PatchPool, text: TextMaker, *, num_questions: int, features_NKD: Tensor | None = None
+    ) -> None:
         self._pool, self._text, self._num_questions = pool, text, num_questions
+        self._features_NKD = features_NKD  # of the pool: without, no style may over-select
         self._background = np.flatnonzero(pool.appearance_N < 0)
         self._runs: dict[tuple[str, str], list[NDArray[np.int64]]] = {}
         order = np.argsort(pool.appearance_N, kind="stable")
@@ -96,6 +102,8 @@ class EventExampleMaker:
             text_segment=segment,
             text_offset=offset,
             targets=targets,
+            shown_N=shown_shapes(self._pool, pool_P, token_index_N),
+            asked_shapes=tuple(SHAPES.index(q.shapes[0]) for q in asked),
             run_N=self._count_runs(pool_P, token_index_N),
         )
 
@@ -141,21 +149,29 @@ class EventExampleMaker:
         """
         is_focus_P = np.array([*(event.shape in focus for event in video.plan.events), False])[video.event_P]
         num_tokens = style.num_tokens
-        fewest = -(-num_tokens // (2 * GROUP_PATCHES))
+        num_bought = math.ceil(style.over_select * num_tokens)
+        fewest = max(-(-num_tokens // (2 * GROUP_PATCHES)), -(-num_bought // (GROUP_PATCHES * _TOKENS_PER_PATCH)))
         groups = _draw_groups(rng, video, is_focus_P, fewest=fewest, most=2 if style.is_tiny else video.num_groups)
         patches_P = np.sort((np.arange(0, len(video.event_P), video.num_groups)[:, None] + groups[None, :]).reshape(-1))
         pool_P = self._fill(rng, video, patches_P)
         shows_PK = self._pool.shows_NK[pool_P]
+        outshines = rng.normal(scale=style.event_bias, size=len(video.plan.events) + 1)[video.event_P[patches_P]]
         liking = 3.0 * (shows_PK & is_focus_P[patches_P][:, None]) + rng.uniform(0, 2.5) * shows_PK
-        liking_PK = liking + rng.uniform(0, 0.5 if style.is_tiny else rng.choice([1.0, 3.0]), shows_PK.shape)
-        quota = math.ceil(_OVER_SELECT * num_tokens / len(groups))
-        is_kept_PK = np.zeros(shows_PK.shape, dtype=bool)
-        for group in groups:
-            inside = np.flatnonzero(patches_P % video.num_groups == group)
-            best = np.argsort(-liking_PK[inside].reshape(-1), kind="stable")[:quota]
-            is_kept_PK[inside[best // _TOKENS_PER_PATCH], best % _TOKENS_PER_PATCH] = True
-        surplus = rng.permutation(np.flatnonzero(is_kept_PK))[num_tokens:]
-        is_kept_PK.reshape(-1)[surplus] = False
+        liking_PK = liking + (outshines[:, None] * shows_PK)
+        liking_PK += rng.uniform(0, 0.5 if style.is_tiny else rng.choice([1.0, 3.0]), shows_PK.shape)
+        is_bought_PK = buy_tokens(liking_PK, patches_P % video.num_groups, num_tokens=num_bought)
+        if style.proximity_s is None:
+            is_kept_PK = drop_surplus(rng, is_bought_PK, num_tokens=num_tokens)
+        else:
+            assert self._features_NKD is not None, "redundancy is judged by features"
+            is_kept_PK = drop_redundant(
+                is_bought_PK,
+                self._features_NKD[torch.from_numpy(pool_P)],
+                liking_PK,
+                patches_P * SECONDS_PER_PATCH,
+                num_tokens=num_tokens,
+                proximity_s=style.proximity_s,
+            )
         rows = np.flatnonzero(is_kept_PK.any(axis=1))
         return patches_P[rows], pool_P[rows], np.flatnonzero(is_kept_PK[rows])
 

@@ -16,6 +16,7 @@ MOST_DISTRACTORS = 0.1
 _SHORT_GROUPS, _SHORT_STRIDES = 24, 1.2
 _GLIMPSE_SHARE, _GLIMPSE_COUNT_WEIGHT = 0.85, 1.2
 _PARTIAL_FROM = 0.7  # of the steps
+_REHEARSED_GROUPS, _REHEARSED_GLIMPSES, _REHEARSED_PARTIAL = 0.25, 0.15, 0.15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,9 @@ class EventStyle:
     is_tiny: bool = False
     order_weight: float = 1.4
     count_weight: float = 0.5
+    over_select: float = 1.1
+    proximity_s: float | None = None  # None: the surplus is dropped by chance, not by likeness
+    event_bias: float = 0.0
 
 
 def draw_glimpse_style(rng: np.random.Generator) -> EventStyle:
@@ -57,6 +61,31 @@ def draw_event_style(rng: np.random.Generator, *, progress: float) -> EventStyle
 def draw_practice_style(rng: np.random.Generator) -> EventStyle:
     """As at the end of the events, with more questions about order, which is learnt last."""
     return replace(draw_event_style(rng, progress=float(rng.uniform(0.4, 1.0))), order_weight=2.2, count_weight=0.3)
+
+
+def draw_drill_style(rng: np.random.Generator) -> EventStyle:
+    """As late in the events, mostly whole groups and ordinary final passes."""
+    return replace(draw_event_style(rng, progress=float(rng.uniform(0.7, 1.0))), order_weight=2.2, count_weight=0.5)
+
+
+def draw_rehearsal_style(rng: np.random.Generator) -> EventStyle:
+    """Mostly short final passes, bought and thinned as in a run, in which one appearance may outshine the others."""
+    kind = rng.random()
+    strides = PARTIAL_STRIDES if rng.random() < _REHEARSED_PARTIAL else CLEAR_STRIDES
+    if kind < _REHEARSED_GROUPS:
+        style = EventStyle(view="group", num_tokens=GROUP_PATCHES * TOKENS_PER_PATCH, event_strides=strides)
+    elif kind < _REHEARSED_GROUPS + _REHEARSED_GLIMPSES:
+        style = EventStyle(view="final", num_tokens=int(rng.integers(8, 41)), event_strides=CLEAR_STRIDES, is_tiny=True)
+    else:
+        style = EventStyle(
+            view="final",
+            num_tokens=int(rng.choice([16, round(math.exp(rng.uniform(math.log(12), math.log(64))))])),
+            event_strides=strides,
+            over_select=float(rng.choice([4.0, 8.0])),
+            proximity_s=float(rng.choice([10.0, 60.0])),
+            event_bias=1.0,
+        )
+    return replace(style, order_weight=2.2, count_weight=0.5)
 
 
 def _draw_long_style(rng: np.random.Generator, *, partial_share: float, most_tokens: int) -> EventStyle:

@@ -43,6 +43,8 @@ class Example:
     text_segment: NDArray[np.int64]  # 1.. per question
     text_offset: NDArray[np.int64]
     targets: tuple[Target, ...]
+    shown_N: NDArray[np.int64]  # shape that each token shows; −1: none
+    asked_shapes: tuple[int, ...]  # by question; −1: no shape is asked about
     run_N: NDArray[np.int64] | None = None  # how often the shape that a token shows has appeared so far; −1: no shape
 
 
@@ -65,7 +67,7 @@ class ExampleMaker:
         patches, times = self._draw_patches(rng, style)
         kept = self._draw_tokens(rng, patches, style)
         colors = self._visible_colors(patches, kept)
-        parts = [self._draw_question(rng, colors, style) for _ in range(self._num_questions)]
+        asked, parts = zip(*(self._draw_question(rng, colors, style) for _ in range(self._num_questions)), strict=True)
         text_ids, segment, offset, targets = join_questions(parts)
         return Example(
             patches=patches,
@@ -75,6 +77,8 @@ class ExampleMaker:
             text_segment=segment,
             text_offset=offset,
             targets=targets,
+            shown_N=shown_shapes(self._pool, patches, kept),
+            asked_shapes=asked,
         )
 
     def _draw_patches(self, rng: np.random.Generator, style: ClipStyle) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -119,19 +123,22 @@ class ExampleMaker:
                 colors.setdefault(shape, None)
         return colors
 
-    def _draw_question(self, rng: np.random.Generator, colors: dict[int, int | None], style: ClipStyle) -> QuestionText:
+    def _draw_question(
+        self, rng: np.random.Generator, colors: dict[int, int | None], style: ClipStyle
+    ) -> tuple[int, QuestionText]:
+        """The shape asked about, −1 for none, and the question."""
         kind = rng.random()
         if kind < style.lookup_share:
             named = int(rng.integers(len(_COLOR_NAMES)))
-            return self._choice_question(rng, f"Which option is {_COLOR_NAMES[named]}?", named)
+            return -1, self._choice_question(rng, f"Which option is {_COLOR_NAMES[named]}?", named)
         visible = [shape for shape, color in colors.items() if color is not None]
         absent = [shape for shape in range(len(SHAPES)) if shape not in colors]
         is_present = bool(visible) and (not absent or rng.random() < 0.65)
         shape = int(rng.choice(visible if is_present else absent)) if is_present or absent else 0
         color = colors.get(shape)
         if kind < style.lookup_share + style.open_share:
-            return self._open_question(rng, SHAPES[shape], color)
-        return self._choice_question(rng, f"What color is the {SHAPES[shape]}?", color)
+            return shape, self._open_question(rng, SHAPES[shape], color)
+        return shape, self._choice_question(rng, f"What color is the {SHAPES[shape]}?", color)
 
     def _choice_question(self, rng: np.random.Generator, question: str, color: int | None) -> QuestionText:
         right = int(rng.integers(len(_COLOR_NAMES))) if color is None else color
@@ -151,3 +158,10 @@ class ExampleMaker:
             weight = 1.0 if is_color else FORM_WEIGHT
             targets.append(Target(position=len(suffix) - 1 + step, token_ids=ids, weight=weight))
         return QuestionText(token_ids=[*suffix, *answer[:-1]], targets=targets)
+
+
+def shown_shapes(pool: PatchPool, pool_P: NDArray[np.int64], token_index_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``(N,)`` shape that each token shows enough of; −1 for none."""
+    patch_N = pool_P[token_index_N // _TOKENS_PER_PATCH]
+    shows_N = pool.shows_NK[patch_N, token_index_N % _TOKENS_PER_PATCH]
+    return np.asarray(np.where(shows_N, pool.shape_N[patch_N], -1), dtype=np.int64)

@@ -13,7 +13,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Steps and rates of the eight stages; the seed makes the run repeatable on one machine."""
+    """Steps and rates of the ten stages; the seed makes the run repeatable on one machine."""
 
     seed: int = 0
     vision_steps: int = 2_400
@@ -23,6 +23,8 @@ class Recipe:
     glimpse_steps: int = 600
     event_steps: int = 900
     practice_steps: int = 450
+    drill_steps: int = 800
+    rehearsal_steps: int = 2_200
     settle_steps: int = 60
     clips_per_batch: int = 12
     joint_clips_per_batch: int = 8
@@ -33,12 +35,16 @@ class Recipe:
     polish_rate: float = 5e-4
     glimpse_horizon: int = 1_500
     glimpse_rate: float = 1.2e-3
+    drill_horizon: int = 2_600
     event_rate: float = 1e-3
     practice_rate: float = 8e-4
+    rehearsal_rate: float = 8e-4
     settle_rate: float = 3e-4
     event_videos: int = 48
     timing_weight: float = 0.5
+    ranking_weight: float = 0.2
     needle_share: float = 0.35
+    rehearsal_needle_share: float = 0.25
     alignment_weight: float = 0.3
 
 
@@ -53,6 +59,8 @@ def scaled(recipe: Recipe, factor: float) -> Recipe:
         glimpse_steps=max(1, int(recipe.glimpse_steps * factor)),
         event_steps=max(1, int(recipe.event_steps * factor)),
         practice_steps=max(1, int(recipe.practice_steps * factor)),
+        drill_steps=max(1, int(recipe.drill_steps * factor)),
+        rehearsal_steps=max(1, int(recipe.rehearsal_steps * factor)),
         settle_steps=max(1, int(recipe.settle_steps * factor)),
     )
 

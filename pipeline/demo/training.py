@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from pipeline.demo.batches import Batch, pack_examples
-from pipeline.demo.curriculum import TOKENS_PER_PATCH, draw_style
-from pipeline.demo.event_examples import EventExampleMaker
-from pipeline.demo.event_styles import EventStyle, draw_event_style, draw_glimpse_style, draw_practice_style
-from pipeline.demo.examples import ClipStyle, Example, ExampleMaker
+from pipeline.demo.clip_source import ClipSource, DrawClips
+from pipeline.demo.curriculum import TOKENS_PER_PATCH
+from pipeline.demo.event_styles import EventStyle
+from pipeline.demo.examples import ClipStyle, Example
 from pipeline.demo.packed_pass import answer_loss, right_shares, run_packed
 from pipeline.demo.patches import PatchPool
 from pipeline.demo.question_text import TextMaker
+from pipeline.demo.ranking_loss import ranking_loss
 from pipeline.demo.recipe import Log, Recipe, optimizer_steps
 from pipeline.demo.scenes import COLORS, SHAPES
 from pipeline.demo.timing_probe import TimingProbe
@@ -27,7 +28,6 @@ from pipeline.synthetic.questions import KINDS, Kind
 
 _ALIGNMENT_SCALE = 0.25
 _CHECK_STEPS = 200
-DrawClips = Callable[[float], Callable[[int], list[Example]]]  # share of steps done -> number of clips -> clips
 
 
 class Trainer:
@@ -44,17 +44,14 @@ class Trainer:
     ) -> None:
         self._model, self._tokenizer, self._pool, self._recipe, self._log = model, tokenizer, pool, recipe, log
         self._timing: TimingProbe | None = None
+        self._teaches_ranking = False
         self._on_check = on_check  # called every 200 steps of a stage that answers questions
         self._rng = np.random.default_rng([recipe.seed, 5])  # each stage starts its own stream
         self._text = TextMaker(tokenizer)
-        self._draw_from(pool)
+        self._probed = self._source(pool)
         self._video_token_id = tokenizer.convert_tokens_to_ids("<|video_pad|>")
         self._shape_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(SHAPES)))
         self._color_ids = torch.tensor(tokenizer.convert_tokens_to_ids(list(COLORS)))
-
-    def _draw_from(self, pool: PatchPool) -> None:
-        self._maker = ExampleMaker(pool, self._text, num_questions=self._recipe.num_questions)
-        self._event_maker = EventExampleMaker(pool, self._text, num_questions=self._recipe.num_questions)
 
     def train_vision(self) -> None:
         """Stage 1: each token names shape and colour, by a throw-away probe and by the word embeddings."""
@@ -82,61 +79,77 @@ class Trainer:
         """Stage 2: the language model learns to look and to answer, on features that are computed once."""
         recipe = self._recipe
         self._rng = np.random.default_rng([recipe.seed, 5])
-        features_NKD = self._encode_pool(len(self._pool), augments=False)
-        self._train_answers("frozen", recipe.frozen_steps, recipe.frozen_rate, self._draw_clips, features_NKD)
+        features_NKD = self._encode_pool(self._pool, augments=False)
+        draw = self._source(self._pool).needles
+        self._train_answers("frozen", recipe.frozen_steps, recipe.frozen_rate, draw, features_NKD)
 
     def train_joint(self) -> None:
         """Stage 3: all weights, fresh pixels every step; this is what makes empty groups uncertain."""
-        recipe = self._recipe
-        self._rng = np.random.default_rng([recipe.seed, 6])
-        self._train_answers("joint", recipe.joint_steps, recipe.joint_rate, lambda _: self._draw_clips(1.0), None)
+        self._rng = np.random.default_rng([self._recipe.seed, 6])
+        draw = self._source(self._pool).joint
+        self._train_answers("joint", self._recipe.joint_steps, self._recipe.joint_rate, draw, None)
 
     def train_polish(self) -> None:
         """Stage 4: as before, slower, and with the short, crowded final passes that a small budget leaves."""
-        recipe = self._recipe
-        self._rng = np.random.default_rng([recipe.seed, 7])
-        self._train_answers("polish", recipe.polish_steps, recipe.polish_rate, lambda _: self._draw_clips(2.0), None)
+        self._rng = np.random.default_rng([self._recipe.seed, 7])
+        draw = self._source(self._pool).polish
+        self._train_answers("polish", self._recipe.polish_steps, self._recipe.polish_rate, draw, None)
 
     def train_glimpse(self) -> None:
         """Stage 5: first and last colour of one object, in passes of a few tokens, on frozen features."""
-        self._train_on_frozen("glimpse", self._recipe.glimpse_steps, self._recipe.glimpse_rate, self._draw_glimpses, 8)
+        self._train_on_frozen("glimpse", self._recipe.glimpse_steps, self._recipe.glimpse_rate, ClipSource.glimpse, 8)
 
     def train_events(self) -> None:
         """Stage 6: order, number, last value and missing answers, in passes that grow to whole groups."""
-        self._train_on_frozen("events", self._recipe.event_steps, self._recipe.event_rate, self._draw_mixed, 9)
+        self._train_on_frozen("events", self._recipe.event_steps, self._recipe.event_rate, ClipSource.events, 9)
 
     def train_practice(self) -> None:
         """Stage 7: more of the same, whole groups and partial evidence above all."""
         recipe = self._recipe
-        self._train_on_frozen("practice", recipe.practice_steps, recipe.practice_rate, self._draw_practice, 11)
+        self._train_on_frozen("practice", recipe.practice_steps, recipe.practice_rate, ClipSource.practice, 11)
 
-    def _train_on_frozen(self, name: str, total: int, rate: float, draw: DrawClips, stream: int) -> None:
+    def train_drill(self) -> None:
+        """Stage 8: the same, without the easiest passes."""
+        recipe = self._recipe
+        self._train_on_frozen("drill", recipe.drill_steps, recipe.practice_rate, ClipSource.drill, 11)
+
+    def train_rehearsal(self) -> None:
+        """Stage 9: final passes as a run's selection leaves them, and a layer that ranks all that is asked alike."""
+        recipe = self._recipe
+        self._teaches_ranking = True
+        self._train_on_frozen("rehearsal", recipe.rehearsal_steps, recipe.rehearsal_rate, ClipSource.rehearsal, 12)
+        self._teaches_ranking = False
+
+    def _train_on_frozen(
+        self, name: str, total: int, rate: float, draw: Callable[[ClipSource, float], DrawClips], stream: int
+    ) -> None:
         """Features of some videos only. A throw-away probe makes visual tokens say where they stand in time."""
         self._rng = np.random.default_rng([self._recipe.seed, stream])
         torch.manual_seed(self._recipe.seed)
         self._timing = TimingProbe(hidden_size=self._model.config.text_config.hidden_size)
         pool = self._pool.first_videos(self._recipe.event_videos)
-        features_NKD = self._encode_pool(len(pool), augments=True)
-        self._draw_from(pool)
-        self._train_answers(name, total, rate, draw, features_NKD)
-        self._draw_from(self._pool)
+        features_NKD = self._encode_pool(pool, augments=True)
+        source = self._source(pool, features_NKD)
+        self._train_answers(name, total, rate, lambda done: draw(source, done), features_NKD)
         self._timing = None
 
     def train_settle(self) -> None:
-        """Stage 8: all weights on fresh clips of old and new kinds."""
-        recipe = self._recipe
-        self._rng = np.random.default_rng([recipe.seed, 10])
-        self._train_answers("settle", recipe.settle_steps, recipe.settle_rate, self._draw_practice, None)
+        """Stage 10: all weights on fresh clips of old and new kinds."""
+        self._rng = np.random.default_rng([self._recipe.seed, 10])
+        self._teaches_ranking = True
+        draw = self._source(self._pool).practice
+        self._train_answers("settle", self._recipe.settle_steps, self._recipe.settle_rate, draw, None)
+        self._teaches_ranking = False
 
     def _train_answers(
         self,
         name: str,
         total: int,
         rate: float,
-        draw_clips: DrawClips,
+        draw: Callable[[float], DrawClips],
         features_NKD: Tensor | None,
     ) -> None:
-        """One step per batch; ``draw_clips`` is told the share of steps done, then how many clips it shall draw.
+        """One step per batch; ``draw`` is told the share of steps done.
 
         ``features_NKD`` are visual tokens of the pool, and the vision tower is left as it is;
         with None it is trained too.
@@ -146,50 +159,29 @@ class Trainer:
         parameters = [p for n, p in self._model.named_parameters() if not is_frozen or "visual" not in n]
         parameters += [] if self._timing is None else list(self._timing.parameters())
         count = recipe.clips_per_batch if is_frozen else recipe.joint_clips_per_batch
-        horizon = recipe.glimpse_horizon if name == "glimpse" else None
+        horizon = {"glimpse": recipe.glimpse_horizon, "drill": recipe.drill_horizon}.get(name)
         for index, step in enumerate(optimizer_steps(parameters, rate, total, self._log, name, horizon=horizon)):
-            loss, right = self._answer_loss(draw_clips(index / total)(count), features_NKD)
+            loss, right = self._answer_loss(draw(index / total)(count), features_NKD)
             step(loss, "right: words {:.3f}, letters {:.3f}".format(*right))
             if (index + 1) % _CHECK_STEPS == 0:
                 self._on_check()
 
-    def _draw_clips(self, stage: float) -> Callable[[int], list[Example]]:
-        style = draw_style(self._rng, stage=stage)
-        return lambda count: [self._maker.make(self._rng, style) for _ in range(count)]
-
-    def _draw_glimpses(self, done: float) -> Callable[[int], list[Example]]:
-        if self._rng.random() < self._recipe.needle_share * done:
-            return self._draw_clips(2.0)
-        return self._draw_events(draw_glimpse_style(self._rng))
-
-    def _draw_mixed(self, done: float) -> Callable[[int], list[Example]]:
-        """Clips of one style: of single needles as in the fourth stage, or of long videos with events."""
-        if self._rng.random() < self._recipe.needle_share * (0.5 + 0.5 * done):
-            return self._draw_clips(2.0)
-        return self._draw_events(draw_event_style(self._rng, progress=done))
-
-    def _draw_practice(self, _: float) -> Callable[[int], list[Example]]:
-        is_needle = self._rng.random() < self._recipe.needle_share
-        return self._draw_clips(2.0) if is_needle else self._draw_events(draw_practice_style(self._rng))
-
-    def _draw_events(self, style: EventStyle) -> Callable[[int], list[Example]]:
-        return lambda count: [self._event_maker.make(self._rng, style) for _ in range(count)]
+    def _source(self, pool: PatchPool, features_NKD: Tensor | None = None) -> ClipSource:
+        return ClipSource(pool, self._text, self._recipe, self._rng, features_NKD)
 
     def _encode(self, patches: np.ndarray, *, augments: bool) -> Tensor:
         return encode_patches(self._model, self._pool, patches, rng=self._rng, augments=augments)
 
     @torch.no_grad()
-    def _encode_pool(self, num_patches: int, *, augments: bool) -> Tensor:
-        chunks = np.array_split(np.arange(num_patches), max(1, num_patches // 512))
+    def _encode_pool(self, pool: PatchPool, *, augments: bool) -> Tensor:
+        """``(N, K, D)`` visual tokens of a pool that is the first part of the whole one."""
+        chunks = np.array_split(np.arange(len(pool)), max(1, len(pool) // 512))
         features_ND = torch.cat([self._encode(chunk, augments=augments) for chunk in chunks])
-        return features_ND.view(num_patches, TOKENS_PER_PATCH, -1)
+        return features_ND.view(len(pool), TOKENS_PER_PATCH, -1)
 
     def draw_examples(self, style: ClipStyle | EventStyle, kinds: Sequence[Kind] = KINDS) -> list[Example]:
         """As many fresh clips as one joint step takes; ``kinds`` limits what is asked about long videos."""
-        count = range(self._recipe.joint_clips_per_batch)
-        if isinstance(style, ClipStyle):
-            return [self._maker.make(self._rng, style) for _ in count]
-        return [self._event_maker.make(self._rng, style, kinds=kinds) for _ in count]
+        return self._probed.of_style(style, self._recipe.joint_clips_per_batch, kinds=kinds)
 
     @torch.no_grad()
     def probe_answers(self, examples: list[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -225,9 +217,11 @@ class Trainer:
         tokens = self._encode(patches, augments=True) if features_NKD is None else features_NKD[patches].flatten(0, 1)
         visual_BND = tokens[torch.from_numpy(kept)].view(len(examples), len(examples[0].token_index_N), -1)
         logits_AV, hidden = run_packed(self._model, batch, visual_BND)
-        if self._timing is None or examples[0].run_N is None:
-            return patches, tokens, batch, logits_AV, tokens.new_zeros(())
-        loss = self._recipe.timing_weight * self._timing.loss(examples, hidden, start=batch.video_start)
+        loss = tokens.new_zeros(())
+        if self._timing is not None and examples[0].run_N is not None:
+            loss = loss + self._recipe.timing_weight * self._timing.loss(examples, hidden, start=batch.video_start)
+        if self._teaches_ranking:
+            loss = loss + self._recipe.ranking_weight * ranking_loss(self._model, batch, hidden[0], examples)
         return patches, tokens, batch, logits_AV, loss
 
     def _answer_loss(self, examples: list[Example], features_NKD: Tensor | None) -> tuple[Tensor, tuple[float, float]]:

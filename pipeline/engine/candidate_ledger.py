@@ -35,26 +35,26 @@ class CandidateLedger:
     def hand_out(self, positions: Iterable[int], questions: Sequence[int]) -> None:
         """Groups are scored now, or must be soon: all their tokens count."""
         for position in positions:
+            of_group, most, before = self._limits[position], self._num_tokens[position], self._sums[position]
             for question in questions:
-                self._set(position, question, self._num_tokens[position])
+                of_group[question] = most
+            self._sums[position] = after = sum(of_group)
+            self.num_tokens += min(after, most) - min(before, most)
 
-    def cut(self, question: int, limits: Mapping[int, int]) -> None:
-        """A question holds this many tokens of some groups: group position -> limit."""
-        for position, limit in limits.items():
-            self._set(position, question, limit)
+    def cut(self, limits: Mapping[int, Mapping[int, int]]) -> None:
+        """Questions hold fewer tokens of some groups: question -> group position -> limit."""
+        for question, of_question in limits.items():
+            for position, limit in of_question.items():
+                of_group, most, before = self._limits[position], self._num_tokens[position], self._sums[position]
+                self._sums[position] = after = before + limit - of_group[question]
+                of_group[question] = limit
+                self.num_tokens += (after if after < most else most) - (before if before < most else most)
 
     def forget(self, positions: Iterable[int]) -> None:
         """Nobody holds anything of these groups."""
         for position in positions:
-            if self._sums[position]:
-                for question in range(self._num_questions):
-                    self._set(position, question, 0)
-
-    def _set(self, position: int, question: int, limit: int) -> None:
-        of_group, most, before = self._limits[position], self._num_tokens[position], self._sums[position]
-        after = before + limit - of_group[question]
-        of_group[question], self._sums[position] = limit, after
-        self.num_tokens += min(after, most) - min(before, most)
+            self.num_tokens -= min(self._sums[position], self._num_tokens[position])
+            self._limits[position], self._sums[position] = [0] * self._num_questions, 0
 
 
 def bound_tokens(num_tokens_G: IntArray, *, budget: int | None, num_questions: int) -> int:

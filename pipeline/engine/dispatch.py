@@ -120,14 +120,15 @@ class Dispatcher:
         most = groups_to_hand(num_ready=num_ready, num_scorers=self._num_workers[SCORER], room=room)
         window, work = self._window(), list[ScoreWork]()
         while len(work) < most:
-            found = self.flow.next_group(window, lambda video: self._may_take(worker, video))
+            found = self.flow.next_to_score(window, lambda video: self._may_take(worker, video))
             if found is None:
                 break
-            video, position = found
+            video, end = found
             if video.is_suspect and (work or box.assigned):
                 break
             most = 1 if video.is_suspect else most
-            work.append(video.next_score(position, worker=worker))
+            while len(work) < most and (position := self.flow.first_group(video, end)) is not None:
+                work.append(video.next_score(position, worker=worker))
             self.flow.file(video)
         return list(work)
 

@@ -180,7 +180,7 @@ class Flow:
         if not cost:
             return True
         charge, before = self._charge(video, extra_tokens=cost), self._charge(video, extra_tokens=0)
-        others = self.total.candidate_bytes - before
+        others = self.total.candidate_bytes - self._shares[video.age].candidate_bytes
         return charge == before or others + charge <= self._execution.candidate_bytes
 
     def videos_to_read(self) -> Iterator[VideoState]:
@@ -191,17 +191,22 @@ class Flow:
         """With a final pass to run."""
         return (self._by_age[age] for age in self._unanswered)
 
-    def next_group(self, window: int, may_take: Callable[[VideoState], bool]) -> tuple[VideoState, int] | None:
-        """A group that is needed in any case, of the oldest video that has one; else one within the window."""
+    def next_to_score(self, window: int, may_take: Callable[[VideoState], bool]) -> tuple[VideoState, int] | None:
+        """The oldest video with a group that is needed in any case, else with one within the window.
+
+        Returns:
+            The video, and below which position ``first_group`` may choose; None where nothing can be scored.
+        """
         for ages, ahead in ((self._certain, 0), (self._speculative, window)):
             for age in ages if ages is self._certain or window else ():
                 video = self._by_age[age]
-                position = self._first_group(video, video.certain_end + ahead) if may_take(video) else None
-                if position is not None:
-                    return video, position
+                end = video.certain_end + ahead
+                if may_take(video) and self.first_group(video, end) is not None:
+                    return video, end
         return None
 
-    def _first_group(self, video: VideoState, end: int) -> int | None:
+    def first_group(self, video: VideoState, end: int) -> int | None:
+        """The next group of a video that a scorer can have; it may have been given others since it was filed."""
         assert video.frames is not None
         for position in video.frames.ready_positions():
             if position < end and self._has_room_to_score(video, position):

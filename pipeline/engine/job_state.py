@@ -6,12 +6,13 @@ lost, changes nothing. What is lost with a worker is done again; how far to run 
 means in ``blame``. Neither changes a row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from pipeline.config import RunConfig
 from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER, Dispatcher, role_of
 from pipeline.engine.flow import Holdings
+from pipeline.engine.mailbox import post_limits
 from pipeline.engine.progress import Progress, Tally, measure_progress
 from pipeline.engine.question_state import Phase
 from pipeline.engine.recovery import fail_open, is_awaited, is_in_use, lose_holdings, put_back, trim
@@ -105,6 +106,7 @@ class JobState:
                 self._settle(video)
         for video in changed.values():
             if video.task.video_id in self._flow.videos:
+                self._tell(video, video.share_out())
                 self._settle(video)
         work = tuple(self._dispatcher.next_work(worker))
         retain, released = box.take_retain(), box.take_released()
@@ -185,11 +187,7 @@ class JobState:
                 fail_open(video, error.to_failure())
         elif isinstance(result, ScoreDone):
             num_open = sum(question.phase is Phase.SCORING for question in video.questions)
-            for index, limits in video.take_scores(key, result).items():
-                for position, limit in limits.items():
-                    if position in video.holder:  # else it is lost, and its next holder will be told
-                        box = self._boxes[video.holder[position]]
-                        box.keep((key.video_id, key.attempt, index), position, limit)
+            self._tell(video, video.take_scores(key, result))
             if num_open != sum(question.phase is Phase.SCORING for question in video.questions):
                 trim(video)
         elif isinstance(result, GatherDone):
@@ -201,6 +199,12 @@ class JobState:
             assert isinstance(result, Cancelled)
             put_back(video, key, lost=self._lost)
 
+    def _tell(self, video: VideoState, limits: Mapping[int, Mapping[int, int]]) -> None:
+        """Question -> group position -> candidates that may be kept."""
+        for index, of_question in limits.items():
+            candidates = video.task.video_id, video.attempt, index
+            post_limits(self._boxes, candidates, of_question, holder=video.holder)
+
     def _drop_late(self, video: VideoState, worker: str, key: WorkKey, done: ScoreDone) -> None:
         """Candidates came to be that nobody awaits any more: they are dropped before the video ends."""
         video.num_groups_encoded += 1
@@ -208,7 +212,7 @@ class JobState:
         self._tally.num_groups_wasted += 1
         video.scorers.add(worker)  # it may have been given nothing since scoring started over
         for index in () if is_in_use(video, key, worker) else done.scores:
-            self._boxes[worker].keep((key.video_id, key.attempt, index), key.index, 0)
+            self._boxes[worker].limits_of((key.video_id, key.attempt, index))[key.index] = 0
 
     def _settle(self, video: VideoState) -> None:
         """After anything that happened to a video: what follows from it, and where it is filed."""

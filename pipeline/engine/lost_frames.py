@@ -10,7 +10,8 @@ def count_lost(plan: VideoPlan, bad_frames: set[int], *, num_groups: int) -> tup
     What other passes read does not count, so the answer is the same however far ahead the video was decoded. Frames
     that the file lacks at its end are lost for every prefix.
     """
-    bad = sum(len(bad_frames.intersection(plan.group_frames(p).tolist())) for p in range(num_groups))
+    positions = range(num_groups) if bad_frames else ()
+    bad = sum(len(bad_frames.intersection(plan.group_frames(p).tolist())) for p in positions)
     return bad + plan.probe.num_missing_frames, sum(plan.group_num_frames[:num_groups])
 
 

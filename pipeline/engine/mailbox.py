@@ -1,5 +1,6 @@
 """What waits for one worker until it asks, and what it was given and has not reported."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.engine.work import GatherWork, Retention, WorkKey
@@ -39,11 +40,36 @@ class Mailbox:
         released, self.released = tuple(self.released), []
         return released
 
-    def keep(self, candidates: tuple[int, int, int], position: int, limit: int) -> None:
-        """A later limit takes the place of an earlier one; the key is that of ``retain``."""
-        self.retain.setdefault(candidates, {})[position] = limit
+    def limits_of(self, candidates: tuple[int, int, int]) -> dict[int, int]:
+        """Group position -> candidates to keep, to be written to; the key is that of ``retain``."""
+        return self.retain.setdefault(candidates, {})
 
     def release(self, video_id: int) -> None:
         """Forget a video's retentions and tell the worker to drop what it holds of it."""
         self.retain = {key: limit for key, limit in self.retain.items() if key[0] != video_id}
         self.released.append(video_id)
+
+
+def post_limits(
+    boxes: Mapping[str, Mailbox],
+    candidates: tuple[int, int, int],
+    limits: Mapping[int, int],
+    *,
+    holder: Mapping[int, str],
+) -> None:
+    """Tell each group's holder how many of its candidates a question may still need.
+
+    Args:
+        boxes: of all workers.
+        candidates: the key of ``retain``.
+        limits: group position -> candidates.
+        holder: group position -> worker; a group that nobody holds is lost, and its next holder will be told.
+    """
+    mail: dict[str, dict[int, int]] = {}
+    for position, limit in limits.items():
+        worker = holder.get(position)
+        if worker is None:
+            continue
+        if worker not in mail:
+            mail[worker] = boxes[worker].limits_of(candidates)
+        mail[worker][position] = limit

@@ -143,13 +143,13 @@ class QuestionState:
 
     @property
     def is_due(self) -> bool:
-        """Whether shares are worked out again: after each group at first, later after every fourth, and at the end.
+        """Whether shares are worked out again before scoring ends: after each group at first, later after every fourth.
 
         A group more or less changes little by then, and the arithmetic is what the coordinator spends its time on.
         """
         num_uncut = len(self.prefix) - len(self.limits)
         lag = 1 if len(self.prefix) <= 4 * LARGEST_LAG else LARGEST_LAG
-        return num_uncut >= lag or (self.phase is not Phase.SCORING and self.bought is None)
+        return num_uncut >= lag and self.phase is Phase.SCORING
 
     def known_limit(self, position: int) -> int | None:
         """Candidates of a group that it may need; None where that may be all of them."""

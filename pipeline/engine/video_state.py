@@ -184,7 +184,7 @@ class VideoState:
             key=key,
             group_index=self.plan.group_indices[position],
             frames=self.frames.give(position),
-            num_frames=self.plan.patch_frames[self.plan.groups[position]].size,
+            num_frames=self.plan.groups[position].size * self.plan.patch_frames.shape[1],
             geometry=self.plan.geometry,
             patches=self.plan.groups[position],
             questions=self.task.questions,
@@ -198,19 +198,25 @@ class VideoState:
         """File one group; returns which candidates can be dropped: question -> group position -> limit."""
         assert self.frames is not None
         assert self.candidates is not None
-        position = key.index
-        self.holder[position] = self.scoring.pop(key)
+        self.holder[position := key.index] = self.scoring.pop(key)
         self.frames.drop([position])
         self.num_groups_encoded += 1
         self.num_groups_prefilled += done.was_prefilled
         limits = {index: self._take_score(index, position, score) for index, score in done.scores.items()}
-        for index, changed in limits.items():
-            if changed:
-                self.candidates.cut(index, changed)
+        self.candidates.cut(limits)
+        return limits
+
+    def share_out(self) -> dict[int, dict[int, int]]:
+        """Where enough groups came in: question -> group position -> limit that shrank."""
+        assert self.candidates is not None
+        selector, budget = self.selector, self.config.budget
+        due = {index: self.questions[index] for index in self.scope if self.questions[index].is_due}
+        limits = {i: question.update_shares(selector=selector, budget=budget) for i, question in due.items()}
+        self.candidates.cut(limits)
         return limits
 
     def _take_score(self, index: int, position: int, score: GroupScore) -> dict[int, int]:
-        """Group position -> limit, where one has changed or must be said to a new holder."""
+        """Group position -> limit, where scoring ended or a new holder must be told one."""
         question = self.questions[index]
         if question.phase is not Phase.SCORING or position in question.scores:
             # scored ahead of the stop, masked in its micro-batch, or lost and scored again
@@ -218,12 +224,11 @@ class VideoState:
             limit = question.known_limit(position)
             return {} if limit is None else {position: limit}
         question.add_score(position, score, selector=self.selector, stopping=self.config.stopping)
-        if not question.is_due:
-            return {}
+        if question.phase is Phase.SCORING:
+            return {}  # shares are worked out once per call of a worker
         limits = question.update_shares(selector=self.selector, budget=self.config.budget)
-        if question.phase is not Phase.SCORING:
-            self._end_scoring(index)
-            limits.update({p: 0 for p in question.scores if p >= len(question.prefix)})
+        self._end_scoring(index)
+        limits.update({p: 0 for p in question.scores if p >= len(question.prefix)})
         return limits
 
     def _end_scoring(self, index: int) -> None:

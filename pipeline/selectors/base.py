@@ -4,8 +4,7 @@ One file per method, one row in ``registry``. Selectors are stateless; settings 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,8 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GroupScore:
-    """What scoring one group for one question found.
+class GroupScore(NamedTuple):
+    """What scoring one group for one question found; a named tuple, because it travels in great numbers.
 
     Attributes:
         group_index: the group of the video's plan.

@@ -118,7 +118,7 @@ def test_each_rung_of_the_memory_ladder_halves_the_batches(fake_model, rung, pat
 
     model, config = Model(), RunConfig(scoring=ScoringConfig(question_batch=4, encode_patches=3))
     questions = tuple(replace(QUESTIONS[0], question_id=str(i), row_index=i) for i in range(6))
-    work = replace(score_work(batches=((0, 1, 2), (3, 4, 5)), rung=rung), questions=questions)
+    work = score_work(batches=((0, 1, 2), (3, 4, 5)), rung=rung)._replace(questions=questions)
     scored = score_group(model, frames(10, 11, 20, 21), work, config)
     assert seen == [patches]
     assert [len(batch) for batch in model.batches] == batches
@@ -287,7 +287,7 @@ class QueueingScorer:
 def test_the_next_group_is_queued_before_the_scores_of_the_one_before_are_read(groups, log):
     scorer = QueueingScorer()
     worker = ModelWorker(lambda: (scorer, None))
-    works = tuple(replace(score_work(), key=key("score", position)) for position in groups)
+    works = tuple(score_work()._replace(key=key("score", position)) for position in groups)
     completions = worker.run_batch(Batch(work=works))
     assert scorer.log == log
     assert [(done.key.index, type(done.result)) for done in completions] == [(g, ScoreDone) for g in groups]

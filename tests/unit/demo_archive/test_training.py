@@ -140,6 +140,8 @@ def test_packed_questions_are_blind_to_each_other(pool, tokenizer, model):
             text_segment=np.ones(len(inside), dtype=int),
             text_offset=example.text_offset[inside],
             targets=moved,
+            shown_N=example.shown_N,
+            asked_shapes=example.asked_shapes[number - 1 : number],
         )
         alone.append(logits_of([single]))
     torch.testing.assert_close(packed, torch.cat(alone), atol=1e-4, rtol=0)
@@ -174,6 +176,9 @@ def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(noise_
         polish_steps=1,
         glimpse_steps=2,
         event_steps=3,
+        practice_steps=1,
+        drill_steps=1,
+        rehearsal_steps=2,
         settle_steps=2,
         event_videos=1,
         clips_per_batch=3,
@@ -195,16 +200,22 @@ def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(noise_
     trainer = Trainer(model, tokenizer, noise_pool, recipe, lines.append)
     trainer.train_glimpse()
     trainer.train_events()
+    trainer.train_practice()
+    trainer.train_drill()
+    trainer.train_rehearsal()
     first = tokenizer.convert_tokens_to_ids("first")
     assert not torch.equal(before["lm_head.weight"][first], model.lm_head.weight[first])
     assert torch.equal(before["model.visual.merger.mlp.2.weight"], model.model.visual.merger.mlp[2].weight)
     trainer.train_settle()
     assert not torch.equal(before["model.visual.merger.mlp.2.weight"], model.model.visual.merger.mlp[2].weight)
-    assert [line.split(" loss")[0] for line in lines][-5:] == [
+    assert [line.split(" loss")[0] for line in lines][-8:] == [
         "joint step 2/2",
         "polish step 1/1",
         "glimpse step 2/2",
         "events step 3/3",
+        "practice step 1/1",
+        "drill step 1/1",
+        "rehearsal step 2/2",
         "settle step 2/2",
     ]
     save_model(tmp_path, model, tokenizer, recipe=recipe, measurements=measure(trainer, num_batches=8))

@@ -33,14 +33,20 @@ def test_the_command_prints_a_table_and_a_verdict(capsys):
 SCORER_DIES = Fault(kind=Kind.DEATH, stage="score", moment=Moment.REPORTED)
 
 
-def keep_no_limit(box, candidates, position, limit):
-    """A mailbox that tells a worker to drop everything."""
-    box.retain.setdefault(candidates, {})[position] = 0
+class Forgetful(dict):
+    """Says that nothing need be kept, whatever it is told."""
+
+    def __setitem__(self, position, limit):
+        super().__setitem__(position, 0)
+
+
+def keep_nothing(box, candidates):
+    return box.retain.setdefault(candidates, Forgetful())
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "broken"),
-    [(job_state, "lose_holdings", lambda video, worker: False), (Mailbox, "keep", keep_no_limit)],
+    [(job_state, "lose_holdings", lambda video, worker: False), (Mailbox, "limits_of", keep_nothing)],
     ids=["candidates of the dead are not made again", "tokens are dropped that will be bought"],
 )
 def test_a_broken_state_machine_is_found_out(monkeypatch, owner, name, broken):

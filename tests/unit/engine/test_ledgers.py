@@ -99,7 +99,7 @@ def test_candidates_are_counted_once_however_many_questions_hold_them(data, num_
         elif position in held:
             question = data.draw(st.integers(0, num_questions - 1))
             held[position][question] = data.draw(st.integers(0, held[position][question]))
-            ledger.cut(question, {position: held[position][question]})
+            ledger.cut({question: {position: held[position][question]}})
         assert ledger.num_tokens == sum(min(sum(limits), int(tokens[p])) for p, limits in held.items())
     ledger.forget(list(held))
     assert ledger.num_tokens == 0

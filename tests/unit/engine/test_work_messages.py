@@ -1,0 +1,34 @@
+"""Work as it travels: what arrives is what was sent."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from pipeline.engine.work import ScoreWork, WorkKey
+from pipeline.models.interface import FrameGeometry
+
+
+@pytest.mark.parametrize("centers_s", [None, np.array([0.25, 8.75, 10.0])], ids=["without times", "with times"])
+@pytest.mark.parametrize("patches", [[0, 7, 311], []], ids=["three patches", "none"])
+def test_a_group_to_score_arrives_as_it_was_sent(patches, centers_s):
+    sent = ScoreWork(
+        key=WorkKey(3, 1, "score", 17, 2),
+        group_index=5,
+        frames=("bundle",),
+        num_frames=6,
+        geometry=FrameGeometry(height=28, width=56, token_rows=1, token_columns=2),
+        patches=np.array(patches, dtype=np.int64),
+        questions=(),
+        batches=((0, 1),),
+        patch_centers_s=centers_s,
+        rung=1,
+        only=(1,),
+    )
+    come = pickle.loads(pickle.dumps(sent, protocol=5))
+    assert come._replace(patches=None, patch_centers_s=None) == sent._replace(patches=None, patch_centers_s=None)
+    assert (come.patches.dtype, come.patches.tolist()) == (np.int64, patches)
+    if centers_s is None:
+        assert come.patch_centers_s is None
+    else:
+        assert (come.patch_centers_s.dtype, come.patch_centers_s.tolist()) == (np.float64, centers_s.tolist())
