@@ -49,10 +49,13 @@ def build_decode_work(
 
 def build_table(parts: Mapping[int, GroupParts], stretch: int) -> SlotTable:
     """What one stretch gives some groups, as arrays."""
-    ranges = [(part.frames, part.cuts[stretch], part.cuts[stretch + 1]) for part in parts.values()]
+    first = np.array([part.cuts[stretch] for part in parts.values()])
+    stop = np.array([part.cuts[stretch + 1] for part in parts.values()])
+    starts = np.concatenate([[0], np.cumsum(stop - first)])
+    pieces = zip(parts.values(), first.tolist(), stop.tolist(), strict=True)
     return SlotTable(
         positions=tuple(parts),
-        starts=np.cumsum([0, *(stop - start for _, start, stop in ranges)]),
-        slots=np.concatenate([np.arange(start, stop) for _, start, stop in ranges]),
-        frames=np.concatenate([frames[start:stop] for frames, start, stop in ranges]),
+        starts=starts,
+        slots=np.arange(starts[-1]) + np.repeat(first - starts[:-1], stop - first),
+        frames=np.concatenate([part.frames[start:end] for part, start, end in pieces]),
     )
