@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 from jobs.cli import build_parser
 from jobs.run import EXIT_FAILURES, EXIT_JOB, EXIT_OK
 from jobs.run import main as run
-from jobs.storage_options import parse_storage_options
+from jobs.storage_options import add_storage_options
 from pipeline.manifest_columns import FEWEST_OPTIONS
 from pipeline.report.answer_text import describe_answer
 from pipeline.report.report import ReportOptions, make_report
@@ -115,9 +115,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", default="ask_output", help="folder of answers and pages (default: ask_output)")
     parser.add_argument("--html", metavar="FILE", help="the page (default: OUTPUT/report/QUESTION.html)")
     parser.add_argument("--no-report", action="store_true", help="write no page")
-    parser.add_argument(
-        "--storage-options", type=parse_storage_options, metavar="JSON|@FILE", help="for s3://, as in run.py"
-    )
+    add_storage_options(parser)
     return parser
 
 

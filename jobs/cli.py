@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from jobs.logs import LEVELS
 from jobs.model_source import pin_revision
-from jobs.storage_options import parse_storage_options
+from jobs.storage_options import add_storage_options
 from pipeline.config import RunConfig, SamplingConfig
 from pipeline.config_io import apply_overrides, load_config
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
@@ -21,6 +21,7 @@ _SHORTCUTS = {
     "token_budget": "budget.token_budget",
     "num_scorers": "execution.num_scorers",
 }
+_SETTINGS = "What is not given is as the model's preset has it. The config.yaml of each run holds all settings."
 # Which preset applies is known only once the model is; until then no setting may clash with another's default.
 _BEFORE_PRESET = RunConfig(sampling=SamplingConfig(min_pixels=1, max_pixels=2**62, snap_tolerance_s=0.0))
 
@@ -33,10 +34,14 @@ def build_parser() -> argparse.ArgumentParser:
         "3 more failed questions than --max-failures, 1 the job itself, 130/143 interrupted.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--manifest", help="Parquet, CSV or JSON lines: question_id, video, question, options, …")
+    source.add_argument(
+        "--manifest", metavar="FILE", help="Parquet, CSV or JSON lines: question_id, video, question, options, …"
+    )
     source.add_argument("--demo", action="store_true", help="make a small archive, answer it, print a table")
-    parser.add_argument("--output", help="folder of the results (default with --demo: demo_output)")
-    _add_settings(parser.add_argument_group("settings"))
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="where answers/ and runs/ go, also s3://…; with --demo: demo_output"
+    )
+    _add_settings(parser.add_argument_group("settings", _SETTINGS))
     _add_rows(parser.add_argument_group("which rows, and what becomes of them"))
     _add_plan(parser.add_argument_group("plan"))
     _add_running(parser.add_argument_group("running"))
@@ -44,22 +49,35 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", help="demo, a folder, s3://bucket/prefix or a Hugging Face hub id (default: demo)")
-    group.add_argument("--method", choices=sorted(SELECTORS), help="default: adapttoken")
-    group.add_argument("--max-frames", type=int, help="at most so many sampled frames per video")
-    group.add_argument("--sample-fps", type=float, help="sampled frames per second of video")
-    group.add_argument("--frames-per-group", type=int, help="sampled frames per group")
-    group.add_argument("--token-budget", type=int, help="visual tokens in the final pass")
-    group.add_argument("--num-scorers", type=int, help="processes that own a copy of the model")
-    group.add_argument("--config", help="YAML file with the sections of pipeline/config.py")
-    group.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE", help="any setting")
+    group.add_argument("--model", help="demo, a folder, s3://bucket/prefix or a Hugging Face hub id; default: demo")
+    group.add_argument("--method", choices=sorted(SELECTORS), help="-lite stops early; default: adapttoken")
+    group.add_argument("--max-frames", type=int, metavar="N", help="at most so many sampled frames per video")
+    group.add_argument("--sample-fps", type=float, metavar="N", help="sampled frames per second of video")
+    group.add_argument("--frames-per-group", type=int, metavar="N", help="sampled frames per group")
+    group.add_argument("--token-budget", type=int, metavar="N", help="visual tokens in the final pass")
+    group.add_argument("--num-scorers", type=int, metavar="N", help="processes that own a copy of the model")
+    group.add_argument("--config", metavar="FILE", help="YAML with the sections of pipeline/config.py")
+    group.add_argument(
+        "--set",
+        dest="sets",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any field of pipeline/config.py, such as tau=0.5 or execution.num_decoders=4; may be repeated",
+    )
 
 
 def _add_rows(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--limit", type=int, help="only the first rows of the manifest")
+    group.add_argument("--limit", type=int, metavar="N", help="only the first rows of the manifest")
     group.add_argument("--skip-bad-rows", action="store_true", help="bad manifest rows become failed rows")
     group.add_argument("--retry-failed", action="store_true", help="answer again what failed in an earlier run")
-    group.add_argument("--max-failures", type=int, default=0, help="failed questions that still end with exit code 0")
+    group.add_argument(
+        "--max-failures",
+        type=int,
+        default=0,
+        metavar="N",
+        help="up to so many failed questions still end with exit code 0; default: 0",
+    )
     group.add_argument(
         "--partition-by", metavar="COLUMN", help="a manifest column with few values: one folder of results for each"
     )
@@ -68,25 +86,38 @@ def _add_rows(group: argparse._ArgumentGroup) -> None:
 def _add_plan(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--plan", action="store_true", help="check everything, say what it will cost, start nothing")
     group.add_argument("--plan-output", metavar="FILE", help="JSON file for the same figures")
-    group.add_argument("--plan-probes", type=int, default=32, help="videos whose headers are read; default 32")
-    group.add_argument("--plan-tflops", type=float, help="TFLOP/s that one scorer sustains, instead of the assumed")
-    group.add_argument("--plan-gpu-gib", type=float, default=80.0, help="memory of one GPU; default 80")
+    group.add_argument(
+        "--plan-probes", type=int, default=32, metavar="N", help="videos whose headers are read; default: 32"
+    )
+    group.add_argument(
+        "--plan-tflops", type=float, metavar="N", help="TFLOP/s that one scorer sustains, instead of the assumed"
+    )
+    group.add_argument("--plan-gpu-gib", type=float, default=80.0, metavar="N", help="memory of one GPU; default: 80")
 
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--executor", choices=("ray", "serial"), default="ray")
     group.add_argument(
-        "--storage-options",
-        type=parse_storage_options,
-        metavar="JSON|@FILE",
-        help="for s3://: keyword arguments of s3fs, such as endpoint_url; default: the credential chain of AWS. A file "
-        "keeps credentials out of process lists, shell histories and job descriptions",
+        "--executor",
+        choices=("ray", "serial"),
+        default="ray",
+        help="ray (default): the cluster that it runs in, or one of its own on this machine; serial: this process",
+    )
+    add_storage_options(group)
+    group.add_argument(
+        "--progress-every",
+        type=_seconds,
+        default=15.0,
+        metavar="S",
+        help="between lines in a log; default: 15, 0: none",
     )
     group.add_argument(
-        "--progress-every", type=_seconds, default=15.0, metavar="SECONDS", help="between lines in a log; 0: no lines"
+        "--progress-interval-s",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="between updates of progress.json; default: 10",
     )
-    group.add_argument("--progress-interval-s", type=_seconds, default=10.0, help="between updates of progress.json")
-    group.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
+    group.add_argument("--log-level", type=str.lower, choices=LEVELS, default="info", help="default: info")
 
 
 def _seconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's SIGTERM as one exception that knows its exit code; a second signal ends all at once."""
+"""Ctrl-C and a scheduler's SIGTERM as one exception, and the exit code they mean; a second signal ends all at once."""
 
 import os
 import signal
@@ -10,12 +10,15 @@ from types import FrameType
 TEARDOWN_S = 20.0  # for the last files and for ending Ray; schedulers kill after 30
 
 
-class InterruptedBySignalError(BaseException):
-    """Not an ``Exception``: no code on the way but the job's own end may handle it."""
+class InterruptedBySignalError(KeyboardInterrupt):
+    """Not an ``Exception``: no code on the way but the job's own end may handle it.
+
+    Ray's waits let only a ``KeyboardInterrupt`` through (any other becomes a ``SystemError``), and that as a plain one:
+    catch ``KeyboardInterrupt``, and ask the guard for the exit code.
+    """
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"signal {signal_number}")
-        self.exit_code = 128 + signal_number
 
 
 class SignalGuard:
@@ -31,6 +34,11 @@ class SignalGuard:
         self._first: int | None = None
         self._num_holds = 0
         self._end: threading.Timer | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """Of a process that the first signal ended."""
+        return 128 + (self._first or signal.SIGINT)
 
     @contextmanager
     def hold(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.storage_options import parse_storage_options
+from jobs.storage_options import add_storage_options
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.prompt import enable_line_editing, run_prompt
 from pipeline.results.query_output import write_result
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         import duckdb
     except ImportError:
-        return _complain(ImportError("DuckDB is not installed: pip install duckdb"), EXIT_USAGE)
+        return _complain(ImportError("DuckDB is not installed: pip install duckdb pytz"), EXIT_USAGE)
     try:
         with closing(open_database(options.output, storage_options=options.storage_options)) as connection:
             if options.sql is None:
@@ -83,12 +83,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("sql", nargs="?", help="one or more statements; the last one's rows are shown")
     parser.add_argument("--format", choices=("table", "csv", "json", "parquet"), default="table", help="default: table")
     parser.add_argument("--to", metavar="FILE", help="write there instead of to the standard output")
-    parser.add_argument(
-        "--storage-options",
-        type=parse_storage_options,
-        metavar="JSON|@FILE",
-        help="for s3://: keyword arguments of s3fs, such as endpoint_url; default: the credential chain of AWS",
-    )
+    add_storage_options(parser)
     return parser
 
 

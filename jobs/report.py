@@ -9,7 +9,7 @@ import time
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.storage_options import parse_storage_options
+from jobs.storage_options import add_storage_options
 from pipeline.config import ReadingConfig
 from pipeline.report.report import ReportOptions, make_report
 from pipeline.results.atomic_files import write_bytes_atomic
@@ -78,18 +78,17 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--question-id", action="append", metavar="ID", help="only this question; may be repeated")
     parser.add_argument("--limit", type=int, metavar="N", help="at most so many questions")
     parser.add_argument(
-        "--thumbnails-per-question", type=int, default=4, metavar="N", help="pictures of evidence; 0 reads no video"
+        "--thumbnails-per-question", type=int, default=4, metavar="N", help="default: 4; 0 reads no video"
     )
-    parser.add_argument("--max-image-mib", type=float, default=48.0, help="of all pictures together (default: 48)")
-    parser.add_argument("--usd-per-gpu-hour", type=float, metavar="USD", help="show what the device seconds cost")
-    parser.add_argument("--decode-timeout-s", type=float, default=120.0, help="for the pictures of one video")
-    parser.add_argument("--allow-http", action="store_true", help="fetch videos from http(s):// addresses")
     parser.add_argument(
-        "--storage-options",
-        type=parse_storage_options,
-        metavar="JSON|@FILE",
-        help="for s3://: keyword arguments of s3fs, such as endpoint_url; default: the credential chain of AWS",
+        "--max-image-mib", type=float, default=48.0, metavar="N", help="of all pictures together (default: 48)"
     )
+    parser.add_argument("--usd-per-gpu-hour", type=float, metavar="USD", help="show what the device seconds cost")
+    parser.add_argument(
+        "--decode-timeout-s", type=float, default=120.0, metavar="S", help="for the pictures of one video; default: 120"
+    )
+    parser.add_argument("--allow-http", action="store_true", help="fetch videos from http(s):// addresses")
+    add_storage_options(parser)
     return parser
 
 

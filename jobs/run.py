@@ -13,7 +13,7 @@ from actors.builders import Job
 from cluster.placement import PlacementError
 from jobs.cli import build_parser
 from jobs.executors import run_job
-from jobs.interruption import InterruptedBySignalError, SignalGuard, raise_on_signals
+from jobs.interruption import SignalGuard, raise_on_signals
 from jobs.logs import LOG, configure_logging
 from jobs.model_source import load_configured_model
 from jobs.plan import print_plan
@@ -61,8 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
                 progress_interval_s=options.progress_interval_s,
             )
             folder.write_config(run.config)
-        except InterruptedBySignalError as interruption:
-            return interruption.exit_code
+        except KeyboardInterrupt:
+            return guard.exit_code
         except (ValueError, OSError, PipelineError, BotoCoreError) as error:  # a ManifestError is a ValueError
             return _complain(error, EXIT_USAGE)
         return _run(run, options, folder, guard)
@@ -75,8 +75,8 @@ def _run(run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard
     try:
         _execute(run, options, folder, guard, written)
         code = EXIT_FAILURES if written.num_failed > options.max_failures else EXIT_OK
-    except InterruptedBySignalError as interruption:
-        code = interruption.exit_code
+    except KeyboardInterrupt:
+        code = guard.exit_code
     except PlacementError as error:
         code = _complain(error, EXIT_USAGE)
     except (PipelineError, OSError, BotoCoreError) as error:
@@ -138,7 +138,8 @@ def _report(run: PreparedRun, summary: dict[str, object], written: WrittenRows, 
     """Say in a few lines what was done."""
     if is_demo:
         rows = read_answers(run.output).to_pylist()
-        print(format_answers(order_as_manifest(rows, run.manifest, config_hash=run.stamp.config_hash)))
+        if own := order_as_manifest(rows, run.manifest, config_hash=run.stamp.config_hash):
+            print(format_answers(own))
     print(describe_summary(summary, output=run.output))
     if written.num_failed:
         print(format_failures(written.failures, num_failed=written.num_failed))

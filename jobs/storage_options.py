@@ -36,6 +36,17 @@ def parse_storage_options(text: str) -> dict[str, object]:
     return options
 
 
+def add_storage_options(parser: "argparse._ActionsContainer") -> None:
+    """Give a command the option ``--storage-options``; without it the value is None."""
+    parser.add_argument(
+        "--storage-options",
+        type=parse_storage_options,
+        metavar="JSON|@FILE",
+        help="for s3://: keyword arguments of s3fs, such as endpoint_url; default: the credential chain of AWS. A file "
+        "keeps credentials out of process lists, shell histories and job descriptions",
+    )
+
+
 def hide_argument(value: str) -> None:
     """Overwrite one argument of this process's command line, which every user can list and Ray writes to its logs.
 

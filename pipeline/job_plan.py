@@ -26,6 +26,7 @@ class JobPlan:
         tasks: One per video that can be read and has questions left.
         unreadable: Likewise for those that cannot; ``failures`` says why, in their order.
         rejected: Manifest rows that cannot be asked, with their keys.
+        num_skipped: Questions that an earlier run finished; ``num_skipped_failed`` of them have failed.
         replaces: Question key -> result file whose failed row gives way to a new one, where those are tried again.
     """
 
@@ -34,6 +35,7 @@ class JobPlan:
     failures: tuple[Failure, ...]
     rejected: tuple[tuple[RejectedRow, str], ...]
     num_skipped: int
+    num_skipped_failed: int = 0
     replaces: Mapping[str, str]
 
     @property
@@ -73,8 +75,10 @@ def plan_job(
         fingerprints=pa.array([one.value for one in found], pa.string()),
         config_hash=stamp.config_hash,
     )
-    if skipped:
-        tasks = tasks.less(skipped)
+    tasks = tasks.less(finished.ok) if finished.ok else tasks
+    num_not_ok = tasks.num_questions
+    tasks = tasks.less(finished.failed) if finished.failed and not retry_failed else tasks
+    num_skipped_failed = num_not_ok - tasks.num_questions
     is_missing = np.array([one.failure is not None for one in found], bool)
     left = [(row, rejected_key(row, config_hash=stamp.config_hash)) for row in manifest.rejected]
     left = [(row, key) for row, key in left if key not in skipped]
@@ -86,6 +90,7 @@ def plan_job(
         failures=tuple(failure for one in unreadable.video_ids.tolist() if (failure := found[one].failure)),
         rejected=tuple(left),
         num_skipped=len(questions) + len(manifest.rejected) - tasks.num_questions - len(left),
+        num_skipped_failed=num_skipped_failed + len(manifest.rejected) - len(left),
         replaces=finished.failed_files if retry_failed else {},
     )
 

@@ -25,7 +25,7 @@ class Recipe:
     practice_steps: int = 450
     drill_steps: int = 800
     rehearsal_steps: int = 2_200
-    settle_steps: int = 60
+    settle_steps: int = 200
     clips_per_batch: int = 12
     joint_clips_per_batch: int = 8
     num_questions: int = 6

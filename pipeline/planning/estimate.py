@@ -112,9 +112,10 @@ def estimate_job(
 
 
 def sum_videos(plan: JobPlan, sample: VideoSample, *, checkpoint: Any, config: RunConfig) -> VideoTotals:
-    """Every video that was not sampled counts as the average of those that were."""
+    """Every video that was not sampled counts as the average of those that were; those that will fail cost nothing."""
     num_videos, selector = len(plan.tasks), get_selector(config.method)
-    scale, per_video = num_videos / len(sample.costs), plan.tasks.num_questions / max(1, num_videos)
+    num_sampled = len(sample.costs) + (0 if sample.is_assumed else sum(sample.failures.values()))
+    scale, per_video = num_videos / num_sampled, plan.tasks.num_questions / max(1, num_videos)
     budget = selector.final_budget(config.budget)
 
     def total(amount: Callable[[VideoCost], float]) -> float:

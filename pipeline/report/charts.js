@@ -149,7 +149,7 @@ function entropyAxes(limit, y, left, right, bottom) {
 
 function stopMark(groups, x, top, bottom, right) {
   if (groups.stop_reason !== "confident") return [];
-  const flip = x > right - 120;
+  const flip = x > right - 170;
   return [
     shape("line", { class: "stop", x1: x, x2: x, y1: top - 6, y2: bottom, "data-stop": groups.entropy.length }),
     shape(

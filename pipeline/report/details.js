@@ -134,7 +134,7 @@ function factList(rows) {
 function drawDetail(target, entry, detail) {
   const width = Math.max(280, target.clientWidth - 2);
   target.replaceChildren(
-    node("p", { class: "crumbs" }, node("span", {}, entry.video), node("span", {}, entry.id)),
+    node("p", { class: "crumbs" }, node("span", { title: entry.video }, pathEnd(entry.video)), node("span", {}, entry.id)),
     node("h2", {}, entry.question),
     fill(node("div"), {}, [answerBlock(entry, detail)]),
     detail.warnings.length ? node("ul", { class: "notice" }, detail.warnings.map((text) => node("li", {}, text))) : "",

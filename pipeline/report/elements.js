@@ -79,3 +79,9 @@ function plural(number, one, many) {
 function lastPart(path) {
   return path.slice(path.lastIndexOf("/") + 1) || path;
 }
+
+// The file and the two folders that hold it.
+function pathEnd(path) {
+  const parts = path.split("/");
+  return parts.length > 4 ? `…/${parts.slice(-3).join("/")}` : path;
+}

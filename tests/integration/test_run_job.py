@@ -208,6 +208,27 @@ def test_a_bug_leaves_a_summary_with_exit_code_1(arguments, monkeypatch, no_ray,
     assert summaries(tmp_path / "out")[0]["exit_code"] == 1
 
 
+def test_a_signal_that_comes_while_ray_waits_is_an_interruption_too(no_ray):
+    program = """
+import os, ray, signal, threading
+from jobs.interruption import raise_on_signals
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+for number, wait in ((signal.SIGINT, ray.wait), (signal.SIGTERM, ray.get)):
+    unschedulable = ray.remote(num_cpus=9)(lambda: None).remote()
+    with raise_on_signals() as guard:
+        try:
+            threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+            wait([unschedulable], timeout=30)
+        except KeyboardInterrupt:
+            print("ended with", guard.exit_code, flush=True)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ended.stdout == "ended with 130\nended with 143\n", ended.stderr
+
+
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_an_interrupted_run_says_so_and_the_same_command_pays_only_for_what_was_not_committed(
     number, exit_code, arguments, archive, tmp_path, no_ray, read_rows

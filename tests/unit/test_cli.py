@@ -55,3 +55,8 @@ def test_a_command_line_that_cannot_be_meant_exits_2(words, capsys):
         build_parser().parse_args(words)
     assert ended.value.code == 2
     assert "usage: run.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["WARNING", "Warning", "warning"])
+def test_the_log_level_is_taken_in_any_case(word):
+    assert build_parser().parse_args(["--demo", "--log-level", word]).log_level == "warning"

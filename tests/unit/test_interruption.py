@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_raises_with_its_exit_code(number, exit_code):
     before = signal.getsignal(number)
-    with pytest.raises(InterruptedBySignalError) as caught, raise_on_signals():
+    with pytest.raises(InterruptedBySignalError), raise_on_signals() as guard:
         os.kill(os.getpid(), number)
-    assert caught.value.exit_code == exit_code
+    assert guard.exit_code == exit_code
     assert signal.getsignal(number) is before
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,19 @@ def test_of_two_probes_the_first_and_the_last_video_stand_for_all(estimate):
     assert found.sampled_frames == 3 * (270 + 390) / 2
     assert "~990" in format_plan(found)
     assert "1 others are taken for their average" in format_plan(found)
+
+
+def test_a_video_that_will_fail_costs_nothing(estimate, plan, tmp_path):
+    folder = Path(plan.tasks.uris()[0]).parent
+    (folder / "notes.mp4").write_text("no video")
+    rows = [
+        {"question_id": name, "video": str(folder / name), "question": "Why?"} for name in ("v000.mp4", "notes.mp4")
+    ]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows))
+    found = estimate(tasks=plan_job(read_manifest(str(manifest)), stamp=STAMP, output_uri=str(tmp_path / "out")))
+    assert (found.num_videos, found.num_probed, found.probe_failures) == (2, 2, {"unsupported_media": 1})
+    assert (found.sampled_frames, found.groups, found.question_groups) == (270, 5, 5)
 
 
 def test_without_a_header_an_assumed_video_stands_for_each_and_the_table_says_so(estimate):

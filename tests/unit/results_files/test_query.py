@@ -4,8 +4,11 @@ import csv
 import io
 import json
 import re
+import sys
+import tomllib
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -241,3 +244,11 @@ def test_pandas_and_polars_read_the_same_rows(tmp_path, library, files):
         ):
             found = by_key[key][name]
             assert found == one[name], (key, name)
+
+
+def test_what_duckdb_needs_to_hand_out_a_time_with_a_zone_is_installed_with_the_project(database, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytz", None)
+    with pytest.raises(duckdb.Error, match="pytz"):
+        database.execute("SELECT max(finished_at) FROM answers").fetchall()
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    assert "pytz" in project["dependencies"]

@@ -76,7 +76,7 @@ def test_what_is_finished_is_dropped_unless_it_failed_and_is_tried_again(manifes
     found = plan(manifest, tmp_path, retry_failed=retry_failed)
     skipped = () if retry_failed else (done.question_keys[1],)
     assert list(found.tasks) == straight_tasks(manifest, skipped=skipped)[:2]
-    assert found.num_skipped == len(skipped)
+    assert (found.num_skipped, found.num_skipped_failed) == (len(skipped), len(skipped))
 
 
 def test_a_video_whose_questions_are_all_finished_is_no_task_and_the_others_keep_their_numbers(manifest, tmp_path):
