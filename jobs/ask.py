@@ -110,7 +110,7 @@ def _build_parser() -> argparse.ArgumentParser:
         prog="ask.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("video", help="a file, s3://… or, with --set reading.allow_http=true, http(s)://…")
-    parser.add_argument("question")
+    parser.add_argument("question", help="in quotes: one argument")
     parser.add_argument("--options", nargs="+", metavar="OPTION", help="at least two answers to choose from")
     parser.add_argument("--output", default="ask_output", help="folder of answers and pages (default: ask_output)")
     parser.add_argument("--html", metavar="FILE", help="the page (default: OUTPUT/report/QUESTION.html)")

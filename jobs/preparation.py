@@ -67,7 +67,9 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
     LOG.info(
         "plan: %d questions about %d videos to answer, %d fail without being asked, %d done earlier%s",
         *(plan.tasks.num_questions, len(plan.tasks), plan.num_failed, plan.num_skipped),
-        f" ({plan.num_skipped_failed} of them failed: --retry-failed)" if plan.num_skipped_failed else "",
+        f" ({plan.num_skipped_failed} of them failed; --retry-failed asks them again)"
+        if plan.num_skipped_failed
+        else "",
     )
     committer = AnswerCommitter(
         manifest,
