@@ -26,7 +26,7 @@ def test_each_group_is_encoded_and_prefilled_once_for_all_questions_of_its_video
         assert row["video_num_groups_encoded"] == row["video_num_groups_prefilled"] == 19
         assert (row["video_num_frames_decoded"], row["video_num_decode_passes"]) == (600, 1)
         assert row["num_sampled_frames"] == 600
-        assert sum(group["num_tokens_bought"] for group in row["groups"]) == 141  # 1.1 x 128, rounded up
+        assert sum(group["num_tokens_bought"] for group in row["groups"]) == 512  # 4 x 128
         assert row["num_tokens_kept"] == 128
         assert sum(span["weight"] for span in row["evidence"]) == pytest.approx(1)
 

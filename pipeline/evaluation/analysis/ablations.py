@@ -49,7 +49,11 @@ _ALL = (
     Ablation(
         name="removal",
         question="over-selection and removal of redundant tokens",
-        values={"on (1.1)": {"budget.over_select": 1.1}, "off (1.0)": {"budget.over_select": 1.0}},
+        values={
+            "on (4.0)": {"budget.over_select": 4.0},
+            "on (1.1)": {"budget.over_select": 1.1},
+            "off (1.0)": {"budget.over_select": 1.0},
+        },
     ),
     _of_one("positions", "positions in the final pass", "answering.positions", ("absolute", "compact")),
 )
