@@ -47,6 +47,7 @@ def open_database(
         place = strip_secrets(output_uri)
         raise ValueError(f"{place}/answers holds no results: name the --output of a run that has answered something")
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})  # nothing is downloaded
+    connection.execute("SET enable_progress_bar = false")  # it would stand among the rows of a slow query
     if num_threads is not None:
         connection.execute(f"SET threads = {num_threads}")
     root = folder.path.removesuffix("/answers")

@@ -102,6 +102,10 @@ def test_files_from_before_a_column_was_added_are_read_by_all_views(tmp_path, is
     assert (num_known[0] > 0) == is_newer_there
 
 
+def test_a_slow_query_prints_no_progress_among_its_rows(database):
+    assert database.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)
+
+
 def test_groups_and_evidence_are_numbered_in_their_order(database):
     query = "SELECT visit, group_index FROM groups WHERE question_id = 'id-a' ORDER BY visit"
     assert database.execute(query).fetchall() == [(1, 0), (2, 2)]
