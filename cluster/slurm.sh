@@ -31,7 +31,8 @@ RAY_AUTH_TOKEN=$(ray get-auth-token --generate)
 export RAY_AUTH_TOKEN
 
 export GPUS="${SLURM_GPUS_ON_NODE:-0}" CPUS="$SLURM_CPUS_PER_TASK"
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${hosts%%$'\n'*}
 export HEAD_ADDRESS="$head:$((20000 + SLURM_JOB_ID % 10000))"
 num_scorers=$((SLURM_JOB_NUM_NODES * (GPUS > 0 ? GPUS : 1)))
 
