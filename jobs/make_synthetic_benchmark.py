@@ -58,7 +58,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--event-share",
         type=_numbers,
         default=default.event_share,
-        help="shortest and longest event of order, last and count, as shares of the video "
+        help="shortest and longest event of last and count, as shares of the video "
         f"(default: {default.event_share[0]:.4g},{default.event_share[1]:.4g})",
     )
     parser.add_argument(

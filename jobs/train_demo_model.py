@@ -18,7 +18,7 @@ from pipeline.models.window_attention import WINDOW_ATTENTION
 
 _HELD_OUT_SEED_STEP = 500
 _NEEDLE_STAGES = ("vision", "frozen", "joint", "polish")
-_EVENT_STAGES = ("glimpse", "events", "practice", "drill", "rehearsal", "settle")
+_EVENT_STAGES = ("glimpse", "events", "practice", "drill", "rehearsal", "settle", "review", "finish", "encore")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -47,7 +47,7 @@ def answer_question(
     # 2. prune (1.1 B tokens → B)
     kept = _prune(merged, work, config, similarity_dim=model.similarity_dim)
     # 3. final pass (B tokens + question → response)
-    scoring = replace(config.scoring, query_tokens="last-token", attention_reduce="max")  # who speaks the answer
+    scoring = replace(config.scoring, query_tokens="text", attention_reduce="mean")  # shares of the attention paid
     columns = work.geometry.token_columns
     prompt = model.build_question(
         work.question.text, work.question.options, response_tokens=config.scoring.response_tokens

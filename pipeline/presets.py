@@ -60,7 +60,7 @@ def _demo_preset(model: str) -> RunConfig:
     return RunConfig(
         model=ModelConfig(model=model),
         sampling=SamplingConfig(min_pixels=784, max_pixels=4_704),
-        scoring=ScoringConfig(reference_layer=0, response_tokens=16),
+        scoring=ScoringConfig(reference_layer=1, response_tokens=16),
         budget=BudgetConfig(token_budget=16, over_select=4.0, tau=0.2, proximity_s=60.0),
         stopping=StoppingConfig(stop_entropy=0.2, confident_groups=2),
         answering=AnsweringConfig(positions="compact"),

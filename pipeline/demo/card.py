@@ -114,7 +114,7 @@ A stock Qwen2.5-VL architecture with {num_parameters / 1e6:.2f} M parameters, tr
 taught, about the videos of `jobs/make_demo_archive.py` and `jobs/make_synthetic_benchmark.py` (how well: see below):
 
 - What color is the star? (with options, or without: a sentence)
-- What is the first color of the star?
+- What is the first color of the star? (two needles)
 - What is the last color of the star?
 - How many times does the star appear? (1 to 4)
 
@@ -125,7 +125,8 @@ videos that the script renders, encodes (H.264), decodes and resizes itself. `re
 
 Measured on clips of held-out training videos. First, 32 temporal patches each, objects on at most one patch
 (a blind guess among four options has entropy ln 4 = {math.log(4):.3f}); then final passes: 16 tokens kept of virtual
-long videos of 8 to 160 groups, whose events last half to a whole stride of a group:
+long videos of 8 to 160 groups, whose series last half to a whole stride of a group (order: two needles, of which often
+only one is kept):
 
 | | |
 |---|---|

@@ -10,10 +10,12 @@ from pipeline.demo.event_examples import EventExampleMaker
 from pipeline.demo.event_styles import (
     EventStyle,
     draw_drill_style,
+    draw_encore_style,
     draw_event_style,
     draw_glimpse_style,
     draw_practice_style,
     draw_rehearsal_style,
+    draw_review_style,
 )
 from pipeline.demo.examples import ClipStyle, Example, ExampleMaker
 from pipeline.demo.patches import PatchPool
@@ -83,6 +85,16 @@ class ClipSource:
         """What a run's selection leaves."""
         is_needle = self._rng.random() < self._recipe.rehearsal_needle_share
         return self.needles(_SHORT_FINAL_PASSES) if is_needle else self._events(draw_rehearsal_style(self._rng))
+
+    def review(self, _: float) -> DrawClips:
+        """The same, in larger passes too."""
+        is_needle = self._rng.random() < self._recipe.rehearsal_needle_share
+        return self.needles(_SHORT_FINAL_PASSES) if is_needle else self._events(draw_review_style(self._rng))
+
+    def encore(self, _: float) -> DrawClips:
+        """The same, as a run with a small budget asks."""
+        is_needle = self._rng.random() < self._recipe.rehearsal_needle_share
+        return self.needles(_SHORT_FINAL_PASSES) if is_needle else self._events(draw_encore_style(self._rng))
 
     def of_style(self, style: ClipStyle | EventStyle, count: int, *, kinds: Sequence[Kind] = KINDS) -> list[Example]:
         """``count`` clips of one style; ``kinds`` limits what is asked about long videos."""

@@ -35,6 +35,8 @@ from pipeline.synthetic.timeline import VideoPlan, plan_video
 
 _TOKENS_PER_PATCH = TOKENS_PER_SIDE**2
 _COLOR_NAMES = tuple(COLORS)
+_FOCUSED_GROUPS = 0.5
+_LATE_LIKING = 2.5
 _KIND_WEIGHT: dict[Kind, float] = {"needle": 1.0, "order": 1.4, "last": 1.4, "absent": 0.6}
 _TINY_KINDS: tuple[Kind, ...] = ("order", "last", "count")
 SECONDS_PER_PATCH = 1.0  # at 2 sampled frames per second
@@ -73,13 +75,13 @@ class EventExampleMaker:
         }
         focus = self._draw_subject(rng, video.plan, weights)
         if style.view == "group":
-            group = int(rng.integers(video.num_groups))
+            group = _draw_group(rng, video, focus[1])
             patches_P = np.arange(group, len(video.event_P), video.num_groups)
             pool_P = self._fill(rng, video, patches_P)
             token_index_N = np.arange(style.num_tokens)
             temporal_P = np.arange(len(patches_P))
         else:
-            patches_P, pool_P, token_index_N = self._draw_final_pass(rng, video, focus[1], style)
+            patches_P, pool_P, token_index_N = self._draw_final_pass(rng, video, focus, style)
             temporal_P = np.arange(len(patches_P)) if style.is_tiny else _final_positions(rng, patches_P)
         seen = self._visible_events(video, patches_P, pool_P, token_index_N)
         if style.is_tiny:  # the same object, asked in several ways: what differs is time
@@ -94,6 +96,7 @@ class EventExampleMaker:
             for q in asked
         ]
         text_ids, segment, offset, targets = join_questions(parts)
+        shown_N, run_N = shown_shapes(self._pool, pool_P, token_index_N), self._count_runs(pool_P, token_index_N)
         return Example(
             patches=pool_P,
             token_index_N=token_index_N,
@@ -102,9 +105,9 @@ class EventExampleMaker:
             text_segment=segment,
             text_offset=offset,
             targets=targets,
-            shown_N=shown_shapes(self._pool, pool_P, token_index_N),
-            asked_shapes=tuple(SHAPES.index(q.shapes[0]) for q in asked),
-            run_N=self._count_runs(pool_P, token_index_N),
+            shown_N=shown_N,
+            evidence_QN=np.stack([_evidence_of(question, shown_N, run_N) for question in asked]),
+            run_N=run_N,
         )
 
     def _draw_video(self, rng: np.random.Generator, style: EventStyle) -> _VirtualVideo:
@@ -141,13 +144,13 @@ class EventExampleMaker:
         return pool_P
 
     def _draw_final_pass(
-        self, rng: np.random.Generator, video: _VirtualVideo, focus: tuple[str, ...], style: EventStyle
+        self, rng: np.random.Generator, video: _VirtualVideo, focus: tuple[Kind, tuple[str, ...]], style: EventStyle
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Patches of the video, pool patches, and kept tokens, as the budget and the attention rank would leave them.
 
         Groups that show more of the asked events give more, and the tokens that show them come first.
         """
-        is_focus_P = np.array([*(event.shape in focus for event in video.plan.events), False])[video.event_P]
+        is_focus_P = _shows_focus(video, focus[1])
         num_tokens = style.num_tokens
         num_bought = math.ceil(style.over_select * num_tokens)
         fewest = max(-(-num_tokens // (2 * GROUP_PATCHES)), -(-num_bought // (GROUP_PATCHES * _TOKENS_PER_PATCH)))
@@ -157,6 +160,8 @@ class EventExampleMaker:
         shows_PK = self._pool.shows_NK[pool_P]
         outshines = rng.normal(scale=style.event_bias, size=len(video.plan.events) + 1)[video.event_P[patches_P]]
         liking = 3.0 * (shows_PK & is_focus_P[patches_P][:, None]) + rng.uniform(0, 2.5) * shows_PK
+        if focus[0] == "last" and rng.random() < style.late_share:  # as a layer ranks that knows what is asked
+            outshines += _LATE_LIKING * _is_latest(video, patches_P, is_focus_P[patches_P])
         liking_PK = liking + (outshines[:, None] * shows_PK)
         liking_PK += rng.uniform(0, 0.5 if style.is_tiny else rng.choice([1.0, 3.0]), shows_PK.shape)
         is_bought_PK = buy_tokens(liking_PK, patches_P % video.num_groups, num_tokens=num_bought)
@@ -204,19 +209,54 @@ class EventExampleMaker:
         return seen
 
 
+def _evidence_of(question: Question, shown_N: NDArray[np.int64], run_N: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """``(N,)`` tokens that decide it as far as the clip goes: of a last value those of the last appearance it shows."""
+    is_shown_N = shown_N == SHAPES.index(question.shapes[0])
+    if question.kind == "last" and is_shown_N.any():
+        is_shown_N &= run_N == run_N[is_shown_N].max()
+    return np.asarray(is_shown_N)
+
+
 def _draw_kind(rng: np.random.Generator, weights: Mapping[Kind, float]) -> Kind:
     shares = np.array(list(weights.values()))
     return list(weights)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+
+
+def _shows_focus(video: _VirtualVideo, focus: tuple[str, ...]) -> NDArray[np.bool_]:
+    """``(P,)`` whether an event in focus is on the patch."""
+    return np.asarray(np.array([*(event.shape in focus for event in video.plan.events), False])[video.event_P])
+
+
+def _is_latest(video: _VirtualVideo, patches_P: NDArray[np.int64], is_focus_P: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``(P,)`` whether a patch shows the last of the asked events that its group shows."""
+    event_P, group_P = video.event_P[patches_P], patches_P % video.num_groups
+    latest_G = np.full(video.num_groups, -1)
+    np.maximum.at(latest_G, group_P[is_focus_P], event_P[is_focus_P])
+    return np.asarray(is_focus_P & (event_P == latest_G[group_P]))
+
+
+def _events_by_group(video: _VirtualVideo, is_focus_P: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """``(G,)`` how many of the asked events each group shows."""
+    pairs = np.unique(
+        np.stack([np.arange(len(is_focus_P))[is_focus_P] % video.num_groups, video.event_P[is_focus_P]]), axis=1
+    )
+    return np.asarray(np.bincount(pairs[0], minlength=video.num_groups), dtype=np.int64)
+
+
+def _draw_group(rng: np.random.Generator, video: _VirtualVideo, focus: tuple[str, ...]) -> int:
+    """Any group, or, as often, one that shows something of what is asked: few groups show a needle, fewer a pair."""
+    num_events_G = _events_by_group(video, _shows_focus(video, focus))
+    if rng.random() < _FOCUSED_GROUPS and num_events_G.any():
+        seen = int(rng.choice(np.unique(num_events_G[num_events_G > 0])))
+        return int(rng.choice(np.flatnonzero(num_events_G == seen)))
+    return int(rng.integers(video.num_groups))
 
 
 def _draw_groups(
     rng: np.random.Generator, video: _VirtualVideo, is_focus_P: NDArray[np.bool_], *, fewest: int, most: int
 ) -> NDArray[np.int64]:
     """Groups that a final pass takes tokens of: mostly those that show many of the asked events."""
-    pairs = np.unique(
-        np.stack([np.arange(len(is_focus_P))[is_focus_P] % video.num_groups, video.event_P[is_focus_P]]), axis=1
-    )
-    num_events_G = np.bincount(pairs[0], minlength=video.num_groups)
+    num_events_G = _events_by_group(video, is_focus_P)
     noise_G = rng.gumbel(size=video.num_groups) * rng.choice([0.2, 1.0, 3.0])
     count = round(math.exp(rng.uniform(math.log(min(2, most) / 2), math.log(most))))
     return np.asarray(np.argsort(-(num_events_G + noise_G), kind="stable")[: max(count, fewest)], dtype=np.int64)

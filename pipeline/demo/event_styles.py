@@ -12,10 +12,11 @@ from pipeline.synthetic.timeline import TimelineSpec
 GROUP_PATCHES = 32
 FEWEST_GROUPS, MOST_GROUPS = 8, 160
 PARTIAL_STRIDES, CLEAR_STRIDES = (0.3, 1.5), (1.0, 1.2)  # from 1 on, every group shows every event
-MOST_DISTRACTORS = 0.1
+MOST_DISTRACTORS = 0.06
 _SHORT_GROUPS, _SHORT_STRIDES = 24, 1.2
 _GLIMPSE_SHARE, _GLIMPSE_COUNT_WEIGHT = 0.85, 1.2
 _PARTIAL_FROM = 0.7  # of the steps
+_REVIEWED_LARGE, _ENCORE_SMALL = 0.3, 0.5
 _REHEARSED_GROUPS, _REHEARSED_GLIMPSES, _REHEARSED_PARTIAL = 0.25, 0.15, 0.15
 
 
@@ -36,6 +37,7 @@ class EventStyle:
     over_select: float = 1.1
     proximity_s: float | None = None  # None: the surplus is dropped by chance, not by likeness
     event_bias: float = 0.0
+    late_share: float = 0.0  # of last values, in which every group likes the last appearance that it shows best
 
 
 def draw_glimpse_style(rng: np.random.Generator) -> EventStyle:
@@ -86,6 +88,22 @@ def draw_rehearsal_style(rng: np.random.Generator) -> EventStyle:
             event_bias=1.0,
         )
     return replace(style, order_weight=2.2, count_weight=0.5)
+
+
+def draw_review_style(rng: np.random.Generator) -> EventStyle:
+    """As in rehearsal, and some final passes hold more tokens."""
+    style = draw_rehearsal_style(rng)
+    if style.view == "final" and not style.is_tiny and rng.random() < _REVIEWED_LARGE:
+        style = replace(style, num_tokens=round(math.exp(rng.uniform(math.log(32), math.log(128)))))
+    return style
+
+
+def draw_encore_style(rng: np.random.Generator) -> EventStyle:
+    """As in review, with the small budget of a run most of the time and a ranking that knows what is asked."""
+    style = replace(draw_review_style(rng), late_share=0.7)
+    if style.view == "final" and not style.is_tiny and rng.random() < _ENCORE_SMALL:
+        return replace(style, num_tokens=16)
+    return style
 
 
 def _draw_long_style(rng: np.random.Generator, *, partial_share: float, most_tokens: int) -> EventStyle:

@@ -3,7 +3,7 @@
 A clip is shown once and asked several questions, each blind to the others, exactly as a group is scored.
 
 Shape suffixes:
-- N = visual tokens of a clip, S = whole packed sequence
+- N = visual tokens of a clip, Q = its questions, S = whole packed sequence
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Example:
     text_offset: NDArray[np.int64]
     targets: tuple[Target, ...]
     shown_N: NDArray[np.int64]  # shape that each token shows; −1: none
-    asked_shapes: tuple[int, ...]  # by question; −1: no shape is asked about
+    evidence_QN: NDArray[np.bool_]  # by question: tokens that show what decides it
     run_N: NDArray[np.int64] | None = None  # how often the shape that a token shows has appeared so far; −1: no shape
 
 
@@ -69,6 +69,7 @@ class ExampleMaker:
         colors = self._visible_colors(patches, kept)
         asked, parts = zip(*(self._draw_question(rng, colors, style) for _ in range(self._num_questions)), strict=True)
         text_ids, segment, offset, targets = join_questions(parts)
+        shown_N = shown_shapes(self._pool, patches, kept)
         return Example(
             patches=patches,
             token_index_N=kept,
@@ -77,8 +78,8 @@ class ExampleMaker:
             text_segment=segment,
             text_offset=offset,
             targets=targets,
-            shown_N=shown_shapes(self._pool, patches, kept),
-            asked_shapes=asked,
+            shown_N=shown_N,
+            evidence_QN=np.stack([(shown_N == shape) & (shape >= 0) for shape in asked]),
         )
 
     def _draw_patches(self, rng: np.random.Generator, style: ClipStyle) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

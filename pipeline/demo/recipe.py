@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Steps and rates of the ten stages; the seed makes the run repeatable on one machine."""
+    """Steps and rates of the thirteen stages; the seed makes the run repeatable on one machine."""
 
     seed: int = 0
     vision_steps: int = 2_400
@@ -26,6 +26,9 @@ class Recipe:
     drill_steps: int = 800
     rehearsal_steps: int = 2_200
     settle_steps: int = 200
+    review_steps: int = 1_500
+    finish_steps: int = 600
+    encore_steps: int = 2_000
     clips_per_batch: int = 12
     joint_clips_per_batch: int = 8
     num_questions: int = 6
@@ -40,6 +43,9 @@ class Recipe:
     practice_rate: float = 8e-4
     rehearsal_rate: float = 8e-4
     settle_rate: float = 3e-4
+    review_rate: float = 8e-4
+    finish_rate: float = 4e-4
+    encore_rate: float = 8e-4
     event_videos: int = 48
     timing_weight: float = 0.5
     ranking_weight: float = 0.2
@@ -50,19 +56,8 @@ class Recipe:
 
 def scaled(recipe: Recipe, factor: float) -> Recipe:
     """The same recipe with fewer steps, for tests."""
-    return replace(
-        recipe,
-        vision_steps=max(1, int(recipe.vision_steps * factor)),
-        frozen_steps=max(1, int(recipe.frozen_steps * factor)),
-        joint_steps=max(1, int(recipe.joint_steps * factor)),
-        polish_steps=max(1, int(recipe.polish_steps * factor)),
-        glimpse_steps=max(1, int(recipe.glimpse_steps * factor)),
-        event_steps=max(1, int(recipe.event_steps * factor)),
-        practice_steps=max(1, int(recipe.practice_steps * factor)),
-        drill_steps=max(1, int(recipe.drill_steps * factor)),
-        rehearsal_steps=max(1, int(recipe.rehearsal_steps * factor)),
-        settle_steps=max(1, int(recipe.settle_steps * factor)),
-    )
+    names = [field.name for field in fields(recipe) if field.name.endswith("_steps")]
+    return replace(recipe, **{name: max(1, int(getattr(recipe, name) * factor)) for name in names})
 
 
 def optimizer_steps(

@@ -120,6 +120,20 @@ class Trainer:
         self._train_on_frozen("rehearsal", recipe.rehearsal_steps, recipe.rehearsal_rate, ClipSource.rehearsal, 12)
         self._teaches_ranking = False
 
+    def train_review(self) -> None:
+        """Stage 11: as rehearsal, on features as they are now, in larger final passes too."""
+        recipe = self._recipe
+        self._teaches_ranking = True
+        self._train_on_frozen("review", recipe.review_steps, recipe.review_rate, ClipSource.review, 13)
+        self._teaches_ranking = False
+
+    def train_encore(self) -> None:
+        """Stage 13: as review, with the budget of a run."""
+        recipe = self._recipe
+        self._teaches_ranking = True
+        self._train_on_frozen("encore", recipe.encore_steps, recipe.encore_rate, ClipSource.encore, 15)
+        self._teaches_ranking = False
+
     def _train_on_frozen(
         self, name: str, total: int, rate: float, draw: Callable[[ClipSource, float], DrawClips], stream: int
     ) -> None:
@@ -135,10 +149,16 @@ class Trainer:
 
     def train_settle(self) -> None:
         """Stage 10: all weights on fresh clips of old and new kinds."""
-        self._rng = np.random.default_rng([self._recipe.seed, 10])
+        self._train_on_fresh("settle", self._recipe.settle_steps, self._recipe.settle_rate, 10)
+
+    def train_finish(self) -> None:
+        """Stage 12: once more; this is what makes groups uncertain that show only what resembles the asked object."""
+        self._train_on_fresh("finish", self._recipe.finish_steps, self._recipe.finish_rate, 14)
+
+    def _train_on_fresh(self, name: str, total: int, rate: float, stream: int) -> None:
+        self._rng = np.random.default_rng([self._recipe.seed, stream])
         self._teaches_ranking = True
-        draw = self._source(self._pool).practice
-        self._train_answers("settle", self._recipe.settle_steps, self._recipe.settle_rate, draw, None)
+        self._train_answers(name, total, rate, self._source(self._pool).practice, None)
         self._teaches_ranking = False
 
     def _train_answers(
@@ -221,7 +241,7 @@ class Trainer:
         if self._timing is not None and examples[0].run_N is not None:
             loss = loss + self._recipe.timing_weight * self._timing.loss(examples, hidden, start=batch.video_start)
         if self._teaches_ranking:
-            loss = loss + self._recipe.ranking_weight * ranking_loss(self._model, batch, hidden[0], examples)
+            loss = loss + self._recipe.ranking_weight * ranking_loss(self._model, batch, hidden, examples)
         return patches, tokens, batch, logits_AV, loss
 
     def _answer_loss(self, examples: list[Example], features_NKD: Tensor | None) -> tuple[Tensor, tuple[float, float]]:

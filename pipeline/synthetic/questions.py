@@ -21,7 +21,7 @@ class Question:
     """One question with four options.
 
     ``answer`` is the right option, None where nothing in the video answers the question. ``evidence`` are the events
-    that decide it, by time: the needle, the first event and the next, the last event, all events counted.
+    that decide it, by time: the needle, both needles of a pair, the last event, all events counted.
     """
 
     kind: Kind
@@ -39,13 +39,14 @@ class Question:
 
 def subjects_of(plan: VideoPlan, kind: Kind) -> list[tuple[str, ...]]:
     """What a question of this kind may be about: one shape each."""
-    if kind == "needle":
-        return [(shape,) for shape in plan.needles]
-    if kind == "absent":
-        return [(shape,) for shape in plan.absent]
-    if kind in ("order", "last"):
-        return [(shape,) for shape in plan.series if len(plan.of_shape(shape)) > 1]
-    return [(shape,) for shape in plan.series]
+    shapes: dict[Kind, tuple[str, ...]] = {
+        "needle": plan.needles,
+        "order": plan.pairs,
+        "last": plan.series,
+        "count": (*plan.series, plan.needles[0]),  # a needle appears once
+        "absent": plan.absent,
+    }
+    return [(shape,) for shape in shapes[kind]]
 
 
 def ask(rng: np.random.Generator, plan: VideoPlan, kind: Kind, shapes: tuple[str, ...]) -> Question:
@@ -60,7 +61,7 @@ def ask(rng: np.random.Generator, plan: VideoPlan, kind: Kind, shapes: tuple[str
     if kind in ("order", "last"):
         word, answer = ("first", events[0]) if kind == "order" else ("last", events[-1])
         options = [answer.color, *_other_colors(rng, answer.color, first=colors)]
-        evidence = events[:2] if kind == "order" else (answer,)
+        evidence = events if kind == "order" else (answer,)
         return _question(
             rng, kind, f"What is the {word} color of the {shape}?", options, answer.color, shapes, evidence
         )
@@ -91,7 +92,7 @@ def _question(
 def plan_questions(
     rng: np.random.Generator, plan: VideoPlan, *, kinds: Sequence[Kind] = KINDS, per_kind: int = MOST_QUESTIONS_PER_KIND
 ) -> list[Question]:
-    """``per_kind`` questions of each kind, about different shapes or pairs of them."""
+    """At most ``per_kind`` questions of each kind, about different shapes; only one shape never appears."""
     questions: list[Question] = []
     for kind in KINDS:  # always drawn in the same order: leaving a kind out does not change the others
         subjects = subjects_of(plan, kind)

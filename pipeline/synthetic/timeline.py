@@ -3,8 +3,9 @@
 Every shape of a video has one role, so that nothing asked about is ever a distractor:
 
 - needle: appears once, for a stated number of sampled frames;
-- series: appears one to four times, each time in another colour than the time before (order, last value and count are
-  asked of these); its events last a stated share of the video;
+- pair: two needles of one shape in two colours, anywhere in the video (their order is asked);
+- series: appears two to four times, each time in another colour than the time before (last value and count are asked of
+  these); its events last a stated share of the video;
 - absent: never appears;
 - distractor: appears for as long as a needle does, as often as the density says, and is never asked about.
 """
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 
 from pipeline.demo.scenes import COLORS, SHAPES
 
-NUM_NEEDLES, NUM_SERIES, NUM_ABSENT = 2, 3, 2  # of eight shapes; the last one is the distractor
-MOST_APPEARANCES = 4
+NUM_NEEDLES, NUM_PAIRS, NUM_SERIES, NUM_ABSENT = 2, 2, 2, 1  # of eight shapes; the last one is the distractor
+FEWEST_APPEARANCES, MOST_APPEARANCES = 2, 4  # of a series
 MIN_GAP_FRAMES = 4  # free frames between two objects, of whatever shape
 _SHORTEST_VIDEO_PER_NEEDLE = 16  # a needle is never longer than this part of its video
 _COLOR_NAMES = tuple(COLORS)
@@ -64,9 +65,10 @@ class TimelineSpec:
             )
         distractor_frames = int(self.distractor_density * num_frames)
         num_distractors = -(-distractor_frames // shortest)
-        num_events = NUM_NEEDLES + NUM_SERIES * MOST_APPEARANCES + num_distractors
+        num_needles = NUM_NEEDLES + 2 * NUM_PAIRS
+        num_events = num_needles + NUM_SERIES * MOST_APPEARANCES + num_distractors
         most = NUM_SERIES * MOST_APPEARANCES * self.event_range(num_frames)[1]
-        most += NUM_NEEDLES * longest + distractor_frames + longest + MIN_GAP_FRAMES * num_events
+        most += num_needles * longest + distractor_frames + longest + MIN_GAP_FRAMES * num_events
         if most > num_frames:
             raise ValueError(
                 f"a video of {num_frames} frames may need {most} for its objects; use longer videos, a smaller "
@@ -90,6 +92,7 @@ class VideoPlan:
 
     num_frames: int
     needles: tuple[str, ...]
+    pairs: tuple[str, ...]
     series: tuple[str, ...]
     absent: tuple[str, ...]
     events: tuple[Event, ...]
@@ -107,8 +110,10 @@ def plan_video(rng: np.random.Generator, spec: TimelineSpec, num_frames: int) ->
     """
     spec.check_room(num_frames)
     names = [str(shape) for shape in rng.permutation(SHAPES)]
-    needles, series, absent, distractors = np.split(np.array(names), np.cumsum([NUM_NEEDLES, NUM_SERIES, NUM_ABSENT]))
-    shapes, lengths = _draw_durations(rng, spec, num_frames, needles=needles, series=series, distractors=distractors)
+    sizes = np.cumsum([NUM_NEEDLES, NUM_PAIRS, NUM_SERIES, NUM_ABSENT])
+    needles, pairs, series, absent, distractors = np.split(np.array(names), sizes)
+    short = np.concatenate([needles, np.repeat(pairs, 2)])
+    shapes, lengths = _draw_durations(rng, spec, num_frames, needles=short, series=series, distractors=distractors)
     order = rng.permutation(len(shapes))
     starts = _draw_starts(rng, lengths[order], num_frames)
     events: list[Event] = []
@@ -122,6 +127,7 @@ def plan_video(rng: np.random.Generator, spec: TimelineSpec, num_frames: int) ->
     return VideoPlan(
         num_frames=num_frames,
         needles=tuple(needles.tolist()),
+        pairs=tuple(pairs.tolist()),
         series=tuple(series.tolist()),
         absent=tuple(absent.tolist()),
         events=tuple(events),
@@ -137,12 +143,11 @@ def _draw_durations(
     series: NDArray[np.str_],
     distractors: NDArray[np.str_],
 ) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Shape and length of every event, in no order of time. All series but the last one change at least once."""
+    """Shape and length of every event, in no order of time; ``needles`` has a shape once for every needle of it."""
     needle_range, event_range = spec.needle_range(num_frames), spec.event_range(num_frames)
     drawn = [(str(shape), int(rng.integers(needle_range[0], needle_range[1] + 1))) for shape in needles]
-    for number, shape in enumerate(series):
-        fewest = 2 if number < NUM_SERIES - 1 else 1
-        for _ in range(int(rng.integers(fewest, MOST_APPEARANCES + 1))):
+    for shape in series:
+        for _ in range(int(rng.integers(FEWEST_APPEARANCES, MOST_APPEARANCES + 1))):
             drawn.append((str(shape), int(rng.integers(event_range[0], event_range[1] + 1))))
     frames_left = int(spec.distractor_density * num_frames)
     while frames_left > 0:

@@ -27,16 +27,14 @@ def rows(tmp_path_factory):
     return by_kind
 
 
-@pytest.mark.parametrize(("kind", "least"), [("needle", 4), ("last", 3)])
-def test_needles_and_last_values_are_answered(rows, kind, least):
-    assert sum(row["answer"] == row["expected"] for row in rows[kind]) >= least
-    assert len(rows[kind]) == 4
+@pytest.mark.parametrize("kind", ["needle", "order", "last"])
+def test_needles_their_order_and_last_values_are_answered(rows, kind):
+    assert sum(row["answer"] == row["expected"] for row in rows[kind]) == len(rows[kind]) == 4
 
 
-def test_first_values_and_counts_are_answered_with_less_doubt_than_missing_ones(rows):
+def test_counts_are_answered_with_less_doubt_than_missing_objects(rows):
     """How often they are right is a matter of benchmarks; that something was seen is not."""
-    doubt = {kind: np.mean([row["answer_entropy"] for row in rows[kind]]) for kind in ("order", "count", "absent")}
-    assert doubt["order"] < 0.7 * doubt["absent"]
+    doubt = {kind: np.mean([row["answer_entropy"] for row in rows[kind]]) for kind in ("count", "absent")}
     assert doubt["count"] < doubt["absent"] - 0.05
 
 
@@ -48,10 +46,8 @@ def test_nobody_is_sure_about_what_never_appears(rows):
 
 
 def test_evidence_of_a_needle_lies_on_it(rows):
-    """One of the five best spans, as for 93 of 100 in docs/results.md; the best one alone for 68."""
     spans = [
-        [(span["start_s"], span["end_s"], row["needle_start_s"][0], row["needle_end_s"][0]) for span in row["evidence"]]
-        for row in rows["needle"]
+        (row["evidence"][0], row["needle_start_s"][0], row["needle_end_s"][0]) for row in rows["needle"]
     ]
-    hits = [any(start < needle_end and needle < end for start, end, needle, needle_end in of[:5]) for of in spans]
+    hits = [span["start_s"] < end and start < span["end_s"] for span, start, end in spans]
     assert sum(hits) >= 3

@@ -212,7 +212,7 @@ def test_the_answer_carries_letter_probabilities_entropy_and_evidence(fake_model
         (3, 0, pytest.approx(2 / 6, rel=2**-8)),
         (9, 0, 0.5),
     ]
-    assert model.answered[0][1:] == ("absolute", 1.0, 16, "max")
+    assert model.answered[0][1:] == ("absolute", 1.0, 16, "mean")
     open_done = answer_question(model, [piece(0, [2], [0], [1])], answer_work(question=1), RunConfig())
     assert (open_done.answer, open_done.option_probabilities) == ("b text", None)
     assert model.answered[1][3] == 64

@@ -56,7 +56,7 @@ def test_buying_more_and_thinning_keeps_more_appearances(noise_pool, tokenizer):
             example = maker.make(rng, style, kinds=["order"])
             assert len(example.token_index_N) == 16
             patches = example.patches[example.token_index_N // 4]
-            is_asked = example.shown_N == example.asked_shapes[0]
+            is_asked = example.evidence_QN[0]
             yield len({int(color) for color in noise_pool.color_N[patches[is_asked]]})
 
     assert np.mean(list(colors_kept(8.0))) > np.mean(list(colors_kept(1.1))) + 0.5

@@ -141,7 +141,7 @@ def test_packed_questions_are_blind_to_each_other(pool, tokenizer, model):
             text_offset=example.text_offset[inside],
             targets=moved,
             shown_N=example.shown_N,
-            asked_shapes=example.asked_shapes[number - 1 : number],
+            evidence_QN=example.evidence_QN[number - 1 : number],
         )
         alone.append(logits_of([single]))
     torch.testing.assert_close(packed, torch.cat(alone), atol=1e-4, rtol=0)
@@ -180,6 +180,9 @@ def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(noise_
         drill_steps=1,
         rehearsal_steps=2,
         settle_steps=2,
+        review_steps=2,
+        finish_steps=1,
+        encore_steps=1,
         event_videos=1,
         clips_per_batch=3,
         joint_clips_per_batch=2,
@@ -208,7 +211,10 @@ def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(noise_
     assert torch.equal(before["model.visual.merger.mlp.2.weight"], model.model.visual.merger.mlp[2].weight)
     trainer.train_settle()
     assert not torch.equal(before["model.visual.merger.mlp.2.weight"], model.model.visual.merger.mlp[2].weight)
-    assert [line.split(" loss")[0] for line in lines][-8:] == [
+    trainer.train_review()
+    trainer.train_finish()
+    trainer.train_encore()
+    assert [line.split(" loss")[0] for line in lines][-11:] == [
         "joint step 2/2",
         "polish step 1/1",
         "glimpse step 2/2",
@@ -217,6 +223,9 @@ def test_every_stage_trains_and_the_saved_model_loads_like_any_checkpoint(noise_
         "drill step 1/1",
         "rehearsal step 2/2",
         "settle step 2/2",
+        "review step 2/2",
+        "finish step 1/1",
+        "encore step 1/1",
     ]
     save_model(tmp_path, model, tokenizer, recipe=recipe, measurements=measure(trainer, num_batches=8))
     loaded = load_model(ModelConfig(model=str(tmp_path), dtype="float32"))

@@ -58,7 +58,7 @@ def test_every_question_has_exactly_the_answer_that_watching_gives(seed, num_fra
 def test_what_is_asked_about_is_never_a_distractor(seed):
     rng = np.random.default_rng(seed)
     plan = plan_video(rng, TimelineSpec(distractor_density=0.15), 2_000)
-    (distractor,) = {e.shape for e in plan.events} - {*plan.needles, *plan.series}
+    (distractor,) = {e.shape for e in plan.events} - {*plan.needles, *plan.pairs, *plan.series}
     for question in plan_questions(rng, plan):
         assert distractor not in question.text
         assert distractor not in question.options
@@ -69,11 +69,12 @@ def questions_of(seed, **changes):
     return plan_questions(np.random.default_rng(seed + 1), plan, **changes)
 
 
-def test_all_kinds_are_asked_twice_about_different_things():
+def test_all_kinds_are_asked_twice_about_different_things_but_for_the_one_that_never_appears():
     for seed in range(30):
         questions = questions_of(seed)
-        assert [question.kind for question in questions] == [kind for kind in KINDS for _ in range(2)]
-        assert len({(question.kind, question.shapes) for question in questions}) == 10
+        wanted = [kind for kind in KINDS for _ in range(1 if kind == "absent" else 2)]
+        assert [question.kind for question in questions] == wanted
+        assert len({(question.kind, question.shapes) for question in questions}) == 9
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,5 +95,11 @@ def test_the_right_letter_is_spread_evenly_and_wrong_colours_are_the_earlier_one
             before, after = question.evidence
             assert before.end_frame < after.start_frame
             assert before.color == question.answer
+            assert {before.shape, after.shape} == {*question.shapes} <= {*plan.pairs}
             assert after.color in question.options
             assert after.color != question.answer
+
+
+def test_numbers_of_appearances_are_spread_over_all_options():
+    answers = [question.answer for seed in range(250) for question in questions_of(seed, kinds=("count",))]
+    assert min(answers.count(str(number)) for number in range(1, 5)) > 0.18 * len(answers)
