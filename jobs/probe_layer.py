@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from jobs.cli import build_parser, resolve_config
+from jobs.logs import configure_logging
 from jobs.model_source import load_configured_model
 from pipeline.config import RunConfig
 from pipeline.demo.archive import ArchiveSpec, write_archive
@@ -20,6 +21,7 @@ EXIT_OK, EXIT_USAGE = 0, 2
 def main(arguments: list[str] | None = None) -> int:
     """Resumable: finished videos of the same options are kept; the same command measures again."""
     options = _build_parser().parse_args(arguments)
+    configure_logging("warning")
     sets = [part for pair in options.sets for part in ("--set", pair)]
     config_file = ["--config", options.config] if options.config else []
     try:

@@ -46,8 +46,6 @@ def test_nobody_is_sure_about_what_never_appears(rows):
 
 
 def test_evidence_of_a_needle_lies_on_it(rows):
-    spans = [
-        (row["evidence"][0], row["needle_start_s"][0], row["needle_end_s"][0]) for row in rows["needle"]
-    ]
+    spans = [(row["evidence"][0], row["needle_start_s"][0], row["needle_end_s"][0]) for row in rows["needle"]]
     hits = [span["start_s"] < end and start < span["end_s"] for span, start, end in spans]
     assert sum(hits) >= 3

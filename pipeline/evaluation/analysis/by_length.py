@@ -15,6 +15,7 @@ from pipeline.evaluation.scoring.tables import Table
 MOST_LENGTHS = 12
 _FEWEST_OPTIONS_CHANCE = 25.0
 _COLUMNS_OF_PANELS = 3
+_BESIDE = 1.03  # times the length: runs stand beside each other, not on top
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,14 +114,15 @@ def _table(points: Sequence[LengthPoint], *, is_ranged: bool) -> Table:
 def _draw(points: Sequence[LengthPoint], path: Path) -> None:
     kinds = list(dict.fromkeys(point.kind for point in points))
     runs = list(dict.fromkeys(point.run for point in points))
-    columns = min(_COLUMNS_OF_PANELS, len(kinds))
+    columns = min(_COLUMNS_OF_PANELS, math.ceil(math.sqrt(len(kinds))))
     num_rows = -(-len(kinds) // columns)
     figure, axes = new_figure(num_rows, columns, width=max(6.0, 4.2 * columns), height=0.8 + 3.2 * num_rows)
     lengths = sorted({point.num_frames for point in points})
     for axis, kind in zip(axes.flat, kinds, strict=False):
         for index, run in enumerate(runs):
             own = [point for point in points if (point.run, point.kind) == (run, kind)]
-            draw_line(axis, [p.num_frames for p in own], [p.accuracy for p in own], label=run, index=index)
+            aside = _BESIDE ** (index - (len(runs) - 1) / 2)
+            draw_line(axis, [p.num_frames * aside for p in own], [p.accuracy for p in own], label=run, index=index)
         counts = sorted({point.num_questions for point in points if point.kind == kind})
         axis.axhline(_FEWEST_OPTIONS_CHANCE, color="0.3", linestyle=":", linewidth=1.2)
         axis.set_xscale("log")
@@ -131,6 +133,7 @@ def _draw(points: Sequence[LengthPoint], path: Path) -> None:
         finish_axis(axis, title=named, across="sampled frames of the video", up="accuracy, %")
     for axis in axes.flat[len(kinds) :]:
         axis.set_visible(False)
-    axes[0, 0].legend(fontsize=8, loc="lower left")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=9, loc="outside lower center", ncols=min(len(runs), columns + 2))
     figure.suptitle("Accuracy by length (bars: 95 %, clustered by video; dotted: chance among four)", fontsize=11)
     save_figure(figure, path)
