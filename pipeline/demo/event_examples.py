@@ -10,7 +10,6 @@ Shape suffixes:
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,23 +29,16 @@ from pipeline.demo.kept_tokens import buy_tokens, drop_redundant, drop_surplus
 from pipeline.demo.patches import FRAMES_PER_PATCH, TOKENS_PER_SIDE, PatchPool
 from pipeline.demo.question_text import TextMaker, join_questions
 from pipeline.demo.scenes import COLORS, SHAPES
+from pipeline.demo.virtual_video import VirtualVideo, draw_group, draw_groups, is_latest, shows_focus
 from pipeline.synthetic.questions import KINDS, Kind, Question, ask, subjects_of
 from pipeline.synthetic.timeline import VideoPlan, plan_video
 
 _TOKENS_PER_PATCH = TOKENS_PER_SIDE**2
 _COLOR_NAMES = tuple(COLORS)
-_FOCUSED_GROUPS = 0.5
 _LATE_LIKING = 2.5
 _KIND_WEIGHT: dict[Kind, float] = {"needle": 1.0, "order": 1.4, "last": 1.4, "absent": 0.6}
 _TINY_KINDS: tuple[Kind, ...] = ("order", "last", "count")
 SECONDS_PER_PATCH = 1.0  # at 2 sampled frames per second
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _VirtualVideo:
-    plan: VideoPlan
-    num_groups: int
-    event_P: NDArray[np.int64]  # index into plan.events, −1 = background
 
 
 class EventExampleMaker:
@@ -75,7 +67,7 @@ class EventExampleMaker:
         }
         focus = self._draw_subject(rng, video.plan, weights)
         if style.view == "group":
-            group = _draw_group(rng, video, focus[1])
+            group = draw_group(rng, video, focus[1])
             patches_P = np.arange(group, len(video.event_P), video.num_groups)
             pool_P = self._fill(rng, video, patches_P)
             token_index_N = np.arange(style.num_tokens)
@@ -110,7 +102,7 @@ class EventExampleMaker:
             run_N=run_N,
         )
 
-    def _draw_video(self, rng: np.random.Generator, style: EventStyle) -> _VirtualVideo:
+    def _draw_video(self, rng: np.random.Generator, style: EventStyle) -> VirtualVideo:
         num_groups = round(math.exp(rng.uniform(math.log(FEWEST_GROUPS), math.log(MOST_GROUPS))))
         spec = timeline_spec(
             num_groups, style.event_strides, distractor_density=float(rng.uniform(0, MOST_DISTRACTORS))
@@ -120,7 +112,7 @@ class EventExampleMaker:
         event_P = np.full(num_patches, -1)
         for index, event in enumerate(plan.events):
             event_P[event.start_frame // FRAMES_PER_PATCH : -(-event.end_frame // FRAMES_PER_PATCH)] = index
-        return _VirtualVideo(plan=plan, num_groups=num_groups, event_P=event_P)
+        return VirtualVideo(plan=plan, num_groups=num_groups, event_P=event_P)
 
     def _draw_subject(
         self, rng: np.random.Generator, plan: VideoPlan, weights: Mapping[Kind, float]
@@ -129,7 +121,7 @@ class EventExampleMaker:
         subjects = subjects_of(plan, kind)
         return kind, subjects[int(rng.integers(len(subjects)))]
 
-    def _fill(self, rng: np.random.Generator, video: _VirtualVideo, patches_P: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _fill(self, rng: np.random.Generator, video: VirtualVideo, patches_P: NDArray[np.int64]) -> NDArray[np.int64]:
         """A picture of the pool for each of these patches; one event looks alike in all of its patches."""
         pool_P = rng.choice(self._background, len(patches_P))
         event_P = video.event_P[patches_P]
@@ -144,24 +136,24 @@ class EventExampleMaker:
         return pool_P
 
     def _draw_final_pass(
-        self, rng: np.random.Generator, video: _VirtualVideo, focus: tuple[Kind, tuple[str, ...]], style: EventStyle
+        self, rng: np.random.Generator, video: VirtualVideo, focus: tuple[Kind, tuple[str, ...]], style: EventStyle
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Patches of the video, pool patches, and kept tokens, as the budget and the attention rank would leave them.
 
         Groups that show more of the asked events give more, and the tokens that show them come first.
         """
-        is_focus_P = _shows_focus(video, focus[1])
+        is_focus_P = shows_focus(video, focus[1])
         num_tokens = style.num_tokens
         num_bought = math.ceil(style.over_select * num_tokens)
         fewest = max(-(-num_tokens // (2 * GROUP_PATCHES)), -(-num_bought // (GROUP_PATCHES * _TOKENS_PER_PATCH)))
-        groups = _draw_groups(rng, video, is_focus_P, fewest=fewest, most=2 if style.is_tiny else video.num_groups)
+        groups = draw_groups(rng, video, is_focus_P, fewest=fewest, most=2 if style.is_tiny else video.num_groups)
         patches_P = np.sort((np.arange(0, len(video.event_P), video.num_groups)[:, None] + groups[None, :]).reshape(-1))
         pool_P = self._fill(rng, video, patches_P)
         shows_PK = self._pool.shows_NK[pool_P]
         outshines = rng.normal(scale=style.event_bias, size=len(video.plan.events) + 1)[video.event_P[patches_P]]
         liking = 3.0 * (shows_PK & is_focus_P[patches_P][:, None]) + rng.uniform(0, 2.5) * shows_PK
         if focus[0] == "last" and rng.random() < style.late_share:  # as a layer ranks that knows what is asked
-            outshines += _LATE_LIKING * _is_latest(video, patches_P, is_focus_P[patches_P])
+            outshines += _LATE_LIKING * is_latest(video, patches_P, is_focus_P[patches_P])
         liking_PK = liking + (outshines[:, None] * shows_PK)
         liking_PK += rng.uniform(0, 0.5 if style.is_tiny else rng.choice([1.0, 3.0]), shows_PK.shape)
         is_bought_PK = buy_tokens(liking_PK, patches_P % video.num_groups, num_tokens=num_bought)
@@ -193,7 +185,7 @@ class EventExampleMaker:
 
     def _visible_events(
         self,
-        video: _VirtualVideo,
+        video: VirtualVideo,
         patches_P: NDArray[np.int64],
         pool_P: NDArray[np.int64],
         token_index_N: NDArray[np.int64],
@@ -220,46 +212,6 @@ def _evidence_of(question: Question, shown_N: NDArray[np.int64], run_N: NDArray[
 def _draw_kind(rng: np.random.Generator, weights: Mapping[Kind, float]) -> Kind:
     shares = np.array(list(weights.values()))
     return list(weights)[int(rng.choice(len(shares), p=shares / shares.sum()))]
-
-
-def _shows_focus(video: _VirtualVideo, focus: tuple[str, ...]) -> NDArray[np.bool_]:
-    """``(P,)`` whether an event in focus is on the patch."""
-    return np.asarray(np.array([*(event.shape in focus for event in video.plan.events), False])[video.event_P])
-
-
-def _is_latest(video: _VirtualVideo, patches_P: NDArray[np.int64], is_focus_P: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """``(P,)`` whether a patch shows the last of the asked events that its group shows."""
-    event_P, group_P = video.event_P[patches_P], patches_P % video.num_groups
-    latest_G = np.full(video.num_groups, -1)
-    np.maximum.at(latest_G, group_P[is_focus_P], event_P[is_focus_P])
-    return np.asarray(is_focus_P & (event_P == latest_G[group_P]))
-
-
-def _events_by_group(video: _VirtualVideo, is_focus_P: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """``(G,)`` how many of the asked events each group shows."""
-    pairs = np.unique(
-        np.stack([np.arange(len(is_focus_P))[is_focus_P] % video.num_groups, video.event_P[is_focus_P]]), axis=1
-    )
-    return np.asarray(np.bincount(pairs[0], minlength=video.num_groups), dtype=np.int64)
-
-
-def _draw_group(rng: np.random.Generator, video: _VirtualVideo, focus: tuple[str, ...]) -> int:
-    """Any group, or, as often, one that shows something of what is asked: few groups show a needle, fewer a pair."""
-    num_events_G = _events_by_group(video, _shows_focus(video, focus))
-    if rng.random() < _FOCUSED_GROUPS and num_events_G.any():
-        seen = int(rng.choice(np.unique(num_events_G[num_events_G > 0])))
-        return int(rng.choice(np.flatnonzero(num_events_G == seen)))
-    return int(rng.integers(video.num_groups))
-
-
-def _draw_groups(
-    rng: np.random.Generator, video: _VirtualVideo, is_focus_P: NDArray[np.bool_], *, fewest: int, most: int
-) -> NDArray[np.int64]:
-    """Groups that a final pass takes tokens of: mostly those that show many of the asked events."""
-    num_events_G = _events_by_group(video, is_focus_P)
-    noise_G = rng.gumbel(size=video.num_groups) * rng.choice([0.2, 1.0, 3.0])
-    count = round(math.exp(rng.uniform(math.log(min(2, most) / 2), math.log(most))))
-    return np.asarray(np.argsort(-(num_events_G + noise_G), kind="stable")[: max(count, fewest)], dtype=np.int64)
 
 
 def _final_positions(rng: np.random.Generator, patches_P: NDArray[np.int64]) -> NDArray[np.int64]:

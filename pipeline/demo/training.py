@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
+from pipeline.demo.alignment_loss import alignment_loss
 from pipeline.demo.batches import Batch, pack_examples
 from pipeline.demo.clip_source import ClipSource, DrawClips
 from pipeline.demo.curriculum import TOKENS_PER_PATCH
@@ -26,7 +27,6 @@ from pipeline.demo.timing_probe import TimingProbe
 from pipeline.demo.visual_tokens import encode_patches
 from pipeline.synthetic.questions import KINDS, Kind
 
-_ALIGNMENT_SCALE = 0.25
 _CHECK_STEPS = 200
 
 
@@ -71,7 +71,7 @@ class Trainer:
             known = shows | is_empty
             loss = nn.functional.cross_entropy(shape_logits[known], torch.where(is_empty, len(SHAPES), shape)[known])
             loss = loss + nn.functional.cross_entropy(color_logits[shows], color[shows])
-            loss = loss + self._alignment(features, patches)
+            loss = loss + self._alignment_loss(features, patches)
             right = (shape_logits[shows].argmax(-1) == shape[shows]).float().mean()
             step(loss, f"shape accuracy {right:.3f}")
 
@@ -80,14 +80,14 @@ class Trainer:
         recipe = self._recipe
         self._rng = np.random.default_rng([recipe.seed, 5])
         features_NKD = self._encode_pool(self._pool, augments=False)
-        draw = self._source(self._pool).needles
-        self._train_answers("frozen", recipe.frozen_steps, recipe.frozen_rate, draw, features_NKD)
+        needles = self._source(self._pool).needles
+        self._train_answers("frozen", recipe.frozen_steps, recipe.frozen_rate, needles, features_NKD)
 
     def train_joint(self) -> None:
         """Stage 3: all weights, fresh pixels every step; this is what makes empty groups uncertain."""
         self._rng = np.random.default_rng([self._recipe.seed, 6])
-        draw = self._source(self._pool).joint
-        self._train_answers("joint", self._recipe.joint_steps, self._recipe.joint_rate, draw, None)
+        source = self._source(self._pool)
+        self._train_answers("joint", self._recipe.joint_steps, self._recipe.joint_rate, source.joint, None)
 
     def train_polish(self) -> None:
         """Stage 4: as before, slower, and with the short, crowded final passes that a small budget leaves."""
@@ -115,23 +115,21 @@ class Trainer:
 
     def train_rehearsal(self) -> None:
         """Stage 9: final passes as a run's selection leaves them, and a layer that ranks all that is asked alike."""
-        recipe = self._recipe
-        self._teaches_ranking = True
-        self._train_on_frozen("rehearsal", recipe.rehearsal_steps, recipe.rehearsal_rate, ClipSource.rehearsal, 12)
-        self._teaches_ranking = False
+        self._rehearse("rehearsal", self._recipe.rehearsal_steps, self._recipe.rehearsal_rate, ClipSource.rehearsal, 12)
 
     def train_review(self) -> None:
         """Stage 11: as rehearsal, on features as they are now, in larger final passes too."""
-        recipe = self._recipe
-        self._teaches_ranking = True
-        self._train_on_frozen("review", recipe.review_steps, recipe.review_rate, ClipSource.review, 13)
-        self._teaches_ranking = False
+        self._rehearse("review", self._recipe.review_steps, self._recipe.review_rate, ClipSource.review, 13)
 
     def train_encore(self) -> None:
         """Stage 13: as review, with the budget of a run."""
-        recipe = self._recipe
+        self._rehearse("encore", self._recipe.encore_steps, self._recipe.encore_rate, ClipSource.encore, 15)
+
+    def _rehearse(
+        self, name: str, total: int, rate: float, draw: Callable[[ClipSource, float], DrawClips], stream: int
+    ) -> None:
         self._teaches_ranking = True
-        self._train_on_frozen("encore", recipe.encore_steps, recipe.encore_rate, ClipSource.encore, 15)
+        self._train_on_frozen(name, total, rate, draw, stream)
         self._teaches_ranking = False
 
     def _train_on_frozen(
@@ -162,12 +160,7 @@ class Trainer:
         self._teaches_ranking = False
 
     def _train_answers(
-        self,
-        name: str,
-        total: int,
-        rate: float,
-        draw: Callable[[float], DrawClips],
-        features_NKD: Tensor | None,
+        self, name: str, total: int, rate: float, draw: Callable[[float], DrawClips], features_NKD: Tensor | None
     ) -> None:
         """One step per batch; ``draw`` is told the share of steps done.
 
@@ -248,17 +241,10 @@ class Trainer:
         patches, tokens, batch, logits_AV, timing_loss = self._forward(examples, features_NKD)
         loss = answer_loss(batch, logits_AV) + timing_loss
         if features_NKD is None:
-            loss = loss + self._recipe.alignment_weight * self._alignment(tokens, patches)
+            loss = loss + self._recipe.alignment_weight * self._alignment_loss(tokens, patches)
         return loss, right_shares(batch, logits_AV, self._color_ids)
 
-    def _alignment(self, features: Tensor, patches: np.ndarray) -> Tensor:
-        """Cross-entropy of (visual token · word embedding) over shape words and over colour words."""
-        pool = self._pool
-        shape, color = (torch.from_numpy(of[patches]).repeat_interleave(4) for of in (pool.shape_N, pool.color_N))
-        shows = torch.from_numpy(pool.shows_NK[patches]).reshape(-1)
-        words = self._model.get_input_embeddings().weight.detach()
-        loss = features.new_zeros(())
-        for ids, label in ((self._shape_ids, shape), (self._color_ids, color)):
-            logits = features[shows] @ words[ids].T * _ALIGNMENT_SCALE
-            loss = loss + nn.functional.cross_entropy(logits, label[shows])
-        return loss
+    def _alignment_loss(self, features: Tensor, patches: np.ndarray) -> Tensor:
+        embeddings = self._model.get_input_embeddings().weight.detach()
+        words = embeddings[self._shape_ids], embeddings[self._color_ids]
+        return alignment_loss(features, self._pool, patches, words=words)
