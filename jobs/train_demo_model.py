@@ -1,4 +1,4 @@
-"""Trains the demo model from nothing on videos it makes itself. About three hours on two CPU cores."""
+"""Trains the demo model from nothing on videos it makes itself. One to three hours on two CPU cores."""
 
 import argparse
 import sys
