@@ -4,7 +4,7 @@
   python jobs/analyze.py entropy-correct RUN … --output DIR     right and wrong groups, accuracy below an entropy
   python jobs/analyze.py frames          RUN … --output DIR     accuracy by number of frames
   python jobs/analyze.py lite       FULL LITE  --output DIR     accuracy and work of the early stop
-  python jobs/analyze.py ablate NAME --manifest FILE --output DIR [options of run.py]
+  python jobs/analyze.py ablate NAME --manifest FILE --output DIR --model MODEL [options of run.py]
 
 See docs/analysis.md.
 """

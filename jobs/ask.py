@@ -1,9 +1,9 @@
 """Asks one question about one video: prints the answer, how sure the model is, where the evidence lies, what it cost.
 
-    python jobs/ask.py video.mp4 "What color is the heart?" --options red blue green purple
+    python jobs/ask.py video.mp4 "How many riders are there?" --options 2 3 4 5 --model Qwen/Qwen2.5-VL-7B-Instruct
 
 Without --options the question is open. The answer is kept in --output, and a page about it is written. All settings of
-run.py can be given too, such as --model, --method, --config and --set; asked again, nothing is computed again.
+run.py can be given too, such as --method, --config and --set; --model must be. Asked again, nothing is computed again.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from pipeline.uris import has_scheme, redact_text, strip_secrets
 _DEFAULTS = {"--executor": "serial", "--log-level": "warning"}  # one video gains little from more processes
 
 
-_USAGE = "ask.py VIDEO QUESTION [--options A B …] [--output FOLDER] [settings of run.py, such as --model and --method]"
+_USAGE = "ask.py VIDEO QUESTION [--options A B …] [--output FOLDER] --model MODEL [settings of run.py, e.g. --method]"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -66,7 +66,7 @@ class _Job:
     def __init__(self, folder: Path, manifest: Path, *extra: str, address: str | None = None) -> None:
         self.output, self.num_starts = folder / "out", 0
         self._log_path = folder / "driver.log"
-        self._command = [sys.executable, str(_ROOT / "jobs" / "run.py"), "--manifest", str(manifest)]
+        self._command = [sys.executable, str(_ROOT / "jobs" / "run.py"), "--manifest", str(manifest), "--model", "demo"]
         self._command += ["--output", str(self.output), *extra]
         for setting in _SETTINGS:
             self._command += ["--set", setting]

@@ -1,13 +1,15 @@
 """The command line of ``run.py``: options only; what they mean is in ``pipeline.config``."""
 
 import argparse
+from dataclasses import replace
 from importlib.util import find_spec
 
 from jobs.logs import LEVELS
 from jobs.model_source import pin_revision
 from jobs.storage_options import add_storage_options
-from pipeline.config import RunConfig, SamplingConfig
+from pipeline.config import ModelConfig, RunConfig, SamplingConfig
 from pipeline.config_io import apply_overrides, load_config
+from pipeline.models.checkpoint_source import DEMO_MODEL
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
 from pipeline.presets import preset_for
 from pipeline.selectors.registry import SELECTORS, get_selector
@@ -23,7 +25,15 @@ _SHORTCUTS = {
 }
 _SETTINGS = "What is not given is as the model's preset has it. The config.yaml of each run holds all settings."
 # Which preset applies is known only once the model is; until then no setting may clash with another's default.
-_BEFORE_PRESET = RunConfig(sampling=SamplingConfig(min_pixels=1, max_pixels=2**62, snap_tolerance_s=0.0))
+_NO_MODEL = "(none named)"
+_BEFORE_PRESET = RunConfig(
+    model=ModelConfig(model=_NO_MODEL),
+    sampling=SamplingConfig(min_pixels=1, max_pixels=2**62, snap_tolerance_s=0.0),
+)
+_NAME_A_MODEL = (
+    "no model is named: add --model with a checkpoint (a hub id such as Qwen/Qwen2.5-VL-7B-Instruct, a folder or "
+    "s3://bucket/prefix), or set model.model; --model demo is the toy model, which knows the demo archive only"
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", help="demo, a folder, s3://bucket/prefix or a Hugging Face hub id; default: demo")
+    group.add_argument("--model", help="a hub id, a folder, s3://bucket/prefix or demo; needed, but for --demo")
     group.add_argument("--method", choices=sorted(SELECTORS), help="-lite stops early; default: adapttoken")
     group.add_argument("--max-frames", type=int, metavar="N", help="at most so many sampled frames per video")
     group.add_argument("--sample-fps", type=float, metavar="N", help="sampled frames per second of video")
@@ -131,7 +141,7 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
     """Preset of the model, then ``--config``, then ``--set``, then the named options.
 
     Raises:
-        ValueError: For an unknown setting or a value out of range.
+        ValueError: For an unknown setting or a value out of range, or if neither of them names a model.
         PipelineError: Class ``model``: the checkpoint cannot be used.
     """
     named = {key: getattr(options, name) for name, key in _SHORTCUTS.items() if getattr(options, name) is not None}
@@ -142,7 +152,7 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
         file_and_sets = load_config(base, yaml_uri=options.config, sets=options.sets, storage_options=storage)
         return apply_overrides(file_and_sets, named)
 
-    identity = describe_model(layer_over(_BEFORE_PRESET).model, storage_options=storage)
+    identity = describe_model(_named_model(layer_over(_BEFORE_PRESET), options), storage_options=storage)
     is_demo = is_demo_model(identity.name)
     config = layer_over(
         preset_for(identity.name, num_layers=identity.layout.num_layers, is_demo=is_demo, family=identity.family)
@@ -151,6 +161,15 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
     get_selector(config.method)
     _check_decoder(config.sampling.decoder)
     return pin_revision(config, identity.revision), identity
+
+
+def _named_model(config: RunConfig, options: argparse.Namespace) -> ModelConfig:
+    """Which model the user chose; only the demo archive, which the toy model was made for, is asked without."""
+    if config.model.model != _NO_MODEL:
+        return config.model
+    if not options.demo:
+        raise ValueError(_NAME_A_MODEL)
+    return replace(config.model, model=DEMO_MODEL)
 
 
 def _check_decoder(decoder: str) -> None:

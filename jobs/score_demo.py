@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Resumable: finished videos and answers are kept; the same command goes on."""
     parser = argparse.ArgumentParser(prog="score_demo.py", description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder for archive/, one folder per method, scores")
+    parser.add_argument("--model", default="demo", help="which the archive is asked of (default: demo)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--num-videos", type=int, default=34)
     parser.add_argument("--num-frames", type=int, default=10_000)
@@ -33,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     scores: list[MethodScore] = []
     for method in options.methods:
         output = str(options.output / method)
-        code = run.main(["--manifest", str(manifest), "--output", output, "--method", method, *passed_on])
+        settings = ["--model", options.model, "--method", method, *passed_on]
+        code = run.main(["--manifest", str(manifest), "--output", output, *settings])
         if code not in (run.EXIT_OK, run.EXIT_FAILURES):
             return code
         scores.append(score_method(method, read_answers(output).to_pylist()))

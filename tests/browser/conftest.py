@@ -81,7 +81,7 @@ def demo_output(tmp_path_factory):
     path = folder / "archive" / "more.parquet"
     pq.write_table(both, path)
     output = folder / "out"
-    settings = ["--method", "adapttoken-lite", "--executor", "serial", "--log-level", "warning"]
+    settings = ["--model", "demo", "--method", "adapttoken-lite", "--executor", "serial", "--log-level", "warning"]
     assert run_main(["--manifest", str(path), "--output", str(output), *settings]) == 0
     return output
 

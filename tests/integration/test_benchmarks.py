@@ -52,7 +52,7 @@ def answers(manifests, tmp_path_factory):
     merged = pa.concat_tables([pq.read_table(path) for path in manifests.values()], promote_options="default")
     pq.write_table(merged, folder / "manifest.parquet")
     arguments = ["--manifest", str(folder / "manifest.parquet"), "--output", str(folder / "answers")]
-    assert run.main([*arguments, "--executor", "serial", "--log-level", "warning"]) == 0
+    assert run.main([*arguments, "--model", "demo", "--executor", "serial", "--log-level", "warning"]) == 0
     return folder / "answers"
 
 

@@ -21,9 +21,8 @@ def answer(long_archive, tmp_path_factory, request):
 
     def run_method(method):
         output = str(tmp_path_factory.mktemp("answers"))
-        code = run.main(
-            ["--manifest", str(long_archive), "--output", output, "--method", method, "--executor", "serial"]
-        )
+        arguments = ["--manifest", str(long_archive), "--output", output, "--model", "demo", "--method", method]
+        code = run.main([*arguments, "--executor", "serial"])
         assert code == 0
         return read_answers(output).to_pylist()
 

@@ -48,8 +48,8 @@ def submit(options, store):
 
     def run(output):
         command = [str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", f"http://127.0.0.1:{port}"]
-        command += ["--working-dir", str(ROOT), "--", sys.executable, "jobs/run.py", "--frames-per-group", "32"]
-        command += ["--manifest", "s3://nightly/in/manifest.parquet", "--output", output]
+        command += ["--working-dir", str(ROOT), "--", sys.executable, "jobs/run.py", "--model", "demo"]
+        command += ["--manifest", "s3://nightly/in/manifest.parquet", "--output", output, "--frames-per-group", "32"]
         command += ["--storage-options", json.dumps(options)]
         for setting in SETTINGS:
             command += ["--set", setting]

@@ -17,7 +17,7 @@ def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("synthetic")
     manifest = write_benchmark(folder, BenchmarkSpec(num_frames=(640,), videos_per_length=2, seed=41_414))
     output = str(folder / "answers")
-    arguments = ["--manifest", str(manifest), "--output", output, "--method", "adapttoken", "--executor", "serial"]
+    arguments = ["--manifest", str(manifest), "--output", output, "--model", "demo", "--executor", "serial"]
     assert run.main(arguments) == 0
     answers = read_answers(output).to_pylist()
     assert {row["question_id"] for row in answers} == set(pq.read_table(manifest)["question_id"].to_pylist())

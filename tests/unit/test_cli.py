@@ -1,9 +1,12 @@
 """The command line: options, YAML and --set over the model's preset."""
 
+import importlib
+
 import pytest
 
 from jobs import cli
 from jobs.cli import build_parser, resolve_config
+from pipeline.config_io import config_hash
 from pipeline.models.loading import ModelIdentity
 
 
@@ -19,10 +22,59 @@ def resolve(monkeypatch):
         return ModelIdentity(name=config.model, revision="r", family="qwen2_5_vl", layout=Layout())
 
     monkeypatch.setattr(cli, "describe_model", describe)
-    return lambda *words: resolve_config(build_parser().parse_args(["--manifest", "m", "--output", "o", *words]))[0]
+    words = ("--manifest", "m", "--output", "o", "--model", "demo")
+    return lambda *more: resolve_config(build_parser().parse_args([*words, *more]))[0]
 
 
-def test_without_options_the_models_preset_applies(resolve):
+def resolve_exactly(*words):
+    return resolve_config(build_parser().parse_args(words))[0]
+
+
+def test_a_users_manifest_is_never_answered_by_a_model_that_nobody_named(resolve, tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("model: {dtype: float32}\n")
+    for words in ([], ["--set", "tau=0.5"], ["--config", str(file)]):
+        with pytest.raises(ValueError, match=r"no model is named: .*--model .*Qwen/Qwen2.5-VL-7B.*--model demo"):
+            resolve_exactly("--manifest", "m", "--output", "o", *words)
+
+
+def test_a_model_may_be_named_by_option_setting_or_file(resolve, tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("model: {model: org/a}\n")
+    for words in (["--model", "org/a"], ["--set", "model.model=org/a"], ["--config", str(file)]):
+        config = resolve_exactly("--manifest", "m", "--output", "o", *words)
+        assert config.model.model == "org/a"
+
+
+def test_the_demo_needs_no_model_and_takes_another(resolve):
+    assert resolve_exactly("--demo").model.model == "demo"
+    assert resolve_exactly("--demo", "--model", "org/a").model.model == "org/a"
+
+
+def test_naming_the_demo_model_gives_the_hash_that_leaving_it_out_gave(resolve):
+    assert config_hash(resolve(), model_revision="r") == config_hash(resolve_exactly("--demo"), model_revision="r")
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ("run", ["--manifest", "m.csv", "--output", "OUT"]),
+        ("run", ["--manifest", "m.csv", "--output", "OUT", "--plan"]),
+        ("ask", ["v.mp4", "How many riders are there?", "--output", "OUT"]),
+        ("analyze", ["ablate", "tau", "--manifest", "m.csv", "--output", "OUT"]),
+    ],
+)
+def test_a_job_without_a_model_exits_2_with_one_line_and_leaves_nothing(job, words, tmp_path, capsys):
+    output = tmp_path / "out"
+    main = importlib.import_module(f"jobs.{job}").main
+    assert main([str(output) if word == "OUT" else word for word in words]) == 2
+    printed = capsys.readouterr()
+    [line] = (printed.out + printed.err).splitlines()
+    assert "no model is named: add --model" in line
+    assert not output.exists()
+
+
+def test_the_demo_models_preset_applies(resolve):
     config = resolve()
     assert (config.model.model, config.method, config.budget.tau) == ("demo", "adapttoken", 0.2)
     assert (config.sampling.min_pixels, config.sampling.max_pixels) == (784, 4_704)

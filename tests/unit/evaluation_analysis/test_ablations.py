@@ -45,13 +45,13 @@ def test_each_setting_is_run_once_in_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setattr(ablation_runs, "read_answers", lambda output: table(row("q1"), row("q2", letter="B")))
     again = [
         ablation_runs.run_ablation(
-            ABLATIONS["tau"], values=["1", "3"], manifest="m.parquet", folder=tmp_path, passed_on=["--limit", "5"]
+            ABLATIONS["tau"], values=["1", "3"], manifest="m.parquet", folder=tmp_path, passed_on=["--model", "demo"]
         )
         for _ in range(2)
     ]
     assert [[run.value for run in runs] for runs in again] == [["preset", "1", "3"]] * 2
     assert [run.is_preset for run in again[0]] == [True, False, False]
-    assert [call[:4] for call in calls] == [["--manifest", "m.parquet", "--limit", "5"]] * 6
+    assert [call[:4] for call in calls] == [["--manifest", "m.parquet", "--model", "demo"]] * 6
     assert [call[4:-2] for call in calls[:3]] == [[], ["--set", "budget.tau=1"], ["--set", "budget.tau=3"]]
     outputs = [call[-1] for call in calls]
     assert outputs[:3] == outputs[3:]
@@ -62,7 +62,7 @@ def test_a_run_that_does_not_finish_ends_the_ablation(monkeypatch, tmp_path):
     monkeypatch.setattr(ablation_runs.run, "main", lambda arguments: 1)
     with pytest.raises(OSError, match="ended with exit code 1; its output is"):
         ablation_runs.run_ablation(
-            ABLATIONS["removal"], values=None, manifest="m.parquet", folder=tmp_path, passed_on=[]
+            ABLATIONS["removal"], values=None, manifest="m.parquet", folder=tmp_path, passed_on=["--model", "demo"]
         )
 
 
