@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Slurm: a Ray over the nodes of one allocation, the job on it, and again in the queue when the time was too short.
-#   sbatch cluster/slurm.sh MANIFEST OUTPUT [more options of jobs/run.py]
+#   sbatch cluster/slurm.sh MANIFEST OUTPUT --model MODEL [more options of jobs/run.py]
 # Submit it from the repository, whose .venv all nodes see. It asks for 2 nodes with 4 GPUs each: change that here.
 #SBATCH --job-name=adapttoken
 #SBATCH --nodes=2
@@ -16,7 +16,7 @@
 #SBATCH --output=adapttoken-%j.log
 set -euo pipefail
 if [ "$#" -lt 2 ]; then
-    echo "usage: sbatch cluster/slurm.sh MANIFEST OUTPUT [OPTION…], got $# arguments" >&2
+    echo "usage: sbatch cluster/slurm.sh MANIFEST OUTPUT --model MODEL [OPTION…], got $# arguments" >&2
     exit 2
 fi
 manifest=$1

@@ -55,8 +55,8 @@ def _run_memory(options: argparse.Namespace) -> list[dict[str, object]]:
     for num_frames in (1_000, 10_000):
         folder = options.videos / f"archive-{num_frames}"
         manifest = write_archive(folder, ArchiveSpec(num_frames=(num_frames,), questions_per_video=1, seed=4_711))
-        command = [sys.executable, "jobs/run.py", "--manifest", str(manifest), "--executor", "ray"]
-        command += ["--output", tempfile.mkdtemp(prefix="bench-"), "--set", "resize=model"]
+        command = [sys.executable, "jobs/run.py", "--manifest", str(manifest), "--model", "demo"]
+        command += ["--executor", "ray", "--output", tempfile.mkdtemp(prefix="bench-"), "--set", "resize=model"]
         command += ["--set", f"frame_buffer_bytes={options.frame_buffer_bytes}"]
         peak = measure_peak(command)
         frames_bytes = num_frames * HEIGHT * WIDTH * 3
