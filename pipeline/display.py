@@ -88,8 +88,9 @@ _COLUMNS = (
 
 
 def format_answers(rows: Sequence[dict[str, Any]]) -> str:
-    """One line per row: question, answer, expected, confidence, evidence, groups, tokens, seconds."""
-    lines = ["  ".join(name.ljust(width) for name, width in _COLUMNS)]
+    """Who answers, then one line per row: question, answer, expected, confidence, evidence, groups, tokens, seconds."""
+    settings = dict.fromkeys(f"method {row['method']}, model {row['model']}" for row in rows)
+    lines = ["; ".join(settings), "", "  ".join(name.ljust(width) for name, width in _COLUMNS)]
     lines.append("  ".join("-" * width for _, width in _COLUMNS))
     video = None
     for row in rows:
@@ -131,7 +132,7 @@ def describe_summary(summary: dict[str, Any], *, output: str) -> str:
     """A few lines on what a run did, for people."""
     counts = f"{summary['num_ok']} answered, {summary['num_failed']} failed, {summary['num_skipped']} done earlier"
     groups = f"{summary['num_groups_scored']} of {summary['num_groups_planned']} question-groups scored"
-    lines = [f"{counts} in {summary['wall_s']:.0f} s; {groups}"]
+    lines = [f"{counts} in {summary['wall_s']:.0f} s; {groups}; method {summary['method']}, model {summary['model']}"]
     lines.append(f"answers: {output}/answers/  run: {output}/runs/{summary['run_id']}/")
     return "\n".join(lines)
 

@@ -36,6 +36,7 @@ def describe_answer(row: Mapping[str, Any]) -> str:
     lines.append(_line("tokens", f"{row['num_tokens_kept']:,} kept of {row['num_tokens_offered']:,}"))
     device_s = sum(row[stage] for stage in DEVICE_STAGES)
     lines.append(_line("cost", f"{row['total_s']:.1f} s, {device_s:.1f} s of them on the device"))
+    lines.append(_line("model", f"{row['model']}, method {row['method']}"))
     lines += [_line("warning", warning) for warning in row["warnings"] or ()]
     return "\n".join(printable(line) for line in lines)
 

@@ -212,6 +212,8 @@ def test_a_commit_is_one_line_with_counts_classes_and_attempts_and_without_crede
 
 def test_an_answer_is_one_line_with_option_confidence_and_evidence():
     row = {
+        "method": "lite",
+        "model": "org/a",
         "video": "/a/b.mp4",
         "num_sampled_frames": 10_000,
         "status": "ok",
@@ -227,8 +229,17 @@ def test_an_answer_is_one_line_with_option_confidence_and_evidence():
         "total_s": 1.25,
         "expected": "B",
     }
-    failed = {"video": "/a/c.mp4", "num_sampled_frames": None, "status": "failed", "question": "Why?"}
+    failed = {
+        "method": "lite",
+        "model": "org/a",
+        "video": "/a/c.mp4",
+        "num_sampled_frames": None,
+        "status": "failed",
+        "question": "Why?",
+    }
     lines = format_answers([row, failed | {"error_class": "not_found"}]).splitlines()
+    assert lines[0] == "method lite, model org/a"
+    lines = lines[2:]
     assert lines[2] == "b.mp4, 10,000 sampled frames"
     assert lines[3].split() == ["Which?", "B.", "blue", "B", "0.88", "0:01:00-0:01:05", "4/20", "128/640", "1.2"]
     assert lines[4] == "c.mp4"

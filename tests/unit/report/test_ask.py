@@ -58,6 +58,7 @@ def test_the_answer_is_printed_with_confidence_evidence_and_cost_and_a_page_is_w
         "groups      2 of 4 scored, stopped early",
         "tokens      4 kept of 128",
         "cost        3.5 s, 2.5 s of them on the device",
+        "model       demo, method adapttoken-lite",
         f"report      {page}",
     ]
     assert "data:image/webp" in page.read_text()
