@@ -14,7 +14,7 @@ from pipeline.config_io import config_hash
 from pipeline.demo.archive import demo_spec, write_archive
 from pipeline.job_plan import JobPlan, plan_job
 from pipeline.manifest import Manifest, read_manifest
-from pipeline.models.loading import ModelIdentity
+from pipeline.models.loading import ModelIdentity, is_demo_model
 from pipeline.results.committer import AnswerCommitter
 from pipeline.results.rows import RunStamp
 from pipeline.uris import StorageOptions, strip_secrets
@@ -106,4 +106,5 @@ def _make_stamp(config: RunConfig, identity: ModelIdentity, started_at: datetime
         model=strip_secrets(identity.name),
         model_revision=identity.revision,
         config_hash=config_hash(config, model_revision=identity.revision),
+        is_demo_model=is_demo_model(identity.name),
     )

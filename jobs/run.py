@@ -30,10 +30,12 @@ from pipeline.display import (
 from pipeline.engine.progress import Progress
 from pipeline.failures import PipelineError
 from pipeline.pace import Outlook, Pace
+from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
 from pipeline.results.rows import QuestionResult
 from pipeline.results.summary import summarize
 from pipeline.run_folder import RunFolder
+from pipeline.uris import strip_secrets
 from pipeline.written_rows import WrittenRows
 
 EXIT_OK, EXIT_JOB, EXIT_USAGE, EXIT_FAILURES = 0, 1, 2, 3
@@ -96,11 +98,16 @@ def _execute(
     run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard: SignalGuard, written: WrittenRows
 ) -> None:
     """Commit video by video; a signal waits until the commit under way is on record."""
+    is_warned = False
 
     def commit(rows: Sequence[QuestionResult]) -> None:
+        nonlocal is_warned
         with guard.hold():
             written.add(run.committer.commit(rows))
         LOG.info("%s", describe_commit(rows))
+        if not is_warned and count_demo_warnings(row.warnings for row in rows):
+            is_warned = True
+            LOG.warning("video %s: %s", strip_secrets(rows[0].video), DEMO_MODEL_WARNING)
 
     for rows in run.plan.failed_rows(run.stamp):
         commit(rows)

@@ -22,6 +22,7 @@ from pipeline.demo.scenes import (
     Sprite,
     place_appearance,
 )
+from pipeline.video.demo_mark import mark_demo_video
 
 NEEDLE_FRAMES = (4, 64)  # sampled frames a needle is visible for, uniformly
 NUM_OPTIONS = 4
@@ -142,6 +143,7 @@ def encode_h264(path: Path, frames: Iterator[np.ndarray], *, fps: Fraction) -> N
 
     unfinished = path.with_name(f".tmp-{path.name}")
     with av.open(str(unfinished), "w", format="mp4") as container:
+        mark_demo_video(container)
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.options = {
@@ -219,7 +221,7 @@ def write_archive(
     """
     videos = folder / "videos"
     videos.mkdir(parents=True, exist_ok=True)
-    marker, spec_text = folder / "archive.json", json.dumps({"version": 1, "spec": repr(spec)})
+    marker, spec_text = folder / "archive.json", json.dumps({"version": 2, "spec": repr(spec)})
     if not marker.exists() or marker.read_text() != spec_text:  # another archive was here: none of it is kept
         for stale in videos.glob("*.mp4"):
             stale.unlink()

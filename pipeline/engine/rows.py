@@ -13,6 +13,7 @@ from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.video_state import VideoState
 from pipeline.manifest import Question
 from pipeline.method.evidence import EvidenceSpan, unpack_tokens
+from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.results.rows import EvidenceRow, GroupRow, KeptTokens, QuestionResult, RunStamp, failed_result
 
 
@@ -33,7 +34,7 @@ def _build_row(
     stamp: RunStamp,
     finished_at: datetime,
 ) -> QuestionResult:
-    known = _known_of_video(video, state)
+    known = _known_of_video(video, state, stamp)
     if state.answer is None:
         assert state.failure is not None
         row = failed_result(question, state.failure, question_key=key, stamp=stamp, finished_at=finished_at)
@@ -71,11 +72,11 @@ def _build_row(
     )
 
 
-def _known_of_video(video: VideoState, state: QuestionState) -> dict[str, Any]:
+def _known_of_video(video: VideoState, state: QuestionState, stamp: RunStamp) -> dict[str, Any]:
     """Columns that do not depend on whether there is an answer; a failed question has its share of the cost too."""
     seconds = video.seconds.scaled(1 / len(video.questions)) + state.seconds
     columns: dict[str, Any] = {
-        "warnings": _warnings(video, state),
+        "warnings": _warnings(video, state, stamp),
         "attempts": 1 + video.num_redone,
         "memory_rung": state.memory_rung,
         "video_fingerprint": video.task.fingerprint,
@@ -131,11 +132,18 @@ def _group_rows(state: QuestionState) -> tuple[GroupRow, ...]:
     )
 
 
-def _warnings(video: VideoState, state: QuestionState) -> tuple[str, ...]:
-    """About the frames that count for this question; where it failed, how many those are hangs on what came first."""
+def _warnings(video: VideoState, state: QuestionState, stamp: RunStamp) -> tuple[str, ...]:
+    """About the model for this video, and the frames that count for this question; none where it failed.
+
+    How many frames count for a question that failed hangs on what came first.
+    """
     if video.plan is None or state.answer is None:
         return ()
+    found = []
+    if stamp.is_demo_model and not video.plan.probe.is_demo_video:
+        found.append(DEMO_MODEL_WARNING)
     num_lost, num_wanted = count_lost(video.plan, video.bad_frames, num_groups=len(state.prefix))
-    if not num_lost:
-        return ()
-    return (f"{num_lost} of {num_wanted} wanted frames are damaged or lost; patched-up or neighbouring ones stand in",)
+    if num_lost:
+        stand_ins = "patched-up or neighbouring ones stand in"
+        found.append(f"{num_lost} of {num_wanted} wanted frames are damaged or lost; {stand_ins}")
+    return tuple(found)

@@ -15,6 +15,7 @@ function drawSummary(head) {
   const failed = metric("Failed", count(totals.num_failed), null);
   const early = metric("Stopped early", count(totals.num_stopped_early), null);
   document.getElementById("summary").replaceChildren(
+    ...head.notices.map((text) => node("p", { class: "notice bad", role: "alert" }, text)),
     node("dl", { class: "metrics" }, metric("Answered", count(totals.num_ok), `of ${count(totals.num_questions)}`), failed,
       metric("Videos", count(totals.num_videos), null), right, scored, early, device, dollars),
     node("div", { class: "columns three" }, stageSection(totals), methodSection(totals.methods), failureSection(totals)),
@@ -51,10 +52,10 @@ function methodSection(methods) {
 
 function runTable(runs) {
   const rows = runs.map((one) => [
-    one.run_id, one.method ?? "–", one.started_at ? one.started_at.slice(0, 16).replace("T", " ") : "did not end", seconds(one.wall_s),
+    one.run_id, one.method ?? "–", one.model ?? "–", one.started_at ? one.started_at.slice(0, 16).replace("T", " ") : "did not end", seconds(one.wall_s),
     count(one.num_ok), count(one.num_failed), count(one.num_skipped), one.exit_code ?? "–",
   ]);
-  const heads = ["run", "method", "started, UTC", "wall", "answered", "failed", "done earlier", "exit code"];
+  const heads = ["run", "method", "model", "started, UTC", "wall", "answered", "failed", "done earlier", "exit code"];
   return node("details", {}, node("summary", {}, plural(runs.length, "run", "runs")), table("Runs", heads, rows));
 }
 
@@ -71,7 +72,7 @@ function start() {
   const target = document.getElementById("detail");
   const totals = head.totals;
   document.getElementById("subheading").textContent = [head.run_id ? `run ${head.run_id}` : null, head.output,
-    totals.methods.map((one) => one.method).filter((name, index, all) => all.indexOf(name) === index).join(", ")].filter(Boolean).join(" · ");
+    totals.methods.map((one) => `${one.method}, model ${one.model}`).filter((name, index, all) => all.indexOf(name) === index).join(", ")].filter(Boolean).join(" · ");
   drawSummary(head);
   let shown = -1;
   const show = () => {

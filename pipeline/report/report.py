@@ -13,6 +13,7 @@ from pipeline.report.evidence_frames import EvidencePatch, choose_frames, read_p
 from pipeline.report.page import assemble_page
 from pipeline.report.pictures import NoteProgress, PictureBudget, Video, read_pictures
 from pipeline.report.totals import describe_totals, read_run_files
+from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
 from pipeline.selectors.registry import SELECTORS
 from pipeline.uris import StorageOptions, strip_secrets
@@ -110,6 +111,7 @@ def make_report(
             answers.drop_columns(_LONG_COLUMNS), entries, usd_per_gpu_hour=options.usd_per_gpu_hour
         ),
         "runs": runs,
+        "notices": _notices(answers),
         "entries": entries,
     }
     details = (card.detail | {"frames": budget.frames(card.moments, pictures.get(card.video))} for card in cards)
@@ -148,6 +150,12 @@ def select_rows(answers: pa.Table, options: ReportOptions, output_uri: str) -> p
         raise ValueError(_describe_nothing(answers, options, strip_secrets(output_uri)))
     order = sorted(range(found.num_rows), key=[video or "" for video in found.column("video").to_pylist()].__getitem__)
     return found.take(pa.array(order[: options.limit]))
+
+
+def _notices(answers: pa.Table) -> list[str]:
+    """What a reader must know before believing any of it."""
+    num_warned = count_demo_warnings(answers.column("warnings").to_pylist())
+    return [f"{num_warned} of {answers.num_rows} questions: {DEMO_MODEL_WARNING}."] if num_warned else []
 
 
 def _describe_nothing(answers: pa.Table, options: ReportOptions, place: str) -> str:

@@ -66,13 +66,18 @@ class KeptTokens:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunStamp:
-    """What all rows of one run have in common."""
+    """What all rows of one run have in common.
+
+    Attributes:
+        is_demo_model: whether the project's toy model answers, under whatever name.
+    """
 
     run_id: str
     method: str
     model: str
     model_revision: str | None
     config_hash: str
+    is_demo_model: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

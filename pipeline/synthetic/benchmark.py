@@ -15,7 +15,7 @@ from pipeline.demo.scenes import Appearance, place_appearance
 from pipeline.synthetic.questions import KINDS, MOST_QUESTIONS_PER_KIND, Kind, Question, plan_questions
 from pipeline.synthetic.timeline import TimelineSpec, VideoPlan, plan_video
 
-_VERSION = 2
+_VERSION = 3
 _PLAN, _LOOKS, _PIXELS, _QUESTIONS = range(4)  # independent random streams of one video
 
 MANIFEST_SCHEMA = pa.schema(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.containers import Container, identify_container
+from pipeline.video.demo_mark import is_demo_video
 from pipeline.video.limits import refuse_cut_off, refuse_large_pictures, refuse_long, refuse_many_frames
 from pipeline.video.missing_frames import count_missing_frames
 
@@ -30,6 +31,7 @@ class VideoProbe:
     ``keyframe_indices`` (K,) start at 0 and rise: frame i is decoded from the last keyframe at or before it. A first
     keyframe that an edit list hides stands at 0 too; its ``keyframe_pts`` is then before ``pts[0]``.
     ``width`` and ``height`` are pixels as displayed, after ``rotation`` (degrees counterclockwise: 0, 90, 180, 270).
+    ``is_demo_video``: made by the project, by the mark in its metadata.
     """
 
     path: str
@@ -48,6 +50,7 @@ class VideoProbe:
     rotation: int
     is_constant_rate: bool
     num_missing_frames: int = 0
+    is_demo_video: bool = False
 
     @property
     def num_frames(self) -> int:
@@ -121,6 +124,7 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
     try:
         with open_video(path, container) as (opened, stream):
             refuse_large_pictures(path, stream.codec_context, limits)
+            is_made_here = is_demo_video(opened)
             packets = _read_packets(path, opened, stream, limits)
             pts = np.array([packet.pts for packet in packets], dtype=np.int64)
             num_missing = count_missing_frames(opened, stream, container, pts)
@@ -144,6 +148,7 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
         height=height,
         rotation=rotation,
         num_missing_frames=num_missing,
+        is_demo_video=is_made_here,
         **timeline,
     )
 

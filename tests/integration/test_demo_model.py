@@ -1,11 +1,17 @@
 """The shipped weights on real encoded video: answers, certainty and evidence mean something."""
 
+import json
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import run
 from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.demo.scoreboard import collect_entropies, covered_share, score_method
+from pipeline.results.demo_warning import DEMO_MODEL_WARNING
+from pipeline.results.finished import read_answers
+from tests.unit.report.report_rows import make_video
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +23,6 @@ def long_archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answer(long_archive, tmp_path_factory, request):
-    from pipeline.results.finished import read_answers
-
     def run_method(method):
         output = str(tmp_path_factory.mktemp("answers"))
         arguments = ["--manifest", str(long_archive), "--output", output, "--model", "demo", "--method", method]
@@ -57,3 +61,21 @@ def test_evidence_of_the_final_pass_covers_a_small_part_of_the_video(answer):
         assert sum(span["weight"] for span in row["evidence"]) == pytest.approx(1.0)
         assert covered_share(row) < 0.15
         assert row["num_tokens_kept"] == sum(group["num_tokens_kept"] for group in row["groups"])
+
+
+@pytest.mark.parametrize("executor", ["serial", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_video_of_the_world_is_answered_with_a_warning_in_rows_and_once_in_the_log(
+    executor, long_archive, tmp_path, capsys
+):
+    known = pq.read_table(long_archive).slice(0, 1).to_pylist()[0]["video"]
+    foreign = [str(make_video(tmp_path / name)) for name in ("a.mp4", "b.mp4")]
+    videos = [*foreign, str(long_archive.parent / known)]
+    lines = [{"question_id": f"q{n}", "video": video, "question": "How many?"} for n, video in enumerate(videos)]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    arguments = ["--manifest", str(tmp_path / "m.jsonl"), "--output", str(tmp_path / "out"), "--model", "demo"]
+    assert run.main([*arguments, "--max-frames", "128", "--executor", executor]) == 0
+    rows = sorted(read_answers(str(tmp_path / "out")).to_pylist(), key=lambda row: row["question_id"])
+    assert [row["warnings"] for row in rows] == [[DEMO_MODEL_WARNING], [DEMO_MODEL_WARNING], []]
+    printed = capsys.readouterr()
+    assert printed.err.count(DEMO_MODEL_WARNING) == 1
+    assert "; method adapttoken, model demo" in printed.out

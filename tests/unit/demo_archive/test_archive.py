@@ -15,6 +15,8 @@ from pipeline.demo.archive import (
     write_archive,
 )
 from pipeline.demo.scenes import COLORS, HEIGHT, SHAPES, WIDTH, shape_mask
+from pipeline.video.probe import probe_video
+from pipeline.video.probe_codec import pack_probe, unpack_probe
 
 
 def small_spec(**changes):
@@ -69,6 +71,25 @@ def test_videos_are_long_gop_h264_with_one_encoded_frame_per_sample(archive):
         keyframes = [index for index, packet in enumerate(packets) if packet.is_keyframe]
         assert keyframes == [0, KEYFRAME_INTERVAL, 2 * KEYFRAME_INTERVAL]
         assert any(packet.pts < before.pts for before, packet in itertools.pairwise(packets))  # B-frames
+
+
+def copy_streams(source, target, **metadata):
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        new.metadata.update(old.metadata | metadata)
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    return str(target)
+
+
+def test_a_video_made_here_is_known_by_its_mark_also_in_another_container(archive, tmp_path):
+    path = archive[0] / "videos" / "v000.mp4"
+    assert probe_video(str(path)).is_demo_video
+    assert unpack_probe(pack_probe(probe_video(str(path))), path="elsewhere.mp4").is_demo_video
+    assert probe_video(copy_streams(path, tmp_path / "v.mkv")).is_demo_video
+    assert not probe_video(copy_streams(path, tmp_path / "v.mp4", comment="my holidays")).is_demo_video
 
 
 def test_the_manifest_names_the_right_letter_and_the_true_time(archive):

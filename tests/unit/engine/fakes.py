@@ -58,7 +58,7 @@ def make_config(method="adapttoken", *, budget=40, stop_entropy=0.5, question_ba
     )
 
 
-def make_probe(num_frames=100, *, gop=10, num_missing=0) -> VideoProbe:
+def make_probe(num_frames=100, *, gop=10, num_missing=0, is_demo_video=False) -> VideoProbe:
     """Two frames per second, so that every frame is sampled."""
     pts = np.arange(num_frames, dtype=np.int64)
     keyframes = np.arange(0, num_frames, gop, dtype=np.int64)
@@ -79,6 +79,7 @@ def make_probe(num_frames=100, *, gop=10, num_missing=0) -> VideoProbe:
         rotation=0,
         is_constant_rate=True,
         num_missing_frames=num_missing,
+        is_demo_video=is_demo_video,
     )
 
 
@@ -115,7 +116,9 @@ class World:
         probes: dict[str, VideoProbe] | None = None,
         fail: Callable[[str, Work], Failure | None] = lambda worker, work: None,
         bad_frames: frozenset[int] = frozenset(),
+        stamp: RunStamp = STAMP,
     ) -> None:
+        self.stamp = stamp
         self.config, self.probes, self.fail, self.bad_frames = config, probes or {}, fail, bad_frames
         self.state = JobState(tasks, config=config)
         self.doing: dict[str, tuple[Work, ...]] = {f"scorer-{i}": () for i in range(num_scorers)}
@@ -153,7 +156,7 @@ class World:
 
     def _collect(self) -> None:
         for video in self.state.take_finished():
-            self.rows += build_rows(video, stamp=STAMP, finished_at=datetime.now(UTC))
+            self.rows += build_rows(video, stamp=self.stamp, finished_at=datetime.now(UTC))
             self.finished_order.append(video.task.video_id)
             self.videos[video.task.video_id] = video
 

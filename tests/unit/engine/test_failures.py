@@ -18,7 +18,8 @@ from pipeline.engine.work import (
     WorkKey,
 )
 from pipeline.failures import RETRYABLE, Failure, FailureClass
-from tests.unit.engine.fakes import World, make_config, make_probe, make_tasks, stable
+from pipeline.results.demo_warning import DEMO_MODEL_WARNING
+from tests.unit.engine.fakes import STAMP, World, make_config, make_probe, make_tasks, stable
 
 FINAL = sorted(set(FailureClass) - RETRYABLE)
 
@@ -175,6 +176,23 @@ def test_lost_frames_count_for_a_question_only_in_the_groups_that_count(seed, ba
     rows = world.run(random.Random(seed))
     reference = World(config, tasks, probes=probes, bad_frames=bad).run()
     assert [stable(row) for row in rows] == [stable(row) for row in reference]
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+@pytest.mark.parametrize(("is_demo_model", "is_demo_video", "is_warned"), [(1, 0, 1), (1, 1, 0), (0, 0, 0), (0, 1, 0)])
+def test_the_demo_model_warns_about_each_video_that_was_not_made_here(seed, is_demo_model, is_demo_video, is_warned):
+    probes = {"v0": make_probe(is_demo_video=bool(is_demo_video)), "v1": make_probe(is_demo_video=True)}
+    stamp = replace(STAMP, is_demo_model=bool(is_demo_model))
+    world = World(make_config(), make_tasks(num_videos=2), probes=probes, num_scorers=2, stamp=stamp)
+    rows = world.run(None if seed is None else random.Random(seed))
+    warned = (DEMO_MODEL_WARNING,) if is_warned else ()
+    assert [row.warnings for row in rows] == [warned, warned, (), ()]
+
+
+def test_a_damaged_video_that_the_demo_model_does_not_know_has_both_warnings():
+    stamp = replace(STAMP, is_demo_model=True)
+    rows = World(make_config(), make_tasks(), probes={"v0": make_probe(100, num_missing=2)}, stamp=stamp).run()
+    assert [text[:20] for text in rows[0].warnings] == [DEMO_MODEL_WARNING[:20], "2 of 100 wanted fram"]
 
 
 def test_frames_missing_at_the_end_of_the_file_are_a_warning():

@@ -13,6 +13,7 @@ from jobs.report import main
 from pipeline.report.cards import MAX_PATCHES, MAX_SPANS, detail, list_entry
 from pipeline.report.evidence_frames import read_patches
 from pipeline.report.report import ReportOptions, make_report
+from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.results.finished import read_answers
 from pipeline.results.rows import EvidenceRow, KeptTokens
 from tests.unit.report.report_rows import EVIDENCE, HOSTILE, make_row, make_video, write_run
@@ -66,6 +67,16 @@ def output(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(output):
     return Page(make_report(str(output), ReportOptions(usd_per_gpu_hour=3.6)).decode())
+
+
+def test_the_head_says_first_how_many_answers_are_of_a_toy_that_does_not_know_the_videos(tmp_path, page):
+    video = make_video(tmp_path / "ride.mp4")
+    warned = {"warnings": (DEMO_MODEL_WARNING,)}
+    write_run(tmp_path, [make_row("a", video, **warned), make_row("b", video, **warned), make_row("c", video)])
+    head = Page(make_report(str(tmp_path), ReportOptions()).decode()).data("head")
+    assert head["notices"] == [f"2 of 3 questions: {DEMO_MODEL_WARNING}."]
+    assert [one["model"] for one in head["totals"]["methods"]] == ["demo"]
+    assert page.data("head")["notices"] == []
 
 
 def numbers(page):

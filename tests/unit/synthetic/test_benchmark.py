@@ -8,6 +8,7 @@ from pipeline.demo.scenes import COLORS
 from pipeline.synthetic.benchmark import MANIFEST_SCHEMA, BenchmarkSpec, write_benchmark
 from pipeline.synthetic.questions import KINDS
 from pipeline.synthetic.timeline import TimelineSpec
+from pipeline.video.probe import probe_video
 
 
 def small_spec(**changes):
@@ -120,3 +121,8 @@ def test_the_command_reads_its_axes(tmp_path, capsys, monkeypatch):
     assert made == [(tmp_path, spec)]
     assert make_synthetic_benchmark.main([*arguments, "--num-frames", "90"]) == 2
     assert "error: a video of 90 frames may need" in capsys.readouterr().err
+
+
+def test_its_videos_carry_the_mark_by_which_the_demo_model_knows_them(benchmark):
+    folder, _ = benchmark
+    assert probe_video(str(folder / "videos" / "n00500-v000.mp4")).is_demo_video
