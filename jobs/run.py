@@ -29,6 +29,7 @@ from pipeline.display import (
 )
 from pipeline.engine.progress import Progress
 from pipeline.failures import PipelineError
+from pipeline.models.chat_template import PromptError
 from pipeline.pace import Outlook, Pace
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
@@ -65,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
             folder.write_config(run.config)
         except KeyboardInterrupt:
             return guard.exit_code
+        except PromptError as error:
+            return _complain(error, EXIT_JOB)
         except (ValueError, OSError, PipelineError, BotoCoreError) as error:  # a ManifestError is a ValueError
             return _complain(error, EXIT_USAGE)
         return _run(run, options, folder, guard)

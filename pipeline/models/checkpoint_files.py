@@ -7,12 +7,9 @@ from fnmatch import fnmatchcase
 from pipeline.failures import FailureClass, PipelineError
 
 INDEX_FILE = "model.safetensors.index.json"
-# Everything that changes an answer; notes, logs, pickled weights and code beside it are neither read nor copied.
-CHECKPOINT_PATTERNS = (
-    "*.safetensors",
-    INDEX_FILE,
+# What says how a model is shaped and asked: a few megabytes, read before any worker starts.
+PLANNING_PATTERNS = (
     "config.json",
-    "generation_config.json",
     "tokenizer*.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -21,11 +18,18 @@ CHECKPOINT_PATTERNS = (
     "chat_template.json",
     "chat_template.jinja",
 )
+# Everything that changes an answer; notes, logs, pickled weights and code beside it are neither read nor copied.
+CHECKPOINT_PATTERNS = (*PLANNING_PATTERNS, "*.safetensors", INDEX_FILE, "generation_config.json")
 
 
 def is_checkpoint_file(name: str) -> bool:
     """Whether a file of this name belongs to a checkpoint."""
     return any(fnmatchcase(name, pattern) for pattern in CHECKPOINT_PATTERNS)
+
+
+def is_planning_file(name: str) -> bool:
+    """Whether a file of this name is needed to describe a checkpoint."""
+    return any(fnmatchcase(name, pattern) for pattern in PLANNING_PATTERNS)
 
 
 def check_files(name: str, place: str, file_names: Collection[str], index: bytes | None) -> None:

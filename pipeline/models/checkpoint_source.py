@@ -1,10 +1,11 @@
 """What a checkpoint's name stands for: the demo model, a folder, an ``s3://`` prefix or a hub id, at one revision.
 
-Planning takes the configuration alone; loading takes a local folder with all files, copied once per node.
+Planning takes what says how a model is shaped and asked; loading takes a local folder with all files, copied once per
+node.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,7 +18,13 @@ from transformers.utils import cached_file
 import pipeline
 from pipeline.config import ModelConfig, ReadingConfig
 from pipeline.models.checkpoint_cache import CheckpointCache
-from pipeline.models.checkpoint_files import CHECKPOINT_PATTERNS, INDEX_FILE, check_files, model_error
+from pipeline.models.checkpoint_files import (
+    CHECKPOINT_PATTERNS,
+    INDEX_FILE,
+    PLANNING_PATTERNS,
+    check_files,
+    model_error,
+)
 from pipeline.models.s3_checkpoint import S3Checkpoint
 from pipeline.uris import uri_scheme
 from pipeline.video.staging import cache_folder
@@ -36,7 +43,7 @@ class Checkpoint(Protocol):
 
     @contextmanager
     def planning_files(self) -> Iterator[Path]:
-        """A folder with ``config.json``; large files were not read for it."""
+        """A folder with every file of ``PLANNING_PATTERNS``; weights were not read for it."""
 
     @contextmanager
     def all_files(self) -> Iterator[Path]:
@@ -117,32 +124,32 @@ class HubCheckpoint:
     def __init__(self, name: str, revision: str | None) -> None:
         self._name = name
         try:
-            self._config_path = Path(str(cached_file(name, "config.json", revision=revision)))
+            config_path = Path(str(cached_file(name, "config.json", revision=revision)))
         except OSError as error:
             raise self._not_reachable(revision, error) from error
-        self.revision = self._config_path.parent.name  # the hub's cache keeps each commit in a folder of its name
+        self.revision = config_path.parent.name  # the hub's cache keeps each commit in a folder of its name
 
     @contextmanager
     def planning_files(self) -> Iterator[Path]:
         """See ``Checkpoint``."""
-        yield self._config_path.parent
+        yield self._fetch(PLANNING_PATTERNS)
 
     @contextmanager
     def all_files(self) -> Iterator[Path]:
-        """See ``Checkpoint``; the hub's client locks and resumes each file."""
+        """See ``Checkpoint``."""
+        folder = self._fetch(CHECKPOINT_PATTERNS)
+        _check_folder(self._name, folder)
+        yield folder
+
+    def _fetch(self, patterns: Sequence[str]) -> Path:
+        """The commit's folder in the hub's cache, with these files; the hub's client locks and resumes each."""
         try:
-            folder = Path(
-                snapshot_download(
-                    self._name,
-                    revision=self.revision,
-                    allow_patterns=list(CHECKPOINT_PATTERNS),
-                    ignore_patterns=["*/*"],
-                )
+            folder = snapshot_download(
+                self._name, revision=self.revision, allow_patterns=list(patterns), ignore_patterns=["*/*"]
             )
         except OSError as error:
             raise self._not_reachable(self.revision, error) from error
-        _check_folder(self._name, folder)
-        yield folder
+        return Path(folder)
 
     def _not_reachable(self, revision: str | None, error: OSError) -> Exception:
         return model_error(

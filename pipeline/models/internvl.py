@@ -35,8 +35,7 @@ class InternVL(Adapter[InternVLLayout]):
     def __init__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> None:
         layout = InternVLLayout.from_config(model.config)
         super().__init__(model, tokenizer, layout, name=name, revision=revision, video_token=VIDEO_TOKEN, rope_axes=1)
-        self._before, _ = render_around_video(tokenizer, video_token=VIDEO_TOKEN, question="", options=None)
-        build_frame_prompt(tokenizer, self._before, tokens_by_frame=[1])  # a tokenizer without frame tokens fails here
+        self._before = read_prefix(tokenizer)
 
     @torch.inference_mode()
     def encode(
@@ -104,3 +103,14 @@ class InternVL(Adapter[InternVLLayout]):
         visual_N = upload(prompt.visual_N, self.device)
         features = features_ND.to(device=self.device, dtype=self._text.dtype)
         return self._text.embed(upload(ids_T, self.device)).index_copy(0, visual_N, features), visual_N
+
+
+def read_prefix(tokenizer: Any) -> str:
+    """The chat template's text before the frames.
+
+    Raises:
+        ValueError: As ``render_around_video``, or if the tokenizer lacks the family's frame tokens.
+    """
+    before, _ = render_around_video(tokenizer, video_token=VIDEO_TOKEN, question="", options=None)
+    build_frame_prompt(tokenizer, before, tokens_by_frame=[1])
+    return before

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 from transformers.utils import is_flash_attn_2_available
 
 from pipeline.config import ModelConfig, RunConfig
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.models.chat_template import load_tokenizer
 from pipeline.models.checkpoint_files import model_error
 from pipeline.models.checkpoint_source import DEMO_MODEL, find_checkpoint
 from pipeline.models.device_map import module_devices, place_layers
@@ -48,6 +49,8 @@ class ModelIdentity:
 def describe_model(config: ModelConfig, *, storage_options: Mapping[str, Any] | None = None) -> ModelIdentity:
     """Resolve a checkpoint's name; reads a folder's files once, of a hub id or an S3 prefix only small ones.
 
+    One prompt is rendered: a chat template that cannot ask about a video is found here.
+
     Args:
         config: the revision it gives must be the one that is there.
         storage_options: fsspec's, for ``s3://``.
@@ -55,10 +58,12 @@ def describe_model(config: ModelConfig, *, storage_options: Mapping[str, Any] | 
     Raises:
         PipelineError: Class ``model``: no such folder, not a usable checkpoint, unknown family, or hub not reachable;
             ``transfer``: the S3 store is not reachable.
+        PromptError: Its tokenizer or chat template is of no use.
     """
     found = find_checkpoint(config, storage_options=storage_options)
     with found.planning_files() as folder:
         checkpoint = _read_config(config.model, folder)
+        load_tokenizer(config.model, folder, FAMILIES[checkpoint.model_type])
     return ModelIdentity(
         name=config.model,
         revision=found.revision,
@@ -85,7 +90,7 @@ def load_model(
         storage_options: fsspec's, for ``s3://``.
 
     Raises:
-        PipelineError: As ``describe_model``; also for weights that are missing or do not fit, or an unusable tokenizer;
+        PipelineError: As ``describe_model``; also for weights that are missing or do not fit;
             class ``out_of_memory`` if the model does not fit into its devices, found before its weights are fetched.
     """
     if torch_threads is not None:
@@ -94,12 +99,13 @@ def load_model(
     found = find_checkpoint(config, cache_dir=run.reading.cache_dir if run else None, storage_options=storage_options)
     with found.planning_files() as folder:
         checkpoint = _read_config(config.model, folder)
-    family, dtype = FAMILIES[checkpoint.model_type], choose_dtype(config, devices[0])
+        family = FAMILIES[checkpoint.model_type]
+        tokenizer = load_tokenizer(config.model, folder, family)
+    dtype = choose_dtype(config, devices[0])
     device_map = _plan_devices(config.model, checkpoint, run, devices=devices, element_bytes=dtype.itemsize)
     try:
         with found.all_files() as folder:
             model = _load_weights(family.architecture, str(folder), dtype=dtype, device_map=device_map)
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
         model.eval().requires_grad_(False)
         fit_layers_to_gpu(model)

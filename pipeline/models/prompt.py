@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
+from jinja2 import TemplateError
+
 LETTER_INSTRUCTION = "Answer with the option's letter from the given choices directly."
+# A template is a small program of the checkpoint; this is how one ends that was written for other messages.
+_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,16 +45,23 @@ def render_around_video(
     """Render the checkpoint's own chat template with the video before the text: what stands before and after it.
 
     Raises:
-        ValueError: If the question contains the video token, or the template drops it.
+        ValueError: If the question contains the video token, or the template drops it or fails.
     """
     messages = [
         {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question_text(question, options)}]}
     ]
-    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    try:
+        rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except _TEMPLATE_ERRORS as error:
+        raise ValueError(
+            f"the chat template fails ({type(error).__name__}: {error}), as a text model's does; put the vision "
+            "model's own chat_template.jinja or chat_template.json into the checkpoint"
+        ) from error
     if rendered.count(video_token) != 1:
         raise ValueError(
             f"the rendered prompt must hold {video_token!r} exactly once, it does {rendered.count(video_token)} times; "
-            f"check the chat template and that the question does not contain it: {question!r}"
+            f"the question must not contain it, and the chat template must be the vision model's own "
+            f"(chat_template.jinja or chat_template.json), not a text model's: {question!r}"
         )
     before, after = rendered.split(video_token)
     return before, after

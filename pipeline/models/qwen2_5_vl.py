@@ -24,7 +24,7 @@ from pipeline.models.qwen_positions import clip_positions, kept_positions
 from pipeline.models.qwen_vision import QwenVision
 from pipeline.models.shared_prefix import SharedPrefix
 
-_VIDEO_TOKEN = "<|video_pad|>"
+VIDEO_TOKEN = "<|video_pad|>"
 
 
 class Qwen25VL(Adapter[QwenLayout]):
@@ -32,9 +32,9 @@ class Qwen25VL(Adapter[QwenLayout]):
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> None:
         layout = QwenLayout.from_config(model.config)
-        super().__init__(model, tokenizer, layout, name=name, revision=revision, video_token=_VIDEO_TOKEN, rope_axes=3)
+        super().__init__(model, tokenizer, layout, name=name, revision=revision, video_token=VIDEO_TOKEN, rope_axes=3)
         self._vision = QwenVision(model.model.visual, layout.patches)
-        self._prefix_ids = build_prompt(tokenizer, video_token=_VIDEO_TOKEN, question="", options=None).prefix_ids
+        self._prefix_ids = read_prefix(tokenizer)
 
     @torch.inference_mode()
     def encode(
@@ -124,3 +124,8 @@ class Qwen25VL(Adapter[QwenLayout]):
         )
         embeddings_TD = torch.cat([embeddings_TD[:num_before], features_ND, embeddings_TD[num_before:]])
         return embeddings_TD, upload(positions_3T, text.device)
+
+
+def read_prefix(tokenizer: Any) -> tuple[int, ...]:
+    """Token ids before the video."""
+    return build_prompt(tokenizer, video_token=VIDEO_TOKEN, question="", options=None).prefix_ids

@@ -27,7 +27,7 @@ from pipeline.models.qwen3_sequence import VISION_END, VISION_START, VideoSequen
 from pipeline.models.qwen_vision import QwenVision
 from pipeline.models.shared_prefix import SharedPrefix
 
-_VIDEO_TOKEN = "<|video_pad|>"
+VIDEO_TOKEN = "<|video_pad|>"
 
 
 class Qwen3VL(Adapter[Qwen3Layout]):
@@ -35,9 +35,9 @@ class Qwen3VL(Adapter[Qwen3Layout]):
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> None:
         layout = Qwen3Layout.from_config(model.config)
-        super().__init__(model, tokenizer, layout, name=name, revision=revision, video_token=_VIDEO_TOKEN, rope_axes=3)
+        super().__init__(model, tokenizer, layout, name=name, revision=revision, video_token=VIDEO_TOKEN, rope_axes=3)
         self._vision = QwenVision(model.model.visual, layout.patches)
-        self._before, self._video_id = _text_before_video(tokenizer), int(model.config.video_token_id)
+        self._before, self._video_id = read_prefix(tokenizer), int(model.config.video_token_id)
 
     @torch.inference_mode()
     def encode(
@@ -151,7 +151,7 @@ class Qwen3VL(Adapter[Qwen3Layout]):
         return embeddings_TD, extra
 
 
-def _text_before_video(tokenizer: Any) -> str:
+def read_prefix(tokenizer: Any) -> str:
     """The chat template's text before the video; its vision tokens go, because every temporal patch brings its own.
 
     So in the release of the family (transformers 4.57). Stock 5.10 to 5.23 leaves that outer pair standing around all
@@ -160,10 +160,10 @@ def _text_before_video(tokenizer: Any) -> str:
     Raises:
         ValueError: If the template does not put the video between vision tokens.
     """
-    before, after = render_around_video(tokenizer, video_token=_VIDEO_TOKEN, question="", options=None)
+    before, after = render_around_video(tokenizer, video_token=VIDEO_TOKEN, question="", options=None)
     if not (before.endswith(VISION_START) and after.startswith(VISION_END)):
         raise ValueError(
-            f"the chat template must put {VISION_START} and {VISION_END} around {_VIDEO_TOKEN}, "
+            f"the chat template must put {VISION_START} and {VISION_END} around {VIDEO_TOKEN}, "
             f"got {before[-20:]!r} before and {after[:20]!r} after it; use the checkpoint's own template"
         )
     return before.removesuffix(VISION_START)

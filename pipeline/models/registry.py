@@ -11,6 +11,7 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
+from pipeline.models import internvl, internvl_prompt, qwen2_5_vl, qwen3_vl
 from pipeline.models.attention_probe import PROBED_ATTENTION
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.internvl import InternVL
@@ -34,6 +35,12 @@ class AdapterBuilder(Protocol):
     def __call__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> VideoModel: ...  # noqa: D102
 
 
+class PrefixReader(Protocol):
+    """Reads what stands before a video from the tokenizer and its chat template, as the family's adapter does."""
+
+    def __call__(self, tokenizer: Any) -> object: ...  # noqa: D102
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
     """How a family is loaded.
@@ -41,11 +48,15 @@ class Family:
     Attributes:
         architecture: stock transformers class.
         attention: attention implementation of each sub-config.
+        video_token: what the chat template puts where the video goes.
+        read_prefix: ``ValueError`` for a tokenizer or template that its adapter cannot use.
     """
 
     architecture: Any
     attention: Mapping[str, str]
     read_layout: LayoutReader
+    video_token: str
+    read_prefix: PrefixReader
     build: AdapterBuilder
 
 
@@ -55,18 +66,24 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             architecture=Qwen2_5_VLForConditionalGeneration,
             attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
             read_layout=QwenLayout.from_config,
+            video_token=qwen2_5_vl.VIDEO_TOKEN,
+            read_prefix=qwen2_5_vl.read_prefix,
             build=Qwen25VL,
         ),
         "qwen3_vl": Family(
             architecture=Qwen3VLForConditionalGeneration,
             attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
             read_layout=Qwen3Layout.from_config,
+            video_token=qwen3_vl.VIDEO_TOKEN,
+            read_prefix=qwen3_vl.read_prefix,
             build=Qwen3VL,
         ),
         "internvl": Family(
             architecture=InternVLForConditionalGeneration,
             attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": "sdpa"}),
             read_layout=InternVLLayout.from_config,
+            video_token=internvl_prompt.VIDEO_TOKEN,
+            read_prefix=internvl.read_prefix,
             build=InternVL,
         ),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.models.checkpoint_cache import CheckpointCache, RemoteFile, revision_of
-from pipeline.models.checkpoint_files import INDEX_FILE, check_files, is_checkpoint_file, model_error
+from pipeline.models.checkpoint_files import INDEX_FILE, check_files, is_checkpoint_file, is_planning_file, model_error
 from pipeline.uris import strip_secrets
 from pipeline.video.remote import LOCAL_DISK_ERRNOS
 
@@ -37,7 +37,7 @@ class S3Checkpoint:
 
     @contextmanager
     def planning_files(self) -> Iterator[Path]:
-        """A folder with the configuration alone, which goes with the context; says also whether all weights are there.
+        """A folder that goes with the context; says also whether all weights are there.
 
         Raises:
             PipelineError: Class ``model``: files are missing.
@@ -46,7 +46,8 @@ class S3Checkpoint:
         index = self._read(INDEX_FILE) if INDEX_FILE in names else None
         check_files(self.name, self.name, names, index)
         with TemporaryDirectory(prefix="adapttoken-") as folder:
-            (Path(folder) / "config.json").write_bytes(self._read("config.json"))
+            for name in sorted(filter(is_planning_file, names)):
+                (Path(folder) / name).write_bytes(self._read(name))
             yield Path(folder)
 
     @contextmanager

@@ -18,6 +18,7 @@ from pipeline.models.s3_checkpoint import S3Checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "s3://models/tiny/v1"
+DESCRIBED_BY = ["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"]
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +65,9 @@ def staged(tmp_path):
     return sorted(path.name for path in tmp_path.glob("*/models/*/*"))
 
 
-def test_describing_reads_the_configuration_alone(store, options, model_folder, reads):
+def test_describing_reads_all_that_makes_a_prompt_and_no_weights(store, options, model_folder, reads):
     identity = describe_model(ModelConfig(model=NAME), storage_options=options)
-    assert reads == ["config.json"]
+    assert reads == DESCRIBED_BY
     assert (identity.name, identity.family, identity.layout.num_layers) == (NAME, "qwen2_5_vl", 4)
     assert len(identity.revision) == 16
     assert identity.layout == describe_model(ModelConfig(model=str(model_folder))).layout
@@ -81,14 +82,14 @@ def test_loading_stages_what_belongs_to_the_checkpoint_and_only_once(store, opti
     assert loaded.revision == describe_model(ModelConfig(model=NAME), storage_options=options).revision
     reads.clear()
     load(options, tmp_path)
-    assert reads == ["config.json"]
+    assert reads == DESCRIBED_BY
     (copy,) = tmp_path.glob("*/models/*/model.safetensors")
     assert copy.read_bytes() == (model_folder / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("change", "is_other_model"),
-    [("model.safetensors", True), ("tokenizer_config.json", True), ("README.md", False), ("pytorch_model.bin", False)],
+    [("model.safetensors", True), ("generation_config.json", True), ("README.md", False), ("pytorch_model.bin", False)],
 )
 def test_the_revision_follows_the_objects_without_reading_them(store, options, reads, change, is_other_model):
     before = describe_model(ModelConfig(model=NAME), storage_options=options).revision
@@ -97,7 +98,17 @@ def test_the_revision_follows_the_objects_without_reading_them(store, options, r
     store.pipe(f"models/tiny/v1/{change}", bytes(content))
     after = describe_model(ModelConfig(model=NAME), storage_options=options).revision
     assert (after != before) == is_other_model
-    assert reads == ["config.json"] * 2
+    assert reads == DESCRIBED_BY * 2
+
+
+def test_a_chat_template_in_a_json_file_is_fetched_for_planning_and_loading(store, options, tmp_path):
+    template = store.cat_file("models/tiny/v1/chat_template.jinja").decode()
+    store.rm("models/tiny/v1/chat_template.jinja")
+    with pytest.raises(PipelineError, match=r"chat_template\.jinja or chat_template\.json"):
+        describe_model(ModelConfig(model=NAME), storage_options=options)
+    store.pipe("models/tiny/v1/chat_template.json", json.dumps({"chat_template": template}).encode())
+    assert describe_model(ModelConfig(model=NAME), storage_options=options).family == "qwen2_5_vl"
+    assert load(options, tmp_path).num_layers == 4
 
 
 def test_a_worker_refuses_what_changed_since_the_job_described_it(store, options, tmp_path):
@@ -115,7 +126,7 @@ def test_a_model_that_does_not_fit_is_refused_before_its_weights_are_fetched(
     monkeypatch.setattr(device_memory, "free_bytes", lambda device: 1024**2)
     with pytest.raises(PipelineError, match=r"1.0 MiB are free"):
         load(options, tmp_path)
-    assert reads == ["config.json"]
+    assert reads == DESCRIBED_BY
     assert staged(tmp_path) == []
 
 

@@ -93,19 +93,19 @@ def test_other_schemes_are_refused(name):
 
 
 @pytest.fixture
-def hub(saved, tmp_path, monkeypatch):
-    """A hub whose branch ``main`` is one commit; its calls are recorded."""
+def hub(folder, tmp_path, monkeypatch):
+    """A hub that holds ``folder`` and whose branch ``main`` is one commit; its calls are recorded."""
     snapshot, calls = tmp_path / "snapshots" / COMMIT, []
     snapshot.mkdir(parents=True)
 
     def fetch_one(name, file_name, *, revision):
         calls.append((file_name, revision))
-        shutil.copy(saved / file_name, snapshot)
+        shutil.copy(folder / file_name, snapshot)
         return str(snapshot / file_name)
 
     def fetch_all(name, *, revision, allow_patterns, ignore_patterns):
-        calls.append(("*", revision))
-        for path in saved.iterdir():
+        calls.append(("all files" if "*.safetensors" in allow_patterns else "planning files", revision))
+        for path in folder.iterdir():
             if any(path.match(pattern) for pattern in allow_patterns):
                 shutil.copy(path, snapshot)
         return str(snapshot)
@@ -115,15 +115,25 @@ def hub(saved, tmp_path, monkeypatch):
     return calls
 
 
-def test_describing_a_hub_id_fetches_its_configuration_alone(hub):
+def test_describing_a_hub_id_fetches_no_weights_but_all_that_makes_a_prompt(hub, tmp_path):
     assert describe_model(ModelConfig(model="Qwen/Some", revision="main")).revision == COMMIT
-    assert hub == [("config.json", "main")]
+    assert hub == [("config.json", "main"), ("planning files", COMMIT)]
+    fetched = {path.name for path in (tmp_path / "snapshots" / COMMIT).iterdir()}
+    assert fetched == {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+
+
+def test_a_template_file_beside_the_tokenizers_own_comes_from_the_hub_too(hub, folder):
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    assert describe_model(ModelConfig(model="Qwen/Some")).revision == COMMIT
+    assert load_model(ModelConfig(model="Qwen/Some"), device="cpu").num_layers == 4
 
 
 def test_a_worker_loads_the_commit_it_was_given_whatever_the_branch_is_by_then(hub):
     loaded = load_model(ModelConfig(model="Qwen/Some", revision=COMMIT), device="cpu")
     assert (loaded.name, loaded.revision) == ("Qwen/Some", COMMIT)
-    assert hub == [("config.json", COMMIT), ("*", COMMIT)]
+    assert hub == [("config.json", COMMIT), ("planning files", COMMIT), ("all files", COMMIT)]
 
 
 def test_a_hub_that_goes_away_between_looking_and_loading_is_a_model_failure(hub, monkeypatch):
@@ -137,8 +147,14 @@ def test_a_hub_that_goes_away_between_looking_and_loading_is_a_model_failure(hub
         load_model(ModelConfig(model="Qwen/Some"), device="cpu")
 
 
-def test_a_hub_copy_without_weights_is_a_model_failure(hub, monkeypatch, tmp_path):
-    monkeypatch.setattr(checkpoint_source, "snapshot_download", lambda *a, **k: str(tmp_path / "snapshots" / COMMIT))
+def test_a_hub_copy_without_weights_is_a_model_failure(hub, monkeypatch):
+    fetch_all = checkpoint_source.snapshot_download
+
+    def fetch_some(name, *, revision, allow_patterns, ignore_patterns):
+        patterns = [pattern for pattern in allow_patterns if "safetensors" not in pattern]
+        return fetch_all(name, revision=revision, allow_patterns=patterns, ignore_patterns=ignore_patterns)
+
+    monkeypatch.setattr(checkpoint_source, "snapshot_download", fetch_some)
     with pytest.raises(PipelineError, match=r"has no \*.safetensors in .*convert them to safetensors"):
         load_model(ModelConfig(model="Qwen/Some"), device="cpu")
 

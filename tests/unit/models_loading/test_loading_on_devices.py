@@ -4,6 +4,7 @@ import accelerate
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from pipeline.config import ExecutionConfig, ModelConfig, RunConfig, ScoringConfig
 from pipeline.failures import FailureClass, PipelineError
@@ -186,7 +187,7 @@ def test_a_device_map_onto_one_device_loads_alike(saved):
         family.architecture, str(saved), dtype=torch.float32, device_map={"": torch.device("cpu")}
     )
     model.set_attn_implementation(dict(family.attention))
-    tokenizer = loading.AutoTokenizer.from_pretrained(saved)
+    tokenizer = AutoTokenizer.from_pretrained(saved)
     actual = look(family.build(model.eval(), tokenizer, name="m", revision="0"))
     for one, other in zip(actual, expected, strict=True):
         # not bit for bit: weights mapped from a file are aligned otherwise

@@ -130,7 +130,10 @@ def _truncate(folder):
         (lambda folder: (folder / "config.json").write_text("{"), "config.json that transformers cannot read"),
         (_drop_weight, "1 weights are missing from its files, such as lm_head.weight"),
         (_truncate, "cannot be loaded"),
-        (lambda folder: (folder / "chat_template.jinja").unlink(), "cannot be loaded .*chat.template"),
+        (
+            lambda folder: (folder / "chat_template.jinja").unlink(),
+            "cannot be asked .*: the chat template fails .*chat_template.json",
+        ),
     ],
 )
 def test_a_broken_checkpoint_is_a_model_failure_that_names_the_remedy(folder, damage, message):
@@ -158,7 +161,6 @@ def test_an_unreachable_hub_is_a_model_failure(monkeypatch):
 def test_revision_of_a_hub_id_is_the_commit_it_resolves_to(saved, tmp_path, monkeypatch):
     snapshot = tmp_path / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
-    shutil.copy(saved / "config.json", snapshot)
     calls = []
 
     def fetch(name, filename, *, revision):
@@ -166,6 +168,7 @@ def test_revision_of_a_hub_id_is_the_commit_it_resolves_to(saved, tmp_path, monk
         return str(snapshot / filename)
 
     monkeypatch.setattr(checkpoint_source, "cached_file", fetch)
+    monkeypatch.setattr(checkpoint_source, "snapshot_download", lambda name, **_: str(saved))
     identity = describe_model(ModelConfig(model="Qwen/Some-Model", revision="main"))
     assert identity.revision == COMMIT
     assert calls == [("Qwen/Some-Model", "config.json", "main")]
