@@ -54,12 +54,15 @@ class QwenVision:
         }
         if hasattr(self._tower, "pos_embed"):
             known |= self._interpolation(grid_thw)
-        if self._tower.config._attn_implementation != WINDOW_ATTENTION:
-            return known  # a kernel of variable length reads the bounds on the device
-        length = token_rows * token_columns * merge**2
+        implementation, length = self._tower.config._attn_implementation, token_rows * token_columns * merge**2
+        if "flash" not in implementation:
+            return known  # stock code loops over the pieces, on the host
+        frames = plan_frames(num_patches, length=length, device=device)
+        known |= {"cu_seqlens": frames.bounds, "max_seqlen": length}
+        if implementation != WINDOW_ATTENTION:
+            return known | self._stock_windows(grid_thw)
         if not hasattr(self._tower, "window_size"):
-            frames = plan_frames(num_patches, length=length, device=device)
-            return known | {"cu_seqlens": frames.bounds, "max_seqlen": length, "segments": (frames,)}
+            return known | {"segments": (frames,)}
         order, windows, frames = plan_windows(
             num_patches,
             token_rows=token_rows,
@@ -70,11 +73,30 @@ class QwenVision:
         )
         return known | {
             "cu_seqlens": frames.bounds,
-            "max_seqlen": length,
             "window_index": order,
             "cu_window_seqlens": windows.bounds,
             "max_window_seqlen": max(size for _, size in windows.runs),
             "segments": (windows, frames),
+        }
+
+    def _stock_windows(self, grid_thw: Tensor) -> dict[str, Any]:
+        """Windows frame by frame, so that whole frames lie in one piece too, as flash-attn needs them.
+
+        Its kernel reads bounds where the queries are; stock code leaves them where ``grid_thw`` is, on the host.
+        """
+        device, tower = self._tower.device, self._tower
+        if not hasattr(tower, "window_size"):
+            return {}
+        order, bounds = vision_utils.get_vision_window_index(
+            grid_thw,
+            spatial_merge_size=self._patches.merge_size,
+            window_size=tower.window_size,
+            patch_size=self._patches.patch_size,
+        )
+        return {
+            "window_index": upload(order, device),
+            "cu_window_seqlens": upload(bounds, device),
+            "max_window_seqlen": int(bounds.diff().max()),
         }
 
     def _interpolation(self, grid_thw: Tensor) -> dict[str, Tensor]:
