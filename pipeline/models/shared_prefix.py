@@ -85,7 +85,8 @@ class SharedPrefixScorer:
             reduce=config.attention_reduce,
         )
         hidden_SD = text.run(text.embed(row.ids_S), row.positions_S, cache=cache, mask_11TK=row.mask_11SK, probe=probe)
-        pending = first_tokens(text, text.logits(hidden_SD[row.last_B]), prompts, probe)
+        last_B = row.last_B.to(hidden_SD.device)  # with several GPUs hidden states come out of the last one
+        pending = first_tokens(text, text.logits(hidden_SD[last_B]), prompts, probe)
         open_rows = [index for index, prompt in enumerate(prompts) if prompt.max_tokens > 1]
         if open_rows:
             segments = [row.segments[index] for index in open_rows]
