@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from pipeline.config import RunConfig
 from pipeline.demo.archive import ArchiveSpec, generator, plan_questions, plan_timeline
@@ -19,6 +18,7 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.layer_probe.hit_rates import NeedleReading
 from pipeline.layer_probe.needles import label_tokens
 from pipeline.models.attention_probe import PROBED_ATTENTION, record_layers
+from pipeline.models.device_transfer import Download
 from pipeline.models.interface import QuestionPrompt, VideoModel
 from pipeline.selectors.registry import get_selector
 from pipeline.video.decode import decode_stretch
@@ -129,5 +129,6 @@ def _read_group(
                 f"model {model.name!r} has {model.num_layers} layers, of which {sorted(by_layer)} could be read; its "
                 f"text model must run with the attention {PROBED_ATTENTION!r} (see docs/models.md)",
             )
-        attention_LBN = torch.stack([by_layer[layer] for layer in range(model.num_layers)]).float().cpu().numpy()
+        by_number = Download(*(by_layer[layer] for layer in range(model.num_layers)))  # perhaps from several GPUs
+        attention_LBN = np.stack(by_number.read())
         yield from ((question, attention_LBN[:, row]) for row, question in enumerate(batch))

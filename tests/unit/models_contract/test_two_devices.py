@@ -5,6 +5,7 @@ read back from there. Borders are hooks, as accelerate puts them there.
 """
 
 import copy
+from types import SimpleNamespace
 
 import accelerate
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pipeline.config import ScoringConfig
+from pipeline.config import RunConfig, ScoringConfig
+from pipeline.layer_probe import measure
 from pipeline.models import generation, responses
 from pipeline.models.device_map import module_devices
 from pipeline.models.interface import FinalTokens
@@ -48,7 +50,7 @@ class Zeros(responses.Download):
 
 @pytest.fixture(autouse=True)
 def zeros_from_the_second_device(monkeypatch):
-    for module in (generation, responses):
+    for module in (generation, measure, responses):
         monkeypatch.setattr(module, "Download", Zeros)
 
 
@@ -104,3 +106,17 @@ def test_no_operation_mixes_devices(family, query_tokens, layer):
     assert {device.type for device in watch.devices} == {"cpu", "meta"}
     assert [len(response.attention_N) for response in scored] == [len(features)] * 3
     assert len(answer.entropies) == 3
+
+
+def test_the_layer_probe_reads_layers_of_both_devices():
+    model = spread("qwen2_5_vl")
+    geometry = model.frame_geometry(168, 140, min_pixels=2_000, max_pixels=30_000)
+    plan = SimpleNamespace(geometry=geometry, patch_centers_s=np.arange(2) + 0.25, groups=[np.arange(2)])
+    frames = np.zeros((2 * model.frames_per_patch, geometry.height, geometry.width, 3), dtype=np.uint8)
+    prompts = {7: model.build_question("What color is the circle ?", ("red", "blue"), response_tokens=1)}
+    config = RunConfig(scoring=ScoringConfig(reference_layer=1))
+    ((question, attention_LN),) = measure._read_group(model, frames, plan, 0, prompts, config)
+    assert question == 7
+    assert attention_LN.shape == (model.num_layers, 2 * geometry.tokens_per_patch)
+    assert attention_LN[:-1].min() > 0
+    assert not attention_LN[-1].any()
