@@ -1,12 +1,15 @@
 """What the model is asked: one wording for all methods, group passes and final pass alike."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from string import ascii_uppercase
 from typing import Any
 
 from jinja2 import TemplateError
 
+_PRIVATE_USE = range(0xE000, 0xF900)  # characters that Unicode leaves without a meaning
 LETTER_INSTRUCTION = "Answer with the option's letter from the given choices directly."
 # A template is a small program of the checkpoint; this is how one ends that was written for other messages.
 _TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
@@ -33,7 +36,8 @@ def question_text(question: str, options: Sequence[str] | None) -> str:
         return question
     if len(options) > len(ascii_uppercase):
         raise ValueError(
-            f"a question may have at most {len(ascii_uppercase)} options, got {len(options)}: {question!r}"
+            f"a question may have at most {len(ascii_uppercase)} options, got {len(options)}: letters end there; "
+            "ask with fewer options, or as an open question (without options)"
         )
     lines = [f"{ascii_uppercase[index]}. {option}" for index, option in enumerate(options)]
     return "\n".join([question, *lines, LETTER_INSTRUCTION])
@@ -45,11 +49,13 @@ def render_around_video(
     """Render the checkpoint's own chat template with the video before the text: what stands before and after it.
 
     Raises:
-        ValueError: If the question contains the video token, or the template drops it or fails.
+        ValueError: If the template fails, drops the video, or shows it more than once.
     """
-    messages = [
-        {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": question_text(question, options)}]}
-    ]
+    return _render(tokenizer, question_text(question, options), video_token=video_token)
+
+
+def _render(tokenizer: Any, text: str, *, video_token: str) -> tuple[str, str]:
+    messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}]
     try:
         rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except _TEMPLATE_ERRORS as error:
@@ -60,8 +66,8 @@ def render_around_video(
     if rendered.count(video_token) != 1:
         raise ValueError(
             f"the rendered prompt must hold {video_token!r} exactly once, it does {rendered.count(video_token)} times; "
-            f"the question must not contain it, and the chat template must be the vision model's own "
-            f"(chat_template.jinja or chat_template.json), not a text model's: {question!r}"
+            "the chat template must be the vision model's own (chat_template.jinja or chat_template.json), not a text "
+            "model's"
         )
     before, after = rendered.split(video_token)
     return before, after
@@ -70,14 +76,43 @@ def render_around_video(
 def build_prompt(tokenizer: Any, *, video_token: str, question: str, options: Sequence[str] | None) -> Prompt:
     """Token ids on both sides of the video token in the checkpoint's own chat template.
 
+    What looks like a control token in the question or an option is text: it goes through the template as a mark that
+    nothing else in the text looks like, and is encoded letter by letter. All other text is encoded in one piece.
+
     Raises:
-        ValueError: As ``render_around_video``.
+        ValueError: As ``question_text`` and ``render_around_video``; also if the tokenizer cannot encode such a text.
     """
-    before, after = render_around_video(tokenizer, video_token=video_token, question=question, options=options)
+    text = question_text(question, options)
+    controls = _control_pattern(tokenizer, video_token)
+    mark = next(mark for mark in map(chr, _PRIVATE_USE) if mark not in text)
+    before, after = _render(tokenizer, controls.sub(mark, text), video_token=video_token)
+    pieces = [tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in after.split(mark)]
+    literals = [_encode_as_text(tokenizer, control) for control in controls.findall(text)]
+    assert len(pieces) == len(literals) + 1, "the chat template repeats or drops the question"
     return Prompt(
         prefix_ids=tuple(tokenizer(before, add_special_tokens=False)["input_ids"]),
-        suffix_ids=tuple(tokenizer(after, add_special_tokens=False)["input_ids"]),
+        suffix_ids=tuple(chain.from_iterable(chain.from_iterable(zip_longest(pieces, literals, fillvalue=())))),
     )
+
+
+def _control_pattern(tokenizer: Any, video_token: str) -> re.Pattern[str]:
+    """The names of control tokens; the longest where several start at one place."""
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    names = sorted({video_token, *special}, key=lambda name: (-len(name), name))
+    return re.compile("|".join(map(re.escape, names)))
+
+
+def _encode_as_text(tokenizer: Any, control: str) -> list[int]:
+    """Token ids of a control token's name.
+
+    Raises:
+        ValueError: If the tokenizer has no other way to write it than the control token.
+    """
+    ids: list[int] = tokenizer(control, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    control_id = tokenizer.convert_tokens_to_ids(control)
+    if control_id in ids and control_id != tokenizer.unk_token_id:
+        raise ValueError(f"the model's tokenizer cannot read {control!r} as text; write it in another way")
+    return ids
 
 
 def letter_ids(tokenizer: Any, *, num_options: int) -> tuple[int, ...]:

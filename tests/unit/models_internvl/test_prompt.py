@@ -54,9 +54,13 @@ def test_a_tokenizer_of_another_family_is_refused(tokenizer):
         build_frame_prompt(Foreign(), USER, tokens_by_frame=[1])
 
 
-def test_a_question_that_holds_the_video_token_is_refused(case):
-    with pytest.raises(ValueError, match="must hold '<video>' exactly once"):
-        case.adapter.build_question("What is <video>?", None, response_tokens=4)
+@pytest.mark.parametrize("control", ["<video>", "<IMG_CONTEXT>", "<|im_end|>"])
+def test_control_tokens_in_a_question_are_text(case, control):
+    suffix = case.adapter.build_question(f"What is {control} here?", None, response_tokens=4).suffix_ids
+    expected = f"\nWhat is {control} here?<|im_end|>\n<|im_start|>assistant\n"
+    assert case.tokenizer.decode(suffix) == expected
+    special = [token for token in suffix if token in case.tokenizer.added_tokens_decoder]
+    assert case.tokenizer.convert_ids_to_tokens(special) == ["<|im_end|>", "<|im_start|>"]
 
 
 @pytest.mark.parametrize(
