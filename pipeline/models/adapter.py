@@ -10,7 +10,7 @@ import torch
 
 from pipeline.config import ScoringConfig
 from pipeline.models.interface import FrameGeometry, ModelLayout, QuestionPrompt, Response
-from pipeline.models.prompt import build_prompt, letter_ids
+from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.responses import PendingResponses
 from pipeline.models.shared_prefix import SharedPrefix, SharedPrefixScorer
 from pipeline.models.text_model import TextModel
@@ -40,7 +40,8 @@ class Adapter(Generic[_Layout]):
         self.max_positions = layout.max_positions
         self.feature_width = layout.feature_width
         self.similarity_dim = int(model.config.text_config.hidden_size)
-        self._model, self._tokenizer, self._layout, self._video_token = model, tokenizer, layout, video_token
+        self._model, self._tokenizer, self._layout = model, tokenizer, layout
+        self._questions = QuestionTokenizer(tokenizer, video_token=video_token)
         self._text = TextModel(model, tokenizer, rope_axes=rope_axes)
         self._scorer = SharedPrefixScorer(self._text)
         self.device = self._text.device
@@ -51,11 +52,7 @@ class Adapter(Generic[_Layout]):
 
     def build_question(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
         """See ``VideoModel``."""
-        prompt = build_prompt(self._tokenizer, video_token=self._video_token, question=question, options=options)
-        if options is None:
-            return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=None, max_tokens=response_tokens)
-        ids = letter_ids(self._tokenizer, num_options=len(options))
-        return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=ids, max_tokens=1)
+        return self._questions.build(question, options, response_tokens=response_tokens)
 
     @torch.inference_mode()
     def launch(

@@ -24,6 +24,7 @@ from pipeline.models.device_memory import check_memory
 from pipeline.models.gpu_layers import fit_layers_to_gpu
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.memory_plan import NO_WORK, estimate_need, measure_model, plan_workload
+from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.registry import FAMILIES, Family
 
 DEMO_RECIPE = "recipe.json"  # the training job leaves it beside the weights
@@ -70,6 +71,20 @@ def describe_model(config: ModelConfig, *, storage_options: Mapping[str, Any] | 
         family=checkpoint.model_type,
         layout=FAMILIES[checkpoint.model_type].read_layout(checkpoint),
     )
+
+
+def load_question_tokenizer(
+    config: ModelConfig, *, storage_options: Mapping[str, Any] | None = None
+) -> QuestionTokenizer:
+    """What turns questions into token ids, without the weights.
+
+    Raises:
+        PipelineError: As ``describe_model``; also for an unusable tokenizer.
+    """
+    with find_checkpoint(config, storage_options=storage_options).planning_files() as folder:
+        family = FAMILIES[_read_config(config.model, folder).model_type]
+        tokenizer = load_tokenizer(config.model, folder, family)
+    return QuestionTokenizer(tokenizer, video_token=family.video_token)
 
 
 def load_model(

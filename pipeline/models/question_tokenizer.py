@@ -1,0 +1,31 @@
+"""From a question to the token ids that a model is asked with. Needs no weights, so questions can be checked early."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.models.interface import QuestionPrompt
+from pipeline.models.prompt import build_prompt, letter_ids
+
+
+class QuestionTokenizer:
+    """Of one checkpoint; picklable.
+
+    Args:
+        tokenizer: of the checkpoint.
+        video_token: where the chat template puts a video.
+    """
+
+    def __init__(self, tokenizer: Any, *, video_token: str) -> None:
+        self._tokenizer, self._video_token = tokenizer, video_token
+
+    def build(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
+        """See ``VideoModel.build_question``.
+
+        Raises:
+            ValueError: If there are more options than letters, or a text that the tokenizer cannot write.
+        """
+        prompt = build_prompt(self._tokenizer, video_token=self._video_token, question=question, options=options)
+        if options is None:
+            return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=None, max_tokens=response_tokens)
+        ids = letter_ids(self._tokenizer, num_options=len(options))
+        return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=ids, max_tokens=1)
