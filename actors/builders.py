@@ -11,9 +11,11 @@ from actors.scorer import ScorerActor
 from actors.store import ObjectStore
 from actors.worker import DecodeWorker, ModelWorker
 from pipeline.config import RunConfig
+from pipeline.engine.question_check import check_questions
 from pipeline.engine.video_plan import plan_video
 from pipeline.engine.work import VideoTask
 from pipeline.models.interface import ModelLayout, VideoModel
+from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.planning.task_table import TaskTable
 from pipeline.results.rows import RunStamp
 from pipeline.selectors.registry import get_selector
@@ -27,6 +29,7 @@ class Job:
     num_videos: int
     config: RunConfig
     layout: ModelLayout
+    tokenizer: QuestionTokenizer
     stamp: RunStamp
     load_model: Callable[[RunConfig], VideoModel]
     storage_options: Mapping[str, Any] | None = None
@@ -57,6 +60,7 @@ def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
                 config=job.config,
                 num_videos=job.num_videos,
             ),
+            check=partial(check_questions, tokenizer=job.tokenizer, layout=job.layout, config=job.config),
             config=job.config,
             storage_options=job.storage_options,
         )

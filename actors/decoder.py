@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -12,11 +12,13 @@ import numpy as np
 
 from actors.store import ObjectStore
 from pipeline.config import RunConfig
+from pipeline.engine.question_check import QuestionCheck
 from pipeline.engine.slot_table import FramePiece
 from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import Completion, DecodeDone, DecodeWork, ProbeDone, ProbeWork
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.manifest import Question
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import VideoProbe
 from pipeline.video.probe_cache import ProbeCache
@@ -32,10 +34,12 @@ class DecoderActor:
         store: ObjectStore,
         *,
         plan: Callable[[VideoProbe], VideoPlan],
+        check: Callable[[Sequence[Question], VideoPlan], QuestionCheck],
         config: RunConfig,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self._store, self._plan, self._config, self._storage_options = store, plan, config, storage_options
+        self._store, self._plan, self._check = store, plan, check
+        self._config, self._storage_options = config, storage_options
         self._max_bad_share = config.sampling.max_bad_frames_share
         self._reader = IsolatedReader(config.reading, max_bad_frames_share=self._max_bad_share)
         self._is_aborted = False
@@ -43,12 +47,13 @@ class DecoderActor:
         self._probes = ProbeCache(cache_folder(config.reading) / "probes")
 
     def probe(self, work: ProbeWork) -> Completion:
-        """Stage the video locally, read its timeline unless this node has done so before, and plan."""
+        """Stage the video locally, read its timeline unless this node has done so before, plan, check the questions."""
         started = self._begin()
         with local_video(work.uri, reading=self._config.reading, storage_options=self._storage_options) as path:
             self._check_wanted()
             probe = self._read_timeline(work.fingerprint, path)
-            done = ProbeDone(plan=self._plan(probe), probe=self._store.put(probe))
+            plan = self._plan(probe)
+            done = ProbeDone(plan=plan, probe=self._store.put(probe), check=self._check(work.questions, plan))
         return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
 
     def _read_timeline(self, fingerprint: str, path: str) -> VideoProbe:

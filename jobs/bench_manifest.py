@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from actors.builders import Job, build_decode_worker
 from actors.coordinator import CoordinatorActor
 from actors.local_store import LocalStore
-from jobs.model_source import load_configured_model
+from jobs.model_source import load_configured_model, load_tokenizer
 from pipeline.config import ModelConfig
 from pipeline.config_io import config_hash
 from pipeline.demo.archive import ArchiveSpec, write_archive
@@ -118,6 +118,7 @@ def _measure(manifest_path: Path, folder: Path) -> dict[str, object]:
         num_videos=len(plan.tasks),
         config=config,
         layout=identity.layout,
+        tokenizer=load_tokenizer(config),
         stamp=stamp,
         load_model=load_configured_model,
     )

@@ -4,6 +4,7 @@ import dataclasses
 
 from pipeline.config import RunConfig
 from pipeline.models.interface import VideoModel
+from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.uris import StorageOptions
 
 
@@ -26,3 +27,13 @@ def load_configured_model(config: RunConfig, *, storage_options: StorageOptions 
     logging.disable_progress_bar()
     threads = config.execution.torch_threads
     return load_model(config.model, torch_threads=threads, run=config, storage_options=storage_options)
+
+
+def load_tokenizer(config: RunConfig, *, storage_options: StorageOptions = None) -> QuestionTokenizer:
+    """What reads a run's questions; workers get a copy, which spares them the look at the model's storage."""
+    from transformers.utils import logging
+
+    from pipeline.models.loading import load_question_tokenizer
+
+    logging.disable_progress_bar()
+    return load_question_tokenizer(config.model, storage_options=storage_options)

@@ -15,7 +15,7 @@ from jobs.cli import build_parser
 from jobs.executors import run_job
 from jobs.interruption import SignalGuard, raise_on_signals
 from jobs.logs import LOG, configure_logging
-from jobs.model_source import load_configured_model
+from jobs.model_source import load_configured_model, load_tokenizer
 from jobs.plan import print_plan
 from jobs.preparation import PreparedRun, make_demo, prepare_run
 from jobs.storage_options import secret_values
@@ -121,6 +121,7 @@ def _execute(
         num_videos=len(run.plan.tasks),
         config=run.config,
         layout=run.identity.layout,
+        tokenizer=load_tokenizer(run.config, storage_options=run.storage_options),
         stamp=run.stamp,
         load_model=partial(load_configured_model, storage_options=run.storage_options),
         storage_options=run.storage_options,

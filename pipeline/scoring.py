@@ -5,7 +5,7 @@ Shape suffixes: F = frames of a group, N = its visual tokens
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from pipeline.selectors.base import GroupScore
 from pipeline.selectors.registry import get_selector
 
 _CPU = torch.device("cpu")
+_FILLER_ID = 0  # every vocabulary has it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -162,11 +163,15 @@ def _micro_batches(work: ScoreWork, *, size: int) -> Iterator[tuple[int, ...]]:
 
 
 def _build_prompt(model: VideoModel, work: ScoreWork, index: int, config: RunConfig) -> QuestionPrompt:
-    question = work.questions[index]
-    prompt = model.build_question(question.text, question.options, response_tokens=config.scoring.response_tokens)
+    """Of one that is not asked only the shape is left: nothing of its text is read, so it can spoil nothing."""
+    question, most = work.questions[index], config.scoring.response_tokens
     if work.only is None or index in work.only:
-        return prompt
-    return replace(prompt, suffix_ids=prompt.suffix_ids[:1] * len(prompt.suffix_ids))  # keeps the place, asks nothing
+        return model.build_question(question.text, question.options, response_tokens=most)
+    length = work.question_tokens[index] if work.question_tokens else 1
+    option_ids = None if question.options is None else (_FILLER_ID,) * len(question.options)
+    return QuestionPrompt(
+        suffix_ids=(_FILLER_ID,) * length, option_ids=option_ids, max_tokens=most if option_ids is None else 1
+    )
 
 
 def _group_score(work: ScoreWork, response: Response | None, num_tokens: int, config: RunConfig) -> GroupScore:

@@ -98,7 +98,10 @@ class Dispatcher:
             if video.plan is None:
                 video.probing = video.key("probe")
                 self.flow.file(video)
-                return [ProbeWork(key=video.probing, uri=video.task.uri, fingerprint=video.task.fingerprint)]
+                task = video.task
+                return [
+                    ProbeWork(key=video.probing, uri=task.uri, fingerprint=task.fingerprint, questions=task.questions)
+                ]
             assert video.frames is not None
             work = video.frames.hand_out(worker, video.key)
             self.flow.file(video)

@@ -179,7 +179,7 @@ class JobState:
             most = self._config.execution.max_attempts
             take_failure(video, key, result, worker=worker, max_attempts=most, lost=self._lost)
         elif isinstance(result, ProbeDone):
-            video.start(result.plan, result.probe)
+            video.start(result.plan, result.probe, result.check)
         elif isinstance(result, DecodeDone):
             try:
                 video.take_decoded(key, result)

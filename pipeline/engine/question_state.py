@@ -1,7 +1,7 @@
 """One question's scores, in visiting order: which groups count, when it stops, what each group may keep."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -12,6 +12,7 @@ from pipeline.config import BudgetConfig, StoppingConfig
 from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.work import AnswerDone
 from pipeline.failures import Failure
+from pipeline.manifest import Question
 from pipeline.method.stopping import normalize_response
 from pipeline.selectors.base import GroupScore, Selector
 
@@ -170,15 +171,31 @@ class QuestionState:
         return needed_G
 
 
-def open_batches(asking: Sequence[QuestionState | None], position: int, *, size: int) -> Iterator[tuple[int, ...]]:
+def begin_questions(
+    questions: Sequence[Question], *, num_groups: int, refused: Mapping[int, Failure]
+) -> list[QuestionState]:
+    """All of a video; those that cannot be asked have failed before the others begin."""
+    states = [QuestionState(num_groups=num_groups) for _ in questions]
+    for index, failure in refused.items():
+        states[index].fail(failure)
+    return states
+
+
+def open_batches(
+    questions: Sequence[QuestionState], position: int, *, scope: range, refused: Container[int], size: int
+) -> Iterator[tuple[int, ...]]:
     """Fixed micro-batches in manifest order; one goes on whole until none of its questions needs the group.
 
     Args:
-        asking: all questions of a video; None for those that are not asked now.
+        questions: all of a video.
         position: of the group.
+        scope: those that are asked now.
+        refused: those that cannot be asked: batches are as if the manifest did not have them, so that none of them
+            moves a bit of another's row.
         size: questions per micro-batch.
     """
-    for start in range(0, len(asking), size):
-        batch = range(start, min(start + size, len(asking)))
-        if any(question is not None and question.wants(position) for question in asking[start : batch.stop]):
+    order = [index for index in range(len(questions)) if index not in refused]
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        if any(index in scope and questions[index].wants(position) for index in batch):
             yield tuple(batch)

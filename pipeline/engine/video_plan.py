@@ -20,7 +20,7 @@ from pipeline.video.probe import VideoProbe
 
 IntArray = npt.NDArray[np.int64]
 _STRETCHES_PER_BUFFER = 16  # a stretch is held twice for a moment: as it is decoded, and as it is bundled
-_PROMPT_POSITIONS = 1_024  # room left for the text around the video
+PROMPT_POSITIONS = 1_024  # room left for the text around the video
 _NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -176,7 +176,7 @@ def _check_context(
     """A method that keeps everything must fit into the positions the model was trained for."""
     if selector.final_budget(config.budget) is not None or config.answering.allow_long_context:
         return
-    room = layout.max_positions - _PROMPT_POSITIONS
+    room = layout.max_positions - PROMPT_POSITIONS
     if num_tokens > max(room, config.budget.token_budget):
         raise PipelineError(
             FailureClass.TOO_LARGE,

@@ -11,7 +11,8 @@ from pipeline.engine.decode_work import VideoSource
 from pipeline.engine.final_passes import FinalPasses
 from pipeline.engine.frame_ledger import FrameLedger
 from pipeline.engine.lost_frames import check_lost
-from pipeline.engine.question_state import Phase, QuestionState, open_batches
+from pipeline.engine.question_check import QuestionCheck
+from pipeline.engine.question_state import Phase, QuestionState, begin_questions, open_batches
 from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.video_plan import VideoPlan
 from pipeline.engine.work import DecodeDone, Ref, ScoreDone, ScoreWork, VideoTask, WorkKey
@@ -27,9 +28,9 @@ class VideoState:
     Attributes:
         age: order of admission; the oldest goes first.
         attempt: of scoring; candidates of an earlier one are not used.
+        check: which questions can be asked; those that cannot have failed from the start.
         alone: the one question that is asked, where they are asked apart; None asks all.
-        probing: key of the probe in flight.
-        scoring: groups in flight -> their scorer.
+        probing: key of the probe in flight; ``scoring`` groups in flight -> their scorer.
         holder: group position -> worker that holds its candidates, for every question that may buy of them.
         scorers: workers that were given groups of this attempt, and may hold something.
         abandoned: workers that may hold something of an earlier attempt, until they are told to drop it.
@@ -46,6 +47,7 @@ class VideoState:
     age: int = 0
     attempt: int = 1
     plan: VideoPlan | None = None
+    check: QuestionCheck = field(default_factory=QuestionCheck)
     questions: list[QuestionState] = field(default_factory=list)
     frames: FrameLedger | None = None
     candidates: CandidateLedger | None = None
@@ -124,22 +126,19 @@ class VideoState:
         """Readings of the video."""
         return 0 if self.frames is None else self.frames.num_passes_started
 
-    def start(self, plan: VideoPlan, probe: Ref) -> None:
-        """Take in the plan; questions begin to score."""
-        self.plan, self.probing, self.patch_centers_s = plan, None, plan.patch_centers_s
-        self.questions = [QuestionState(num_groups=len(plan.groups)) for _ in self.task.questions]
+    def start(self, plan: VideoPlan, probe: Ref, check: QuestionCheck) -> None:
+        """Take in the plan; questions begin to score, but for those that cannot be asked."""
+        self.check, self.plan, self.probing, self.patch_centers_s = check, plan, None, plan.patch_centers_s
+        self.questions = begin_questions(self.task.questions, num_groups=len(plan.groups), refused=check.refused)
         size = self.config.execution.groups_per_call
-        self.frames = FrameLedger(
-            plan, VideoSource(uri=self.task.uri, fingerprint=self.task.fingerprint, probe=probe, groups_per_bundle=size)
-        )
+        task = self.task
+        source = VideoSource(uri=task.uri, fingerprint=task.fingerprint, probe=probe, groups_per_bundle=size)
+        self.frames = FrameLedger(plan, source)
         self.candidates = CandidateLedger(plan.group_num_tokens, num_questions=len(self.questions))
         budget = self.config.budget
         is_bounded = self.selector.final_budget(budget) is not None
-        self.bound_tokens = bound_tokens(
-            plan.group_num_tokens,
-            budget=overselected(budget.token_budget, budget.over_select) if is_bounded else None,
-            num_questions=len(self.questions),
-        )
+        most = overselected(budget.token_budget, budget.over_select) if is_bounded else None
+        self.bound_tokens = bound_tokens(plan.group_num_tokens, budget=most, num_questions=len(self.questions))
 
     def take_decoded(self, key: WorkKey, done: DecodeDone) -> None:
         """File one stretch.
@@ -171,8 +170,8 @@ class VideoState:
         assert self.plan is not None
         assert self.frames is not None
         assert self.candidates is not None
-        asking = [self.questions[index] if index in self.scope else None for index in range(len(self.questions))]
-        batches = tuple(open_batches(asking, position, size=self.config.scoring.question_batch))
+        size, refused = self.config.scoring.question_batch, self.check.refused
+        batches = tuple(open_batches(self.questions, position, scope=self.scope, refused=refused, size=size))
         only = None if self.alone is None else (self.alone,)
         asked = only or [index for batch in batches for index in batch]
         self.candidates.hand_out([position, *self.passed_over(position)], asked)
@@ -192,6 +191,7 @@ class VideoState:
             patch_centers_s=self.patch_centers_s[self.plan.groups[position]],
             rung=self.rung,
             only=only,
+            question_tokens=self.check.num_tokens,
         )
 
     def take_scores(self, key: WorkKey, done: ScoreDone) -> dict[int, dict[int, int]]:

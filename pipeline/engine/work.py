@@ -5,12 +5,13 @@ the serial executor. The coordinator passes references on without opening them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.engine.question_check import QuestionCheck
 from pipeline.engine.slot_table import SlotTable
 from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.video_plan import VideoPlan
@@ -54,11 +55,12 @@ class WorkKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeWork:
-    """Read a video's timeline; ``fingerprint`` says which version of the file is meant."""
+    """Read a video's timeline and check its questions; ``fingerprint`` says which version of the file is meant."""
 
     key: WorkKey
     uri: str
     fingerprint: str
+    questions: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -66,7 +68,6 @@ class DecodeWork:
     """Decode one stretch and bundle its frames by group.
 
     Attributes:
-        uri: where the video is.
         probe: reference to its timeline, which may be megabytes; who cannot open it reads the timeline again.
         slots: which slots of which groups the stretch fills.
         groups_per_bundle: groups whose frames are stored together, positions ``[i * n, (i + 1) * n)`` in bundle i.
@@ -95,6 +96,7 @@ class ScoreWork(NamedTuple):
         rung: of the fixed memory ladder: how often batches are halved after the device's memory did not suffice.
         only: questions that are really asked; the others keep their place in the batch, so that shapes and bits stay.
             None asks all.
+        question_tokens: length of every question of ``questions`` as planned, which those not asked keep; empty: 1.
     """
 
     key: WorkKey
@@ -108,6 +110,7 @@ class ScoreWork(NamedTuple):
     patch_centers_s: npt.NDArray[np.float64] | None = None
     rung: int = 0
     only: tuple[int, ...] | None = None
+    question_tokens: tuple[int, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Small arrays travel as bytes: a buffer beside the message costs more than what it holds."""
@@ -159,11 +162,7 @@ Work = ProbeWork | DecodeWork | ScoreWork | GatherWork | AnswerWork
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retention:
-    """How many candidates of some groups a question may still need; what is beyond is dropped.
-
-    Attributes:
-        limits: group position -> candidates.
-    """
+    """How many candidates of some groups a question may still need, by group position; what is beyond is dropped."""
 
     video_id: int
     attempt: int
@@ -185,12 +184,12 @@ class Batch:
 class ProbeDone:
     """What will be done with a video: planned where it was read, so that an odd video cannot end the job.
 
-    Attributes:
-        probe: reference to the timeline, for those who read the frames.
+    ``probe`` refers to the timeline, for those who read the frames; ``check`` says which questions can be asked.
     """
 
     plan: VideoPlan
     probe: Ref
+    check: QuestionCheck = field(default_factory=QuestionCheck)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ from actors.coordinator import VideoOutcome
 from actors.serial_executor import run_serial
 from cluster.session import ray_session
 from jobs.cli import build_parser, resolve_config
-from jobs.model_source import load_configured_model
+from jobs.model_source import load_configured_model, load_tokenizer
 from pipeline.config_io import config_hash
 from pipeline.demo.architecture import build_demo_model
 from pipeline.demo.archive import ArchiveSpec, write_archive
@@ -101,6 +101,7 @@ def make_job(archive, model_folder, tmp_path_factory):
             num_videos=len(plan.tasks),
             config=config,
             layout=identity.layout,
+            tokenizer=load_tokenizer(config),
             stamp=stamp,
             load_model=load_configured_model,
         )

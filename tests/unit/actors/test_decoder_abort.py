@@ -12,6 +12,7 @@ from actors.local_store import LocalStore
 from actors.worker import DecodeWorker
 from pipeline.config import ReadingConfig, RunConfig
 from pipeline.demo.archive import ArchiveSpec, write_archive
+from pipeline.engine.question_check import QuestionCheck
 from pipeline.engine.work import Batch, ProbeWork, WorkKey
 
 
@@ -29,7 +30,12 @@ def probe_work(video, number):
 
 def test_a_reading_that_hangs_ends_when_it_is_cancelled_and_the_next_one_succeeds(video, tmp_path):
     config = RunConfig(reading=ReadingConfig(cache_dir=str(tmp_path), decode_timeout_s=60))
-    decoder = DecoderActor(LocalStore(memory_bytes=10**9), plan=lambda probe: probe.duration_s, config=config)
+    decoder = DecoderActor(
+        LocalStore(memory_bytes=10**9),
+        plan=lambda probe: probe.duration_s,
+        check=lambda questions, plan: QuestionCheck(),
+        config=config,
+    )
     worker = DecodeWorker(lambda: decoder)
     first, hung, later = (probe_work(video, number) for number in range(3))
     try:

@@ -7,6 +7,7 @@ from actors.decoder import DecoderActor
 from actors.local_store import LocalStore
 from pipeline.config import ReadingConfig, RunConfig
 from pipeline.demo.archive import ArchiveSpec, write_archive
+from pipeline.engine.question_check import QuestionCheck
 from pipeline.engine.slot_table import SlotTable
 from pipeline.engine.work import DecodeWork, ProbeWork, WorkKey
 from pipeline.failures import FailureClass, PipelineError
@@ -54,11 +55,17 @@ def decode_work(video, probe, *, first):
 def test_a_timeline_is_opened_once_per_video_and_read_again_where_it_is_gone(video, tmp_path, store_class):
     store, frames = store_class(memory_bytes=10**9), []
     config = RunConfig(reading=ReadingConfig(cache_dir=str(tmp_path)))
-    decoder = DecoderActor(store, plan=lambda probe: probe.num_frames, config=config)
+    decoder = DecoderActor(
+        store,
+        plan=lambda probe: probe.num_frames,
+        check=lambda questions, plan: QuestionCheck(num_tokens=(len(questions), plan)),
+        config=config,
+    )
     try:
         key = WorkKey(video_id=0, attempt=1, stage="probe")
         probed = decoder.probe(ProbeWork(key=key, uri=str(video), fingerprint="version 0")).result
         assert probed.plan == 64
+        assert probed.check.num_tokens == (0, 64)
         for first in (0, 8):
             done = decoder.decode(decode_work(video, probed.probe, first=first)).result
             slots, rows, pixels = LocalStore.get(store, done.bundles[0])[0]

@@ -125,16 +125,18 @@ def test_each_rung_of_the_memory_ladder_halves_the_batches(fake_model, rung, pat
     assert sorted(scored.scores) == list(range(6))
 
 
-def test_a_question_asked_apart_leaves_the_others_their_place_without_asking_them(fake_model):
+def test_a_question_asked_apart_leaves_the_others_their_place_without_reading_them(fake_model):
     class Model(fake_model):
         def build_question(self, question, options, *, response_tokens):
+            if options is not None:
+                raise RuntimeError("a question that is not asked was read")
             return replace(
                 super().build_question(question, options, response_tokens=response_tokens), suffix_ids=(7, 8)
             )
 
-    model = Model()
-    scored = score_group(model, frames(10, 11, 20, 21), score_work(only=(1,)), RunConfig())
-    assert model.batches == [((7, 7), (7, 8))]  # the second micro-batch holds nobody who is asked
+    model, work = Model(), score_work(only=(1,), question_tokens=(3, 2, 4))
+    scored = score_group(model, frames(10, 11, 20, 21), work, RunConfig())
+    assert model.batches == [((0, 0, 0), (7, 8))]  # the second micro-batch holds nobody who is asked
     assert sorted(scored.scores) == sorted(scored.candidates.ranked) == [1]
 
 

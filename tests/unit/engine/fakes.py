@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.config import BudgetConfig, ExecutionConfig, RunConfig, SamplingConfig, ScoringConfig, StoppingConfig
 from pipeline.engine.job_state import JobState
+from pipeline.engine.question_check import QuestionCheck
 from pipeline.engine.rows import build_rows
 from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.engine.video_plan import plan_video
@@ -87,7 +88,7 @@ def make_tasks(num_videos=1, num_questions=2) -> list[VideoTask]:
     tasks = []
     for video in range(num_videos):
         questions = tuple(
-            Question(question_id=f"v{video}q{q}", video=f"v{video}", text="?", options=("x", "y"), row_index=q)
+            Question(question_id=f"v{video}q{q}", video=f"v{video}", text=f"{q}?", options=("x", "y"), row_index=q)
             for q in range(num_questions)
         )
         keys = tuple(f"k{video}-{q}" for q in range(num_questions))
@@ -117,7 +118,9 @@ class World:
         fail: Callable[[str, Work], Failure | None] = lambda worker, work: None,
         bad_frames: frozenset[int] = frozenset(),
         stamp: RunStamp = STAMP,
+        refused: dict[int, Failure] | None = None,
     ) -> None:
+        self.refused = refused or {}  # questions of every video
         self.stamp = stamp
         self.config, self.probes, self.fail, self.bad_frames = config, probes or {}, fail, bad_frames
         self.state = JobState(tasks, config=config)
@@ -188,7 +191,8 @@ class World:
         if isinstance(work, ProbeWork):
             probe = self.probes.get(work.uri) or make_probe()
             plan = plan_video(probe, layout=FakeLayout(), selector=get_selector(self.config.method), config=self.config)
-            return ProbeDone(plan=plan, probe=None), StageSeconds(decode_s=0.5)
+            check = QuestionCheck(num_tokens=tuple(range(5, 5 + len(work.questions))), refused=self.refused)
+            return ProbeDone(plan=plan, probe=None, check=check), StageSeconds(decode_s=0.5)
         if isinstance(work, DecodeWork):
             bad = tuple(sorted(self.bad_frames.intersection(work.stretch.frame_indices.tolist())))
             bundles = {}
