@@ -172,9 +172,13 @@ class ChaosCase:
             del self.pending[number]
             self.struck.append((fault, key))
             if fault.is_poison:
-                num_questions = len(self.job.tasks[key.video_id].questions)
                 is_own = stage in ("gather", "answer")
-                self._poisoned[fault] = key.video_id, key.index if is_own else self.rng.randrange(num_questions)
+                asked = [
+                    i
+                    for i in range(len(self.job.tasks[key.video_id].questions))
+                    if (key.video_id, i) not in self.job.refused
+                ]
+                self._poisoned[fault] = key.video_id, key.index if is_own else self.rng.choice(asked or [0])
             return fault
         return None
 

@@ -2,14 +2,17 @@
 
 import hashlib
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
 from pipeline.config import BudgetConfig, ExecutionConfig, RunConfig, SamplingConfig, ScoringConfig, StoppingConfig
+from pipeline.engine.question_check import QuestionCheck
 from pipeline.engine.video_plan import VideoPlan, plan_video
 from pipeline.engine.work import AnswerDone, VideoTask
+from pipeline.failures import Failure, FailureClass
 from pipeline.manifest import Question
 from pipeline.models.interface import FrameGeometry
 from pipeline.selectors.base import GroupScore
@@ -17,6 +20,7 @@ from pipeline.selectors.registry import SELECTORS, get_selector
 from pipeline.video.containers import Container
 from pipeline.video.probe import VideoProbe
 
+_SHARE_REFUSED = 0.1
 _SIDE, _FRAMES_PER_GROUP = 28, 8
 _GROUP_BYTES = _SIDE * _SIDE * 3 * _FRAMES_PER_GROUP
 
@@ -36,7 +40,11 @@ class _Layout:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChaosJob:
-    """What is asked, and by how many workers it is done."""
+    """What is asked, and by how many workers it is done.
+
+    Attributes:
+        refused: (video, question) that cannot be asked, and why.
+    """
 
     tasks: tuple[VideoTask, ...]
     num_frames: tuple[int, ...]
@@ -44,6 +52,11 @@ class ChaosJob:
     num_scorers: int
     num_decoders: int
     num_answerers: int
+    refused: Mapping[tuple[int, int], Failure]
+
+    def check(self, video_id: int) -> QuestionCheck:
+        """What a probe says of the questions."""
+        return QuestionCheck(refused={index: why for (video, index), why in self.refused.items() if video == video_id})
 
     def plan(self, video_id: int) -> VideoPlan:
         """What a probe yields; two frames per second, so that every frame is sampled."""
@@ -90,8 +103,11 @@ def draw_job(rng: random.Random, *, max_attempts: int) -> ChaosJob:
             max_attempts=max_attempts,
         ),
     )
+    places = [(video, question) for video in range(num_videos) for question in range(num_questions)]
+    too_long = Failure(failure_class=FailureClass.TOO_LARGE, message="too long")
     return ChaosJob(
         tasks=tuple(draw_task(video_id, num_questions) for video_id in range(num_videos)),
+        refused={place: too_long for place in places if rng.random() < _SHARE_REFUSED},
         num_frames=tuple(rng.choice([7, 40, 100, 130]) for _ in range(num_videos)),
         config=config,
         num_scorers=num_scorers,
@@ -104,23 +120,30 @@ def draw_task(video_id: int, num_questions: int) -> VideoTask:
     """A video with that many questions."""
     name = f"v{video_id}"
     questions = tuple(
-        Question(question_id=f"{name}q{index}", video=name, text="?", options=("x", "y"), row_index=index)
+        Question(
+            question_id=f"{name}q{index}",
+            video=name,
+            text=f"What of {index} in {name}?",
+            options=None if index % 3 == 2 else (f"x{index}", f"y of {name}"),
+            row_index=index,
+        )
         for index in range(num_questions)
     )
     keys = tuple(f"{name}-{index}" for index in range(num_questions))
     return VideoTask(video_id=video_id, uri=name, fingerprint="f", questions=questions, question_keys=keys)
 
 
-def score_of(video_id: int, question: int, group_index: int, *, num_tokens: int) -> GroupScore:
-    """Certainty and response that look random and depend on nothing but the arguments."""
-    digest = hashlib.sha256(f"{video_id}/{question}/{group_index}".encode()).digest()
+def score_of(question: Question, group_index: int, *, num_tokens: int) -> GroupScore:
+    """Certainty and response that look random and depend on nothing but the group and what is asked."""
+    digest = hashlib.sha256(f"{question.text}/{question.options}/{group_index}".encode()).digest()
     said = "AB"[digest[1] % 2]
     return GroupScore(group_index=group_index, certainty=-digest[0] / 256, response=said, num_tokens=num_tokens)
 
 
-def answer_of(bought: dict[int, int]) -> AnswerDone:
-    """Depends on all tokens that reached it."""
-    digest = hashlib.sha256(repr(sorted(bought.items())).encode()).hexdigest()
+def answer_of(question: Question, bought: dict[int, int]) -> AnswerDone:
+    """Depends on what is asked, and on all tokens that reached it."""
+    asked = question.text, question.options, sorted(bought.items())
+    digest = hashlib.sha256(repr(asked).encode()).hexdigest()
     return AnswerDone(
         answer="A",
         answer_text=digest,

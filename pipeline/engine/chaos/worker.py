@@ -77,8 +77,9 @@ class ChaosWorker:
         return Completion(key=work.key, result=result)
 
     def _do(self, work: Work, dead: AbstractSet[str]) -> Result:
+        video_id = work.key.video_id
         if isinstance(work, ProbeWork):
-            return ProbeDone(plan=self.job.plan(work.key.video_id), probe=None)
+            return ProbeDone(plan=self.job.plan(video_id), probe=None, check=self.job.check(video_id))
         if isinstance(work, DecodeWork):
             bundles: dict[int, dict[int, tuple[int, int, tuple[int, ...]]]] = {}
             for position, slots, _ in work.slots.items():
@@ -90,7 +91,7 @@ class ChaosWorker:
         if isinstance(work, GatherWork):
             return GatherDone(pieces=Stored(owner=self.name, value=self._gather(work)))
         if isinstance(work, AnswerWork):
-            return answer_of({p: n for ref in work.pieces for p, n in _open(ref, dead)})
+            return answer_of(work.question, {p: n for ref in work.pieces for p, n in _open(ref, dead)})
         return self._score(work, dead)
 
     def _gather(self, work: GatherWork) -> tuple[tuple[int, int], ...]:
@@ -112,7 +113,7 @@ class ChaosWorker:
         num_tokens = len(work.patches) * work.geometry.tokens_per_patch
         asked = [i for batch in work.batches for i in batch if work.only is None or i in work.only]
         self.held[work.key.video_id, work.key.attempt, work.key.index] = dict.fromkeys(asked, num_tokens)
-        scores = {i: score_of(work.key.video_id, i, work.group_index, num_tokens=num_tokens) for i in asked}
+        scores = {i: score_of(work.questions[i], work.group_index, num_tokens=num_tokens) for i in asked}
         return ScoreDone(scores=scores, was_prefilled=get_selector(self.job.config.method).needs_scores)
 
 
