@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from pipeline.config import ModelConfig, ReadingConfig, RunConfig
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.models import device_memory
-from pipeline.models.loading import describe_model, load_model
+from pipeline.models.loading import describe_model, load_model, load_question_tokenizer
 from pipeline.models.s3_checkpoint import S3Checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +71,15 @@ def test_describing_reads_all_that_makes_a_prompt_and_no_weights(store, options,
     assert (identity.name, identity.family, identity.layout.num_layers) == (NAME, "qwen2_5_vl", 4)
     assert len(identity.revision) == 16
     assert identity.layout == describe_model(ModelConfig(model=str(model_folder))).layout
+
+
+def test_questions_are_tokenized_without_the_weights(store, options, model_folder, tmp_path, reads):
+    tokenizer = load_question_tokenizer(ModelConfig(model=NAME), storage_options=options)
+    assert "tokenizer.json" in reads
+    assert not [name for name in reads if name.endswith(".safetensors")]
+    asked = "What color is the star?", ("red", "blue")
+    model = load(options, tmp_path)
+    assert tokenizer.build(*asked, response_tokens=3) == model.build_question(*asked, response_tokens=3)
 
 
 def test_loading_stages_what_belongs_to_the_checkpoint_and_only_once(store, options, model_folder, tmp_path, reads):
