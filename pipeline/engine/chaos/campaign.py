@@ -95,7 +95,8 @@ def _verdict(case: ChaosCase, video_id: int, question: int) -> tuple[set[Failure
     """Classes as which a question may fail, and whether it must."""
     may_fail: set[FailureClass] = set()
     must_fail = False
-    is_only_one = len(case.job.tasks[video_id].questions) == 1
+    num_asked = len(case.job.tasks[video_id].questions) - len(case.job.check(video_id).refused)
+    is_only_one = num_asked <= 1
     for fault, key in case.struck:
         is_final = fault.failure_class is not None and fault.failure_class not in RETRYABLE
         if fault.is_poison or not is_final or key.video_id != video_id:
