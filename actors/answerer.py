@@ -1,13 +1,13 @@
-"""Runs final passes. The logic is ``pipeline.answering``; this opens the gathered tokens and times it."""
+"""Runs final passes. The logic is ``pipeline.passes.final_pass``; this opens the gathered tokens and times it."""
 
 import time
 
 from actors.store import ObjectStore
-from pipeline.answering import answer_question
-from pipeline.config import RunConfig
-from pipeline.engine.stage_seconds import StageSeconds
-from pipeline.engine.work import AnswerWork, Completion
+from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.messages.work import AnswerWork, Completion
 from pipeline.models.interface import VideoModel
+from pipeline.passes.final_pass import answer_question
+from pipeline.settings.config import RunConfig
 
 
 class AnswererActor:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Collection, Sequence
 
-from pipeline.engine.work import Cancelled, Completion, Work, WorkKey
+from pipeline.engine.messages.work import Cancelled, Completion, Work, WorkKey
 from pipeline.failures import Failure
 
 

@@ -10,15 +10,15 @@ from actors.decoder import DecoderActor
 from actors.scorer import ScorerActor
 from actors.store import ObjectStore
 from actors.worker import DecodeWorker, ModelWorker
-from pipeline.config import RunConfig
-from pipeline.engine.question_check import check_questions
-from pipeline.engine.video_plan import plan_video
-from pipeline.engine.work import VideoTask
+from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.question_tokenizer import QuestionTokenizer
+from pipeline.planning.question_check import check_questions
 from pipeline.planning.task_table import TaskTable
+from pipeline.planning.tasks import VideoTask
+from pipeline.planning.video_plan import plan_video
 from pipeline.results.rows import RunStamp
-from pipeline.selectors.registry import get_selector
+from pipeline.settings.config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

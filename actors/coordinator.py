@@ -5,13 +5,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pipeline.config import RunConfig
 from pipeline.engine.job_state import JobState
+from pipeline.engine.messages.work import Batch, Completion, WorkKey
 from pipeline.engine.progress import Progress
 from pipeline.engine.rows import build_rows
-from pipeline.engine.work import Batch, Completion, VideoTask, WorkKey
 from pipeline.failures import Failure
+from pipeline.planning.tasks import VideoTask
 from pipeline.results.rows import QuestionResult, RunStamp
+from pipeline.settings.config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from actors.coordinator import CoordinatorActor, VideoOutcome
 from pipeline.engine.dispatch import role_of
+from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.messages.work import Batch, Completion, WorkKey
 from pipeline.engine.progress import Progress
-from pipeline.engine.stage_seconds import StageSeconds
-from pipeline.engine.work import Batch, Completion, WorkKey
 from pipeline.failures import Failure
 
 _LONG_POLL_S = 2.0

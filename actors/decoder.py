@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from actors.store import ObjectStore
-from pipeline.config import RunConfig
-from pipeline.engine.question_check import QuestionCheck
-from pipeline.engine.slot_table import FramePiece
-from pipeline.engine.stage_seconds import StageSeconds
-from pipeline.engine.video_plan import VideoPlan
-from pipeline.engine.work import Completion, DecodeDone, DecodeWork, ProbeDone, ProbeWork
+from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.messages.work import Completion, DecodeDone, DecodeWork, ProbeDone, ProbeWork
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.manifest import Question
+from pipeline.manifest.questions import Question
+from pipeline.planning.question_check import QuestionCheck
+from pipeline.planning.video_plan import VideoPlan
+from pipeline.settings.config import RunConfig
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import VideoProbe
 from pipeline.video.probe_cache import ProbeCache
+from pipeline.video.slot_table import FramePiece
 from pipeline.video.sources import local_video
 from pipeline.video.staging import cache_folder
 

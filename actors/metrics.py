@@ -9,8 +9,8 @@ from dataclasses import asdict
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
+from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.progress import Progress
-from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.results.rows import QuestionResult
 
 _SUMS = {  # counter -> the sum in ``Progress`` whose growth it takes over

@@ -5,7 +5,7 @@ from typing import Any
 
 import ray
 
-from pipeline.engine.work import Completion, WorkKey
+from pipeline.engine.messages.work import Completion, WorkKey
 from pipeline.failures import Failure, PipelineError
 
 CONTROL = "control"

@@ -13,10 +13,10 @@ from actors.coordinator import CoordinatorActor, VideoOutcome
 from actors.coordinator_service import CoordinatorService, JobStatus
 from actors.metrics import RunMetrics
 from actors.worker_pool import COORDINATOR_TIMEOUT_S, ActorOptions, WorkerPool
-from pipeline.config import RunConfig
-from pipeline.engine.job_state import ANSWERER, DECODER, SCORER
+from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER
 from pipeline.engine.progress import Progress, Tally
 from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.settings.config import RunConfig
 
 __all__ = ["ActorOptions", "run_on_ray"]
 _log = logging.getLogger("adapttoken.coordinator")

@@ -6,19 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.store import ObjectStore
-from pipeline.config import RunConfig
-from pipeline.engine.candidates import GroupCandidates
-from pipeline.engine.stage_seconds import StageSeconds
-from pipeline.engine.work import (
-    Completion,
-    GatherDone,
-    GatherWork,
-    Retention,
-    ScoreDone,
-    ScoreWork,
-)
+from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.messages.work import Completion, GatherDone, GatherWork, Retention, ScoreDone, ScoreWork
 from pipeline.models.interface import VideoModel
-from pipeline.scoring import GroupScorer, LaunchedGroup
+from pipeline.passes.candidates import GroupCandidates
+from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
+from pipeline.settings.config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -6,9 +6,9 @@ from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.coordinator import CoordinatorActor, VideoOutcome
 from actors.local_store import LocalStore
 from actors.worker import DecodeWorker, ModelWorker
-from pipeline.engine.job_state import DECODER, SCORER
+from pipeline.engine.dispatch import DECODER, SCORER
+from pipeline.engine.messages.work import Completion
 from pipeline.engine.progress import Progress
-from pipeline.engine.work import Completion
 
 
 def run_serial(job: Job) -> Iterator[VideoOutcome | Progress]:

@@ -14,7 +14,7 @@ from actors.answerer import AnswererActor
 from actors.batch_run import BatchRun
 from actors.decoder import DecoderActor
 from actors.scorer import QueuedGroup, ScorerActor
-from pipeline.engine.work import (
+from pipeline.engine.messages.work import (
     AnswerWork,
     Batch,
     Completion,

@@ -16,8 +16,8 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
 from actors.store import RayStore
-from pipeline.engine.job_state import ANSWERER, DECODER, SCORER
-from pipeline.engine.work import WorkKey
+from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER
+from pipeline.engine.messages.work import WorkKey
 from pipeline.failures import Failure, FailureClass, PipelineError
 
 COORDINATOR_TIMEOUT_S = 300.0  # for an answer that takes milliseconds

@@ -7,9 +7,9 @@ of magnitude, so a token costs about the same in both.
 
 from dataclasses import dataclass, replace
 
-from pipeline.config import ExecutionConfig, RunConfig
+from pipeline.method.selectors.base import Selector
 from pipeline.models.interface import ModelLayout
-from pipeline.selectors.base import Selector
+from pipeline.settings.config import ExecutionConfig, RunConfig
 
 _ENCODE_COST = 0.36  # per token, where prefilling it is 1: the floor of Qwen2.5-VL-7B at 308 x 560 (docs/results.md)
 _SCORED_SHARE = 0.5  # of the groups, where a question may stop early: what the paper reports

@@ -1,4 +1,4 @@
-"""Several Ray nodes on this machine, to be killed: for tests and ``jobs/chaos.py``. They share files and address."""
+"""Several Ray nodes on this machine, to be killed: for tests and ``jobs/lab/chaos.py``; files and address shared."""
 
 import os
 import random

@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.config import ExecutionConfig
+from pipeline.settings.config import ExecutionConfig
 
 _UNITS = 10_000  # Ray counts in ten-thousandths of a CPU
 

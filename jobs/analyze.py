@@ -16,8 +16,8 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.ablation_runs import run_ablation
-from jobs.storage_options import parse_storage_options
+from jobs.wiring.ablation_runs import run_ablation
+from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.analysis.ablation_report import analyse_ablation
 from pipeline.evaluation.analysis.ablations import ABLATIONS
 from pipeline.evaluation.analysis.asked_questions import AskedQuestion, read_questions

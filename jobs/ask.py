@@ -18,11 +18,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.cli import build_parser
 from jobs.run import EXIT_FAILURES, EXIT_JOB, EXIT_OK
 from jobs.run import main as run
-from jobs.storage_options import add_storage_options
-from pipeline.manifest_columns import FEWEST_OPTIONS
+from jobs.wiring.cli import build_parser
+from jobs.wiring.storage_options import add_storage_options
+from pipeline.manifest.columns import FEWEST_OPTIONS
 from pipeline.report.answer_text import describe_answer
 from pipeline.report.report import ReportOptions, make_report
 from pipeline.report.totals import list_run_ids, read_run_files

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.storage_options import parse_storage_options
+from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.analysis.asked_questions import CHOICE, OPEN, AskedQuestion, read_questions
 from pipeline.evaluation.analysis.calibration import FULL_METHOD, Target, calibrate
 from pipeline.evaluation.analysis.calibration_plot import draw_calibration
 from pipeline.evaluation.analysis.calibration_report import calibration_json, calibration_tables, preset_yaml
-from pipeline.evaluation.scoring.tables import to_text
+from pipeline.evaluation.tables import to_text
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.finished import read_answers
 from pipeline.uris import redact_text

@@ -12,7 +12,7 @@ import sys
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.storage_options import parse_storage_options
+from jobs.wiring.storage_options import parse_storage_options
 from pipeline.results.compaction import DEFAULT_GRACE_S, DEFAULT_TARGET_BYTES, CompactionReport, compact
 from pipeline.uris import redact_text
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.storage_options import parse_storage_options
+from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.scoring.answers import AnswerSet, answer_sets
 from pipeline.evaluation.scoring.evaluation import Evaluation, evaluate
 from pipeline.evaluation.scoring.manifest_truth import truth_table
@@ -22,8 +22,8 @@ from pipeline.evaluation.scoring.report import report_tables
 from pipeline.evaluation.scoring.report_json import report_json
 from pipeline.evaluation.scoring.scorers import SCORERS
 from pipeline.evaluation.scoring.submissions import submission_bytes
-from pipeline.evaluation.scoring.tables import Table, to_markdown, to_text
-from pipeline.manifest import read_manifest
+from pipeline.evaluation.tables import Table, to_markdown, to_text
+from pipeline.manifest.reading import read_manifest
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.finished import read_answers
 from pipeline.uris import redact_text

@@ -11,13 +11,13 @@ import sys
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.storage_options import parse_storage_options
-from pipeline.config import SamplingConfig
+from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.benchmarks import BENCHMARKS
 from pipeline.evaluation.importers.job import Import, ImportRequest, import_benchmark
 from pipeline.evaluation.importers.manifest_table import manifest_bytes
 from pipeline.evaluation.importers.report import describe_import, import_json
 from pipeline.results.atomic_files import write_bytes_atomic
+from pipeline.settings.config import SamplingConfig
 from pipeline.uris import redact_text
 
 EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2

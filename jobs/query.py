@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.storage_options import add_storage_options
+from jobs.wiring.storage_options import add_storage_options
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.prompt import enable_line_editing, run_prompt
 from pipeline.results.query_output import write_result

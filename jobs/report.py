@@ -9,10 +9,10 @@ import time
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.storage_options import add_storage_options
-from pipeline.config import ReadingConfig
+from jobs.wiring.storage_options import add_storage_options
 from pipeline.report.report import ReportOptions, make_report
 from pipeline.results.atomic_files import write_bytes_atomic
+from pipeline.settings.config import ReadingConfig
 from pipeline.uris import redact_text, strip_secrets
 
 EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2

@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from pipeline.config import RunConfig
 from pipeline.engine.flow import Flow
 from pipeline.engine.mailbox import Mailbox
+from pipeline.engine.messages.work import AnswerWork, GatherWork, ProbeWork, ScoreWork, Work, WorkKey
+from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
-from pipeline.engine.video_state import VideoState
-from pipeline.engine.work import AnswerWork, GatherWork, ProbeWork, ScoreWork, VideoTask, Work, WorkKey
+from pipeline.method.selectors.base import Selector
 from pipeline.planning.task_queue import TaskQueue
-from pipeline.selectors.base import Selector
+from pipeline.planning.tasks import VideoTask
+from pipeline.settings.config import RunConfig
 
 DECODER, SCORER, ANSWERER = "decoder", "scorer", "answerer"
 

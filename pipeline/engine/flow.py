@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import merge
 
-from pipeline.config import ExecutionConfig
 from pipeline.engine.age_queue import AgeQueue
-from pipeline.engine.video_state import VideoState
+from pipeline.engine.one_video.video_state import VideoState
+from pipeline.settings.config import ExecutionConfig
 
 
 @dataclass(kw_only=True, slots=True)

@@ -9,16 +9,10 @@ means in ``blame``. Neither changes a row.
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from pipeline.config import RunConfig
 from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER, Dispatcher, role_of
 from pipeline.engine.flow import Holdings
 from pipeline.engine.mailbox import post_limits
-from pipeline.engine.progress import Progress, Tally, measure_progress
-from pipeline.engine.question_state import Phase
-from pipeline.engine.recovery import fail_open, is_awaited, is_in_use, lose_holdings, put_back, trim
-from pipeline.engine.verdict import ask_next, excuse, punish, take_failure
-from pipeline.engine.video_state import VideoState
-from pipeline.engine.work import (
+from pipeline.engine.messages.work import (
     AnswerDone,
     Batch,
     Cancelled,
@@ -27,12 +21,18 @@ from pipeline.engine.work import (
     GatherDone,
     ProbeDone,
     ScoreDone,
-    VideoTask,
     WorkKey,
 )
+from pipeline.engine.one_video.question_state import Phase
+from pipeline.engine.one_video.recovery import fail_open, is_awaited, is_in_use, lose_holdings, put_back, trim
+from pipeline.engine.one_video.verdict import ask_next, excuse, punish, take_failure
+from pipeline.engine.one_video.video_state import VideoState
+from pipeline.engine.progress import Progress, Tally, measure_progress
 from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.method.selectors.registry import get_selector
 from pipeline.planning.task_queue import count_questions
-from pipeline.selectors.registry import get_selector
+from pipeline.planning.tasks import VideoTask
+from pipeline.settings.config import RunConfig
 
 __all__ = ["ANSWERER", "DECODER", "SCORER", "JobState"]
 

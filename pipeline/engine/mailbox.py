@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.engine.work import GatherWork, Retention, WorkKey
+from pipeline.engine.messages.work import GatherWork, Retention, WorkKey
 
 
 @dataclass(kw_only=True, slots=True, eq=False)

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 
 from pipeline.engine.flow import Flow
-from pipeline.engine.question_state import Phase
-from pipeline.engine.stage_seconds import StageSeconds
-from pipeline.engine.video_state import VideoState
+from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.one_video.question_state import Phase
+from pipeline.engine.one_video.video_state import VideoState
 
 
 @dataclass(kw_only=True, slots=True)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.engine.lost_frames import count_lost
-from pipeline.engine.question_state import QuestionState
-from pipeline.engine.video_plan import VideoPlan
-from pipeline.engine.video_state import VideoState
-from pipeline.manifest import Question
+from pipeline.engine.one_video.question_state import QuestionState
+from pipeline.engine.one_video.video_state import VideoState
+from pipeline.manifest.questions import Question
 from pipeline.method.evidence import EvidenceSpan, unpack_tokens
+from pipeline.planning.lost_frames import count_lost
+from pipeline.planning.video_plan import VideoPlan
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.results.rows import EvidenceRow, GroupRow, KeptTokens, QuestionResult, RunStamp, failed_result
 

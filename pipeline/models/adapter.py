@@ -8,12 +8,12 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from pipeline.config import ScoringConfig
 from pipeline.models.interface import FrameGeometry, ModelLayout, QuestionPrompt, Response
 from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.responses import PendingResponses
 from pipeline.models.shared_prefix import SharedPrefix, SharedPrefixScorer
 from pipeline.models.text_model import TextModel
+from pipeline.settings.config import ScoringConfig
 
 _Layout = TypeVar("_Layout", bound=ModelLayout)
 

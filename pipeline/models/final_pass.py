@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pipeline.config import ScoringConfig
 from pipeline.models.attention_probe import AttentionProbe
 from pipeline.models.generation import extend_greedily
 from pipeline.models.interface import QuestionPrompt, Response
 from pipeline.models.responses import first_tokens, query_segments
 from pipeline.models.text_model import TextModel
+from pipeline.settings.config import ScoringConfig
 
 
 def run_final_pass(

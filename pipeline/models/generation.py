@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline.method.entropy import token_entropies
-from pipeline.models.device_transfer import Download, upload
+from pipeline.models.devices.transfer import Download, upload
 from pipeline.models.text_model import TextModel
 
 _MASK_ALIGNMENT = 8  # elements; attention kernels take masks whose rows start at multiples of it

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.config import ScoringConfig
+from pipeline.settings.config import ScoringConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,18 +14,18 @@ from safetensors import SafetensorError
 from transformers import AutoConfig
 from transformers.utils import is_flash_attn_2_available
 
-from pipeline.config import ModelConfig, RunConfig
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.models.chat_template import load_tokenizer
-from pipeline.models.checkpoint_files import model_error
-from pipeline.models.checkpoint_source import DEMO_MODEL, find_checkpoint
-from pipeline.models.device_map import module_devices, place_layers
-from pipeline.models.device_memory import check_memory
-from pipeline.models.gpu_layers import fit_layers_to_gpu
+from pipeline.models.checkpoints.files import model_error
+from pipeline.models.checkpoints.source import DEMO_MODEL, find_checkpoint
+from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
+from pipeline.models.devices.map import module_devices, place_layers
+from pipeline.models.devices.memory import check_memory
+from pipeline.models.devices.memory_plan import NO_WORK, estimate_need, measure_model, plan_workload
 from pipeline.models.interface import ModelLayout, VideoModel
-from pipeline.models.memory_plan import NO_WORK, estimate_need, measure_model, plan_workload
 from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.registry import FAMILIES, Family
+from pipeline.settings.config import ModelConfig, RunConfig
 
 DEMO_RECIPE = "recipe.json"  # the training job leaves it beside the weights
 

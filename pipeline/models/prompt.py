@@ -131,8 +131,3 @@ def letter_ids(tokenizer: Any, *, num_options: int) -> tuple[int, ...]:
             )
         ids.append(int(encoded[0]))
     return tuple(ids)
-
-
-def option_letter(index: int) -> str:
-    """``0 -> A``, ``1 -> B``, and so on."""
-    return ascii_uppercase[index]

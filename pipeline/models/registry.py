@@ -11,16 +11,18 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-from pipeline.models import internvl, internvl_prompt, qwen2_5_vl, qwen3_vl
 from pipeline.models.attention_probe import PROBED_ATTENTION
 from pipeline.models.interface import ModelLayout, VideoModel
-from pipeline.models.internvl import InternVL
-from pipeline.models.internvl_layout import InternVLLayout
-from pipeline.models.qwen2_5_vl import Qwen25VL
-from pipeline.models.qwen3_layout import Qwen3Layout
-from pipeline.models.qwen3_vl import Qwen3VL
-from pipeline.models.qwen_layout import QwenLayout
-from pipeline.models.window_attention import WINDOW_ATTENTION
+from pipeline.models.internvl import internvl
+from pipeline.models.internvl import prompt as internvl_prompt
+from pipeline.models.internvl.internvl import InternVL
+from pipeline.models.internvl.layout import InternVLLayout
+from pipeline.models.qwen import qwen2_5_vl, qwen3_vl
+from pipeline.models.qwen.layout import QwenLayout
+from pipeline.models.qwen.qwen2_5_vl import Qwen25VL
+from pipeline.models.qwen.qwen3_layout import Qwen3Layout
+from pipeline.models.qwen.qwen3_vl import Qwen3VL
+from pipeline.models.qwen.window_attention import WINDOW_ATTENTION
 
 
 class LayoutReader(Protocol):

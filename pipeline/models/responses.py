@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pipeline.config import ScoringConfig
 from pipeline.models.attention_probe import AttentionProbe
-from pipeline.models.device_transfer import Download, upload
+from pipeline.models.devices.transfer import Download, upload
 from pipeline.models.generation import GreedyRow, choose_tokens
 from pipeline.models.interface import QuestionPrompt, Response
 from pipeline.models.text_model import TextModel
+from pipeline.settings.config import ScoringConfig
 
 
 def query_segments(segments: Sequence[tuple[int, int]], config: ScoringConfig) -> tuple[tuple[int, int], ...]:

@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from pipeline.config import ScoringConfig
 from pipeline.models.attention_probe import AttentionProbe
-from pipeline.models.device_transfer import upload
+from pipeline.models.devices.transfer import upload
 from pipeline.models.generation import additive_mask, extend_greedily
 from pipeline.models.interface import QuestionPrompt
 from pipeline.models.responses import PendingResponses, first_tokens, query_segments
 from pipeline.models.text_model import TextModel
+from pipeline.settings.config import ScoringConfig
 
 MASKS_KEPT = 4  # micro-batches of one video; its groups come in at most two lengths
 

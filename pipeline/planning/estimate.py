@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from pipeline.config import RunConfig
-from pipeline.job_plan import JobPlan
+from pipeline.method.selectors.registry import get_selector
+from pipeline.planning.job_plan import JobPlan
 from pipeline.planning.model_cost import ModelCost, ScorerSpeed, count_video_flops
 from pipeline.planning.video_sample import VideoCost, VideoSample
-from pipeline.selectors.registry import get_selector
+from pipeline.settings.config import RunConfig
 
 DECODE_PIXELS_PER_S, DELIVER_PIXELS_PER_S = 2.0e8, 1.2e8
 DECODE_SOURCE = "PyAV, one core: 200 Mpixel/s decoded, 120 Mpixel/s handed on (docs/results.md, H.264)"

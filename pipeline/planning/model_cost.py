@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
-from pipeline.benchmarks.flop_floor import FINAL, PREFILL, SCORE, Workload, count_flops
-from pipeline.config import RunConfig
-from pipeline.models.checkpoint_source import find_checkpoint
-from pipeline.models.device_map import plan_gpus
-from pipeline.models.device_memory import free_bytes
+from pipeline.method.selectors.registry import get_selector
+from pipeline.models.checkpoints.source import find_checkpoint
+from pipeline.models.devices.map import plan_gpus
+from pipeline.models.devices.memory import free_bytes
+from pipeline.models.devices.memory_plan import MemoryNeed, estimate_need, measure_model, plan_workload
 from pipeline.models.interface import ModelLayout
 from pipeline.models.loading import choose_dtype
-from pipeline.models.memory_plan import MemoryNeed, estimate_need, measure_model, plan_workload
 from pipeline.models.registry import FAMILIES
+from pipeline.planning.flop_floor import FINAL, PREFILL, SCORE, Workload, count_flops
 from pipeline.planning.video_sample import VideoCost
-from pipeline.selectors.registry import get_selector
+from pipeline.settings.config import RunConfig
 from pipeline.uris import StorageOptions
 
 GPU_TFLOPS = 300.0

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.engine.work import VideoTask
 from pipeline.planning.task_table import TaskTable
+from pipeline.planning.tasks import VideoTask
 
 
 class TaskQueue:

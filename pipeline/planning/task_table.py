@@ -7,8 +7,8 @@ from typing import overload
 import numpy as np
 import pyarrow as pa
 
-from pipeline.engine.work import VideoTask
-from pipeline.manifest_questions import BLOCK_ROWS, IntArray, QuestionTable
+from pipeline.manifest.questions import BLOCK_ROWS, IntArray, QuestionTable
+from pipeline.planning.tasks import VideoTask
 from pipeline.results.key_set import KeySet
 from pipeline.results.keys import question_keys
 

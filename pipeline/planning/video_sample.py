@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import RunConfig
-from pipeline.engine.video_plan import VideoPlan, plan_video
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry, ModelLayout
 from pipeline.planning.headers import Header, fetch_header
-from pipeline.selectors.registry import get_selector
+from pipeline.planning.video_plan import VideoPlan, plan_video
+from pipeline.settings.config import RunConfig
 from pipeline.uris import StorageOptions
 from pipeline.video.containers import Container
 from pipeline.video.isolated import IsolatedReader

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.display import format_clock
 from pipeline.report.cards import list_entry
+from pipeline.results.clock import format_clock
 from pipeline.results.query_output import printable
 from pipeline.results.summary import DEVICE_STAGES
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.models.prompt import option_letter
+from pipeline.manifest.questions import option_letter
 from pipeline.report.evidence_frames import EvidencePatch, EvidencePatches
 from pipeline.results.schema import ANSWERS_SCHEMA
 from pipeline.results.summary import DEVICE_STAGES, STAGES

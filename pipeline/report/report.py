@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import ReadingConfig
+from pipeline.method.selectors.registry import SELECTORS
 from pipeline.report.cards import Json, detail, list_entry
 from pipeline.report.evidence_frames import EvidencePatch, choose_frames, read_patches
 from pipeline.report.page import assemble_page
@@ -15,7 +15,7 @@ from pipeline.report.pictures import NoteProgress, PictureBudget, Video, read_pi
 from pipeline.report.totals import describe_totals, read_run_files
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
-from pipeline.selectors.registry import SELECTORS
+from pipeline.settings.config import ReadingConfig
 from pipeline.uris import StorageOptions, strip_secrets
 
 _SHOWN_RUNS = 5

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.results.atomic_files import change_file
 from pipeline.results.keys import video_fingerprint
+from pipeline.settings.config import ReadingConfig
 from pipeline.uris import StorageOptions, redact_text
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.sources import local_video

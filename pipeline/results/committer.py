@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import fsspec
 import pyarrow as pa
 
-from pipeline.manifest import Manifest
+from pipeline.manifest.reading import Manifest
 from pipeline.results.partitions import Partitions
 from pipeline.results.rows import QuestionResult
 from pipeline.results.schema import results_table

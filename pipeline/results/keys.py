@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.manifest import Question, RejectedRow
+from pipeline.manifest.questions import Question, RejectedRow
 from pipeline.uris import StorageOptions, strip_secrets
 from pipeline.video.remote import ObjectVersion
 from pipeline.video.sources import check_scheme, is_local, local_path, remote_video

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.manifest import Manifest
+from pipeline.manifest.reading import Manifest
 from pipeline.results.portable_types import to_portable
 from pipeline.results.schema import ANSWERS_SCHEMA, results_schema
 from pipeline.uris import strip_secrets

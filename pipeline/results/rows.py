@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from pipeline.failures import Failure, FailureClass
-from pipeline.manifest import Question
+from pipeline.manifest.questions import Question
 
 SCHEMA_VERSION = 1
 

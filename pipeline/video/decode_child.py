@@ -12,8 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode_requests import READY, DecodeRequest, ProbeRequest, Reply, unpack_reply
 
 START_TIMEOUT_S = 120.0

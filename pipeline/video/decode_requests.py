@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode import Backend
 from pipeline.video.probe import VideoProbe
 from pipeline.video.probe_codec import pack_probe, unpack_probe

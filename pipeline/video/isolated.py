@@ -11,8 +11,8 @@ from typing import BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode import Backend, DecodedFrames
 from pipeline.video.decode_child import DecodeChild, ReaderLostError
 from pipeline.video.decode_requests import DecodeReply, DecodeRequest, ProbeRequest, Reply

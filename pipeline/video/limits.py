@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.settings.config import ReadingConfig
 
 
 class Picture(Protocol):

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.settings.config import ReadingConfig
 from pipeline.video.containers import Container, identify_container
 from pipeline.video.demo_mark import is_demo_video
 from pipeline.video.limits import refuse_cut_off, refuse_large_pictures, refuse_long, refuse_many_frames

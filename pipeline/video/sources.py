@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.settings.config import ReadingConfig
 from pipeline.uris import strip_secrets, uri_scheme
 from pipeline.video.containers import identify_container
 from pipeline.video.http_source import HttpVideo

@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.settings.config import ReadingConfig
 from pipeline.uris import strip_secrets
 from pipeline.video.remote import ObjectVersion, RemoteVideo
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.benchmarks.model_figures import SpeedCase
-from pipeline.benchmarks.model_speed import measure_speed
-from pipeline.config import ScoringConfig
+from pipeline.lab.benchmarks.model_figures import SpeedCase
+from pipeline.lab.benchmarks.model_speed import measure_speed
 from pipeline.method.removal import remove_redundant
-from pipeline.models.gpu_layers import fit_layers_to_gpu
+from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.interface import FinalTokens
 from pipeline.models.registry import FAMILIES
-from tests.unit.models_contract.tiny_models import BUILDERS
+from pipeline.settings.config import ScoringConfig
+from tests.unit.models.tiny_models import BUILDERS
 
 pytestmark = pytest.mark.gpu
 CONFIG = ScoringConfig(reference_layer=1)

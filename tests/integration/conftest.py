@@ -11,16 +11,16 @@ from actors.builders import Job
 from actors.coordinator import VideoOutcome
 from actors.serial_executor import run_serial
 from cluster.session import ray_session
-from jobs.cli import build_parser, resolve_config
-from jobs.model_source import load_configured_model, load_tokenizer
-from pipeline.config_io import config_hash
-from pipeline.demo.architecture import build_demo_model
+from jobs.wiring.cli import build_parser, resolve_config
+from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.demo.vocabulary import build_tokenizer
-from pipeline.job_plan import plan_job
-from pipeline.manifest import read_manifest
+from pipeline.lab.demo_training.architecture import build_demo_model
+from pipeline.lab.demo_training.vocabulary import build_tokenizer
+from pipeline.manifest.reading import read_manifest
+from pipeline.planning.job_plan import plan_job
 from pipeline.results.committer import AnswerCommitter
 from pipeline.results.rows import VOLATILE_COLUMNS, RunStamp
+from pipeline.settings.reading import config_hash
 
 # 600 frames in groups of 32 are 19 groups; 9 nats are above any entropy of the demo vocabulary: Lite stops early
 SETTINGS = (

@@ -14,7 +14,7 @@ import pytest
 from jobs import evaluate, import_benchmark, run
 from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.evaluation.scoring.scorers import SCORERS
-from tests.unit.evaluation_import.small_benchmarks import WRITERS, Asked
+from tests.unit.evaluation.importers.small_benchmarks import WRITERS, Asked
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ import pytest
 
 from actors.serial_executor import run_serial
 from jobs import calibrate as job
-from pipeline.config import RunConfig
-from pipeline.config_io import load_config
 from pipeline.evaluation.analysis.asked_questions import read_questions
 from pipeline.evaluation.analysis.calibration import Target, calibrate
 from pipeline.evaluation.analysis.calibration_report import preset_yaml
 from pipeline.evaluation.analysis.replay import replay
+from pipeline.settings.config import RunConfig
+from pipeline.settings.reading import load_config
 
 
 def test_lite_with_a_calibrated_threshold_scores_exactly_the_promised_groups(make_job, rows_of, serial_rows, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from jobs import run
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.demo.scoreboard import collect_entropies, covered_share, score_method
+from pipeline.lab.demo_training.scoreboard import collect_entropies, covered_share, score_method
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.results.finished import read_answers
 from tests.unit.report.report_rows import make_video

@@ -2,8 +2,9 @@
 
 import pytest
 
-from actors.ray_executor import ActorOptions, run_on_ray
+from actors.ray_executor import run_on_ray
 from actors.serial_executor import run_serial
+from actors.worker_pool import ActorOptions
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 import ray
 
 from actors import ray_executor, worker_pool
-from actors.ray_executor import ActorOptions, run_on_ray
+from actors.ray_executor import run_on_ray
+from actors.worker_pool import ActorOptions
 from cluster.local_nodes import find_workers
 from pipeline.engine.progress import Progress
 

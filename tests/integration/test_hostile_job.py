@@ -1,6 +1,6 @@
 """One job with hostile files and three good videos: each row ends as it must, and the good ones are answered.
 
-By default every fourth file (`-m slow`: all); tests/unit/video_files/test_hostile_files.py reads each of them alone.
+By default every fourth file (`-m slow`: all); tests/unit/video/test_hostile_files.py reads each of them alone.
 """
 
 import os
@@ -12,10 +12,11 @@ import pytest
 import ray
 
 from jobs import run
-from pipeline.benchmarks.fuzzing import child_pids
+from pipeline.lab.benchmarks.fuzzing import child_pids
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING
-from tests.unit.video_files.hostile_files import OK, WARNED, make_hostile_files
-from tests.unit.video_files.tripwires import SECRET_MARK, tripwires
+from tests.unit.video.hostile_files import make_hostile_files
+from tests.unit.video.hostile_mp4 import OK, WARNED
+from tests.unit.video.tripwires import SECRET_MARK, tripwires
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
 # Every frame is sampled, so that a lost one is always a wanted one.

@@ -9,7 +9,8 @@ import pytest
 import ray
 
 from actors.coordinator import VideoOutcome
-from actors.ray_executor import ActorOptions, run_on_ray
+from actors.ray_executor import run_on_ray
+from actors.worker_pool import ActorOptions
 from pipeline.engine.progress import Progress
 
 REPORTED_EVERY_S = 10.0  # Ray's own interval, and why this is slow

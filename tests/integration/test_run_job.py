@@ -15,6 +15,7 @@ import pytest
 import ray
 
 from jobs import run
+from jobs.wiring import job
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ["--executor", "serial", "--max-frames", "128", "--frames-per-group", "32"]
@@ -202,7 +203,7 @@ def test_a_bug_leaves_a_summary_with_exit_code_1(arguments, monkeypatch, no_ray,
     def broken(config, *, storage_options):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(run, "load_configured_model", broken)
+    monkeypatch.setattr(job, "load_configured_model", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         run.main(arguments(*FAST))
     assert summaries(tmp_path / "out")[0]["exit_code"] == 1
@@ -211,7 +212,7 @@ def test_a_bug_leaves_a_summary_with_exit_code_1(arguments, monkeypatch, no_ray,
 def test_a_signal_that_comes_while_ray_waits_is_an_interruption_too(no_ray):
     program = """
 import os, ray, signal, threading
-from jobs.interruption import raise_on_signals
+from jobs.wiring.interruption import raise_on_signals
 ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
 for number, wait in ((signal.SIGINT, ray.wait), (signal.SIGTERM, ray.get)):
     unschedulable = ray.remote(num_cpus=9)(lambda: None).remote()

@@ -10,11 +10,11 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipeline.config import ModelConfig, ReadingConfig, RunConfig
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.models import device_memory
+from pipeline.models.checkpoints.s3 import S3Checkpoint
+from pipeline.models.devices import memory as device_memory
 from pipeline.models.loading import describe_model, load_model, load_question_tokenizer
-from pipeline.models.s3_checkpoint import S3Checkpoint
+from pipeline.settings.config import ModelConfig, ReadingConfig, RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "s3://models/tiny/v1"
@@ -190,9 +190,9 @@ def test_a_store_that_does_not_answer_is_a_transfer_failure():
 
 _STAGE = """
 import json, sys
-from pipeline.config import ModelConfig
-from pipeline.models.checkpoint_source import find_checkpoint
-from pipeline.models.s3_checkpoint import S3Checkpoint
+from pipeline.settings.config import ModelConfig
+from pipeline.models.checkpoints.source import find_checkpoint
+from pipeline.models.checkpoints.s3 import S3Checkpoint
 download = S3Checkpoint.download
 S3Checkpoint.download = lambda self, name, path: print(name) or download(self, name, path)
 found = find_checkpoint(ModelConfig(model=sys.argv[1]), cache_dir=sys.argv[2], storage_options=json.loads(sys.argv[3]))

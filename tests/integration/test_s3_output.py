@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from jobs.compact import main as compact_main
-from pipeline.manifest import read_manifest
+from pipeline.manifest.reading import read_manifest
 from pipeline.results import atomic_files
 from pipeline.results.atomic_files import change_file, delete_unchanged, write_bytes_atomic
 from pipeline.results.committer import AnswerCommitter
@@ -23,7 +23,7 @@ from pipeline.results.part_files import AnswersFolder
 from pipeline.results.schema import results_table
 from pipeline.results.views import views_sql
 from pipeline.results.writer import replace_rows
-from tests.unit.results_files.answer_rows import NOTHING, commit, names_of, row, seen, told
+from tests.unit.results.answer_rows import NOTHING, commit, names_of, row, seen, told
 
 OUTPUT = "s3://results/run"
 FIRST = [[row("a", "failed"), row("b")], [row("c")], [row("a", second=5), row("d", "failed")]]

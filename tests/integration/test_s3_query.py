@@ -10,8 +10,8 @@ from jobs.query import main
 from jobs.report import main as report_main
 from pipeline.results.views import open_database
 from tests.unit.report.report_rows import make_row, make_video
-from tests.unit.results_files.answer_rows import commit
-from tests.unit.results_files.query_output_rows import write_output
+from tests.unit.results.answer_rows import commit
+from tests.unit.results.query_output_rows import write_output
 
 OUTPUT = "s3://queried/some run"
 

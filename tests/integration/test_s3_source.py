@@ -15,9 +15,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from pipeline.config import ReadingConfig
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.results.keys import video_fingerprint
+from pipeline.settings.config import ReadingConfig
 from pipeline.video import s3_source
 from pipeline.video.s3_source import S3Video
 from pipeline.video.sources import local_video
@@ -207,7 +207,7 @@ def test_a_connection_cut_in_the_middle_is_a_transfer_failure_and_leaves_nothing
 READER = """
 import json, sys
 from pathlib import Path
-from pipeline.config import ReadingConfig
+from pipeline.settings.config import ReadingConfig
 from pipeline.video.s3_source import S3Video
 from pipeline.video.sources import local_video
 options, cache_dir = json.loads(sys.argv[1]), sys.argv[2]

@@ -12,7 +12,7 @@ from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
 from cluster.placement import PlacementError
 from cluster.session import cluster_size
-from jobs.executors import place_workers
+from jobs.wiring.executors import place_workers
 
 ANNOUNCE = Path(__file__).resolve().parents[2] / "cluster" / "announce_limits.sh"
 

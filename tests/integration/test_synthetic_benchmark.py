@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import run
+from pipeline.lab.synthetic.benchmark import BenchmarkSpec, write_benchmark
 from pipeline.results.finished import read_answers
-from pipeline.synthetic.benchmark import BenchmarkSpec, write_benchmark
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.analysis.ablations import Ablation, AblationRun, compare_with_preset
-from pipeline.evaluation.analysis.estimates import Estimate
 from pipeline.evaluation.analysis.output import Analysis, Json
 from pipeline.evaluation.analysis.pictures import COLORS, draw_line, finish_axis, interval_arms, new_figure, save_figure
 from pipeline.evaluation.scoring.accuracy import Accuracy, accuracy_by_category
 from pipeline.evaluation.scoring.paired import FEW_VIDEOS, Comparison
-from pipeline.evaluation.scoring.tables import Table
+from pipeline.evaluation.statistics import Estimate
+from pipeline.evaluation.tables import Table
 
 
 def analyse_ablation(ablation: Ablation, runs: Sequence[AblationRun]) -> Analysis:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.evaluation.analysis.calibration import Calibration
-from pipeline.evaluation.analysis.estimates import Estimate
 from pipeline.evaluation.analysis.pictures import COLORS, finish_axis, interval_arms, new_figure, save_figure
+from pipeline.evaluation.statistics import Estimate
 
 
 def draw_calibration(calibration: Calibration, path: Path) -> None:

@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 from pipeline.evaluation.analysis.asked_questions import CHOICE, OPEN, AskedQuestion
 from pipeline.evaluation.analysis.calibration import Calibration, choose, trade_curve
-from pipeline.evaluation.analysis.estimates import Estimate
 from pipeline.evaluation.analysis.replay import TradePoint, trade_point
 from pipeline.evaluation.scoring.paired import FEW_VIDEOS
-from pipeline.evaluation.scoring.tables import Table
+from pipeline.evaluation.statistics import Estimate
+from pipeline.evaluation.tables import Table
 
 _SHOWN_POINTS = 12
 _HEADER = ("questions", "groups % [95 %]", "stop early %", "answer changed %", "accuracy %", "loss, points [95 %]")

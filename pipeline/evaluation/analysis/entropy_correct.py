@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from pipeline.evaluation.analysis.asked_questions import AskedQuestion
 from pipeline.evaluation.analysis.entropy_histograms import EntropyPanel, draw_histograms
-from pipeline.evaluation.analysis.estimates import Estimate, estimate_ratio, measure_auroc
 from pipeline.evaluation.analysis.output import Analysis, Json
-from pipeline.evaluation.scoring.tables import Table
+from pipeline.evaluation.statistics import Estimate, estimate_ratio, measure_auroc
+from pipeline.evaluation.tables import Table
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # nats
 ALL_KINDS = "all"

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from pipeline.evaluation.analysis.asked_questions import AskedQuestion
 from pipeline.evaluation.analysis.entropy_histograms import EntropyPanel, draw_histograms
-from pipeline.evaluation.analysis.estimates import measure_auroc
 from pipeline.evaluation.analysis.needle_groups import events_seen
 from pipeline.evaluation.analysis.output import Analysis, Json
-from pipeline.evaluation.scoring.tables import Table
+from pipeline.evaluation.statistics import measure_auroc
+from pipeline.evaluation.tables import Table
 
 CERTAIN_BELOW = 0.1  # nats
 _HEADER = ("kind", "questions", "groups with all", "groups with some", "groups with none", "median with all, nats")

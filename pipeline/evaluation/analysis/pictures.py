@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluation.analysis.estimates import Estimate
+from pipeline.evaluation.statistics import Estimate
 
 # Okabe and Ito's palette, without the yellow, which is too light for lines
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.evaluation.analysis.asked_questions import AskedQuestion
-from pipeline.evaluation.analysis.estimates import Estimate, estimate_mean, estimate_ratio
+from pipeline.evaluation.statistics import Estimate, estimate_mean, estimate_ratio
 from pipeline.method.stopping import find_stop
 
 

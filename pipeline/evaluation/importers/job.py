@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import fsspec
 import pyarrow as pa
 
-from pipeline.config import SamplingConfig
 from pipeline.evaluation.benchmarks import Benchmark, find_benchmark
 from pipeline.evaluation.importers.annotations import read_annotations
 from pipeline.evaluation.importers.collection import (
@@ -22,14 +21,9 @@ from pipeline.evaluation.importers.files import SUBTITLE_SUFFIXES, VIDEO_SUFFIXE
 from pipeline.evaluation.importers.manifest_table import manifest_table
 from pipeline.evaluation.importers.records import BenchmarkQuestion, Reason, Remark
 from pipeline.evaluation.importers.sampled_times import SampledTimes, TimesReader
-from pipeline.evaluation.subtitles import (
-    MIN_WIDTH_S,
-    Subtitle,
-    parse_srt,
-    parse_timed_lines,
-    subtitles_for_frames,
-)
+from pipeline.evaluation.subtitles import MIN_WIDTH_S, Subtitle, parse_srt, parse_timed_lines, subtitles_for_frames
 from pipeline.failures import PipelineError
+from pipeline.settings.config import SamplingConfig
 from pipeline.uris import StorageOptions
 
 _NO_VIDEO = (Reason.MISSING_VIDEO, Reason.AMBIGUOUS_VIDEO, Reason.UNREADABLE_VIDEO)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import ReadingConfig, SamplingConfig
 from pipeline.method.sampling import sample_frames
+from pipeline.settings.config import ReadingConfig, SamplingConfig
 from pipeline.uris import StorageOptions
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.sources import local_video

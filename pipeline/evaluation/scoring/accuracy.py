@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation.scoring.clustering import clustered_error
 from pipeline.evaluation.scoring.judging import Judged
+from pipeline.evaluation.statistics import clustered_error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

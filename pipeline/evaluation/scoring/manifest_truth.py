@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from pipeline.manifest import Manifest
+from pipeline.manifest.reading import Manifest
 from pipeline.uris import strip_secrets
 
 

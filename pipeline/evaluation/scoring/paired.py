@@ -6,8 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from pipeline.evaluation.scoring.clustering import clustered_error
 from pipeline.evaluation.scoring.judging import Judged
+from pipeline.evaluation.statistics import clustered_error
 
 _QUANTILE = NormalDist().inv_cdf(0.975)
 FEW_VIDEOS = 20

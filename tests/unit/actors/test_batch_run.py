@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from actors.batch_run import BatchRun
-from pipeline.engine.work import Cancelled, Completion, ProbeDone, ProbeWork, WorkKey
+from pipeline.engine.messages.work import Cancelled, Completion, ProbeDone, ProbeWork, WorkKey
 from pipeline.failures import Failure, FailureClass
 
 WORKS = tuple(

@@ -6,9 +6,9 @@ import pytest
 
 from actors import coordinator_service
 from actors.coordinator_service import CoordinatorService
+from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.messages.work import Batch, Cancelled, Completion, ProbeWork, WorkKey
 from pipeline.engine.progress import Progress
-from pipeline.engine.stage_seconds import StageSeconds
-from pipeline.engine.work import Batch, Cancelled, Completion, ProbeWork, WorkKey
 
 DONE = Completion(
     key=WorkKey(video_id=0, attempt=1, stage="score"), result=Cancelled(), seconds=StageSeconds(score_s=0.5)

@@ -10,10 +10,10 @@ import pytest
 from actors.decoder import DecoderActor
 from actors.local_store import LocalStore
 from actors.worker import DecodeWorker
-from pipeline.config import ReadingConfig, RunConfig
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.engine.question_check import QuestionCheck
-from pipeline.engine.work import Batch, ProbeWork, WorkKey
+from pipeline.engine.messages.work import Batch, ProbeWork, WorkKey
+from pipeline.planning.question_check import QuestionCheck
+from pipeline.settings.config import ReadingConfig, RunConfig
 
 
 @pytest.fixture(scope="module")

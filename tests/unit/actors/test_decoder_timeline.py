@@ -5,13 +5,13 @@ import pytest
 
 from actors.decoder import DecoderActor
 from actors.local_store import LocalStore
-from pipeline.config import ReadingConfig, RunConfig
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.engine.question_check import QuestionCheck
-from pipeline.engine.slot_table import SlotTable
-from pipeline.engine.work import DecodeWork, ProbeWork, WorkKey
+from pipeline.engine.messages.work import DecodeWork, ProbeWork, WorkKey
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.planning.question_check import QuestionCheck
+from pipeline.settings.config import ReadingConfig, RunConfig
 from pipeline.video.decode_plan import Stretch
+from pipeline.video.slot_table import SlotTable
 
 
 class LossyStore(LocalStore):

@@ -10,10 +10,10 @@ import pytest
 
 from actors import metrics
 from actors.metrics import RunMetrics
+from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.progress import Progress
-from pipeline.engine.stage_seconds import StageSeconds
 from pipeline.failures import Failure, FailureClass
-from pipeline.manifest import Question
+from pipeline.manifest.questions import Question
 from pipeline.results.rows import RunStamp, failed_result
 
 ROOT = Path(__file__).resolve().parents[3]

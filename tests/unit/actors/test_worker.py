@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from actors.worker import DecodeWorker, run_guarded
-from pipeline.engine.work import Batch, Completion, ProbeWork, WorkKey
+from pipeline.engine.messages.work import Batch, Completion, ProbeWork, WorkKey
 from pipeline.failures import Failure, FailureClass, PipelineError
 
 WORK = ProbeWork(key=WorkKey(video_id=1, attempt=2, stage="probe"), uri="v", fingerprint="f")

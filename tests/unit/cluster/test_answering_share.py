@@ -3,9 +3,9 @@
 import pytest
 
 from cluster.answering_share import Workload, assign_answerers, expect_workload
-from pipeline.config import BudgetConfig, ExecutionConfig, RunConfig, SamplingConfig
+from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry
-from pipeline.selectors.registry import get_selector
+from pipeline.settings.config import BudgetConfig, ExecutionConfig, RunConfig, SamplingConfig
 
 
 class Layout:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import build_parser
+from jobs.wiring.cli import build_parser
 
 FOLDER = Path(__file__).resolve().parents[3] / "cluster"
 NOTE = """#!/usr/bin/env bash

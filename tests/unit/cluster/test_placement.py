@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.placement import ClusterSize, NodeSize, PlacementError, plan_workers
-from pipeline.config import ExecutionConfig
+from pipeline.settings.config import ExecutionConfig
 
 
 def cluster(*nodes, **grown):

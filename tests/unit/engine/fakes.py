@@ -8,13 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from pipeline.config import BudgetConfig, ExecutionConfig, RunConfig, SamplingConfig, ScoringConfig, StoppingConfig
 from pipeline.engine.job_state import JobState
-from pipeline.engine.question_check import QuestionCheck
-from pipeline.engine.rows import build_rows
-from pipeline.engine.stage_seconds import StageSeconds
-from pipeline.engine.video_plan import plan_video
-from pipeline.engine.work import (
+from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.messages.work import (
     AnswerDone,
     AnswerWork,
     Completion,
@@ -25,15 +21,26 @@ from pipeline.engine.work import (
     ProbeDone,
     ProbeWork,
     ScoreDone,
-    VideoTask,
     Work,
 )
+from pipeline.engine.rows import build_rows
 from pipeline.failures import Failure, PipelineError
-from pipeline.manifest import Question
+from pipeline.manifest.questions import Question
+from pipeline.method.selectors.base import GroupScore
+from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry
+from pipeline.planning.question_check import QuestionCheck
+from pipeline.planning.tasks import VideoTask
+from pipeline.planning.video_plan import plan_video
 from pipeline.results.rows import QuestionResult, RunStamp
-from pipeline.selectors.base import GroupScore
-from pipeline.selectors.registry import get_selector
+from pipeline.settings.config import (
+    BudgetConfig,
+    ExecutionConfig,
+    RunConfig,
+    SamplingConfig,
+    ScoringConfig,
+    StoppingConfig,
+)
 from pipeline.video.containers import Container
 from pipeline.video.probe import VideoProbe
 

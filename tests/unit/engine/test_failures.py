@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.engine.work import (
+from pipeline.engine.messages.work import (
     AnswerWork,
     Completion,
     DecodeWork,

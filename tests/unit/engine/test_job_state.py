@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.engine.work import DecodeWork, GatherWork, ScoreWork
+from pipeline.engine.messages.work import DecodeWork, GatherWork, ScoreWork
 from pipeline.method.budget import allocate_budget
 from pipeline.method.grouping import visiting_order
 from pipeline.results.rows import VOLATILE_COLUMNS

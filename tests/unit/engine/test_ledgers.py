@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.engine.candidate_ledger import CandidateLedger, bound_tokens
-from pipeline.engine.decode_work import VideoSource
-from pipeline.engine.frame_ledger import FrameLedger
-from pipeline.engine.question_state import LARGEST_LAG
-from pipeline.engine.video_plan import plan_video
-from pipeline.engine.work import DecodeDone, WorkKey
-from pipeline.selectors.registry import get_selector
+from pipeline.engine.messages.work import DecodeDone, WorkKey
+from pipeline.engine.one_video.candidate_ledger import CandidateLedger, bound_tokens
+from pipeline.engine.one_video.decode_work import VideoSource
+from pipeline.engine.one_video.frame_ledger import FrameLedger
+from pipeline.engine.one_video.question_state import LARGEST_LAG
+from pipeline.method.selectors.registry import get_selector
+from pipeline.planning.video_plan import plan_video
 from tests.unit.engine.fakes import FRAME_BYTES, FakeLayout, World, make_config, make_probe, make_tasks
 
 

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.blame import LAST_RUNG, Remedy, for_question, for_reading, for_scoring_together
-from pipeline.engine.policy import groups_to_hand, speculation_window, stretches_per_pass, wants_more_videos
+from pipeline.engine.one_video.blame import LAST_RUNG, Remedy, for_question, for_reading, for_scoring_together
+from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
 from pipeline.failures import Failure, FailureClass
+from pipeline.planning.stretches import stretches_per_pass
 
 
 @pytest.mark.parametrize(

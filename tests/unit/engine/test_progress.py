@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.messages.work import ScoreWork
 from pipeline.engine.progress import Progress, Tally
-from pipeline.engine.stage_seconds import StageSeconds
-from pipeline.engine.work import ScoreWork
 from pipeline.failures import Failure, FailureClass
 from tests.unit.engine.fakes import World, make_config, make_tasks
 

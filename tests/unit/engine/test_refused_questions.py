@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.engine.question_check import check_questions, most_question_tokens
-from pipeline.engine.video_plan import plan_video
-from pipeline.engine.work import DecodeWork, ProbeWork, ScoreWork
+from pipeline.engine.messages.work import DecodeWork, ProbeWork, ScoreWork
 from pipeline.failures import Failure, FailureClass
-from pipeline.manifest import Question
+from pipeline.manifest.questions import Question
+from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import QuestionPrompt
-from pipeline.selectors.registry import get_selector
+from pipeline.planning.question_check import check_questions, most_question_tokens
+from pipeline.planning.video_plan import plan_video
 from tests.unit.engine.fakes import FakeLayout, World, make_config, make_probe, make_tasks, stable
 
 TOO_LONG = Failure(failure_class=FailureClass.TOO_LARGE, message="too long")

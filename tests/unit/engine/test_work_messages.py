@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from pipeline.engine.work import ScoreWork, WorkKey
+from pipeline.engine.messages.work import ScoreWork, WorkKey
 from pipeline.models.interface import FrameGeometry
 
 

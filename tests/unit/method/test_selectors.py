@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline.config import BudgetConfig, RunConfig, StoppingConfig
-from pipeline.selectors.base import GroupScore
-from pipeline.selectors.registry import SELECTORS, get_selector
+from pipeline.method.selectors.base import GroupScore
+from pipeline.method.selectors.registry import SELECTORS, get_selector
+from pipeline.settings.config import BudgetConfig, RunConfig, StoppingConfig
 
 BUDGET = BudgetConfig(token_budget=100, over_select=1.1, tau=2.0)
 STOPPING = StoppingConfig(confident_groups=2, stop_entropy=0.2)

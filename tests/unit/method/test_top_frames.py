@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import BudgetConfig
-from pipeline.engine.candidates import GroupCandidates
-from pipeline.selectors.adapttoken import AdaptToken
-from pipeline.selectors.top_frames import TopFrames, share_patches
+from pipeline.method.selectors.adapttoken import AdaptToken
+from pipeline.method.selectors.top_frames import TopFrames, share_patches
+from pipeline.passes.candidates import GroupCandidates
+from pipeline.settings.config import BudgetConfig
 
 CERTAINTIES = st.integers(-14, 0).map(lambda tenth: tenth / 10)
 GROUPS = st.lists(st.tuples(CERTAINTIES, st.integers(0, 5)), min_size=1, max_size=8)

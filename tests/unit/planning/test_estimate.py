@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import ExecutionConfig
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.job_plan import plan_job
-from pipeline.manifest import read_manifest
+from pipeline.manifest.reading import read_manifest
 from pipeline.models.interface import FrameGeometry
 from pipeline.models.loading import describe_model
 from pipeline.planning.estimate import estimate_job
+from pipeline.planning.job_plan import plan_job
 from pipeline.planning.model_cost import ModelCost, ScorerSpeed, count_video_flops, judge_memory, read_checkpoint_config
 from pipeline.planning.plan_table import format_plan
 from pipeline.planning.video_sample import VideoCost, sample_videos
-from pipeline.presets import preset_for
 from pipeline.results.rows import RunStamp
+from pipeline.settings.config import ExecutionConfig
+from pipeline.settings.presets import preset_for
 
 STAMP = RunStamp(run_id="r", method="adapttoken", model="demo", model_revision="1", config_hash="c")
 SIZES = (270, 330, 390)

@@ -5,14 +5,15 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
+from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.keys import video_fingerprint
 from pipeline.results.rows import EvidenceRow, KeptTokens, RunStamp
 from pipeline.results.schema import results_table
 from pipeline.results.summary import summarize, write_json_atomic
-from pipeline.results.writer import commit_answers, write_bytes_atomic
-from tests.unit.results_files.answer_rows import row
-from tests.unit.results_files.query_output_rows import group
-from tests.unit.video_files.odd_videos import FPS, write_video
+from pipeline.results.writer import commit_answers
+from tests.unit.results.answer_rows import row
+from tests.unit.results.query_output_rows import group
+from tests.unit.video.odd_videos import FPS, write_video
 
 START = datetime(2026, 1, 31, tzinfo=UTC)
 HOSTILE = '</script><script>alert("x")</script><!-- <img src=x onerror=alert(1)> {style}\u2028'

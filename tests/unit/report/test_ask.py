@@ -11,7 +11,7 @@ from jobs import ask
 from pipeline.report.answer_text import describe_answer
 from pipeline.results.finished import read_answers
 from tests.unit.report.report_rows import EVIDENCE, START, make_row, make_video, write_run
-from tests.unit.results_files.answer_rows import row
+from tests.unit.results.answer_rows import row
 
 
 @pytest.fixture(scope="module")

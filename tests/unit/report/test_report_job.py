@@ -17,7 +17,7 @@ from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.results.finished import read_answers
 from pipeline.results.rows import EvidenceRow, KeptTokens
 from tests.unit.report.report_rows import EVIDENCE, HOSTILE, make_row, make_video, write_run
-from tests.unit.results_files.answer_rows import row
+from tests.unit.results.answer_rows import row
 
 TAGS = ("script", "style")
 HOSTILE_NAME = "<img src=x> & {style}"

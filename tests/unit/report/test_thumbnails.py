@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import ReadingConfig
 from pipeline.report.thumbnails import WIDTH, ThumbnailMaker
 from pipeline.results.keys import video_fingerprint
+from pipeline.settings.config import ReadingConfig
 from tests.unit.report.report_rows import brightness_of, make_video
-from tests.unit.video_files.odd_videos import FPS
+from tests.unit.video.odd_videos import FPS
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,83 @@
+"""Which executor runs a job, and on which machines; Ray is imported only where it is used."""
+
+import os
+from collections.abc import Generator
+
+from actors.builders import Job
+from actors.coordinator import VideoOutcome
+from cluster.answering_share import assign_answerers, expect_workload
+from cluster.placement import ClusterSize, NodeSize, Placement, plan_workers
+from jobs.wiring.logs import LOG
+from pipeline.engine.progress import Progress
+from pipeline.method.selectors.registry import get_selector
+
+_OTHER_OBJECTS_BYTES = 256 * 1024**2  # in a local object store, beside frames
+
+
+def run_job(job: Job, executor: str) -> Generator[VideoOutcome | Progress, None, None]:
+    """Yield finished videos as they come, and progress in between.
+
+    Args:
+        job: what to do.
+        executor: ``ray`` or ``serial``.
+
+    Raises:
+        PlacementError: The cluster cannot hold the workers asked for.
+        PipelineError: Workers cannot start, or keep dying.
+    """
+    if executor == "serial":
+        from actors.serial_executor import run_serial
+
+        yield from run_serial(job)
+        return
+    from actors.ray_executor import run_on_ray
+    from actors.worker_pool import ActorOptions
+    from cluster.reservation import reserve
+    from cluster.session import cluster_size, ray_session
+
+    if not _joins_cluster():
+        place_workers(job, _this_machine())  # refused before Ray starts, if at all
+    with ray_session(object_store_bytes=job.config.execution.frame_memory_bytes + _OTHER_OBJECTS_BYTES):
+        placement = place_workers(job, cluster_size())
+        LOG.info(
+            "workers: %d scorers, %d answerers, %d decoders, with %g CPUs each and %g GPUs per copy of the model",
+            *(len(placement.near_decoders), placement.num_answerers),
+            *(sum(placement.near_decoders) + placement.num_far_decoders, placement.num_cpus, placement.gpus_per_model),
+        )
+        reserved = reserve(placement)
+        options = ActorOptions(
+            scorer=tuple(reserved.scorer),
+            answerer=tuple(reserved.answerer),
+            decoder=tuple(reserved.decoder),
+            coordinator=reserved.coordinator,
+        )
+        yield from run_on_ray(job, options)
+
+
+def place_workers(job: Job, cluster: ClusterSize) -> Placement:
+    """What the job's workers reserve of a cluster.
+
+    Raises:
+        PlacementError: With what is missing.
+    """
+    workload = expect_workload(
+        num_videos=len(job.tasks),
+        num_questions=job.num_questions,
+        config=job.config,
+        layout=job.layout,
+        selector=get_selector(job.config.method),
+    )
+    execution, num_answerers = assign_answerers(job.config.execution, workload)
+    return plan_workers(cluster, execution, num_answerers=num_answerers)
+
+
+def _joins_cluster() -> bool:
+    """Whether there is a Ray already that ``ray_session`` will connect to."""
+    return "RAY_ADDRESS" in os.environ or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def _this_machine() -> ClusterSize:
+    """What a Ray started here will find; asking torch reserves nothing on a GPU."""
+    import torch
+
+    return ClusterSize(nodes=(NodeSize(num_cpus=os.cpu_count() or 1, num_gpus=torch.cuda.device_count()),))

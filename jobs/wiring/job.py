@@ -1,0 +1,180 @@
+"""The main job as one function: a manifest of questions about long videos in, a Parquet of answers out."""
+
+import argparse
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+
+from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+
+from actors.builders import Job
+from cluster.placement import PlacementError
+from jobs.wiring.cli import build_parser
+from jobs.wiring.executors import run_job
+from jobs.wiring.interruption import SignalGuard, raise_on_signals
+from jobs.wiring.logs import LOG, configure_logging
+from jobs.wiring.model_source import load_configured_model, load_tokenizer
+from jobs.wiring.plan import print_plan
+from jobs.wiring.preparation import PreparedRun, make_demo, prepare_run
+from jobs.wiring.storage_options import secret_values
+from pipeline.engine.progress import Progress
+from pipeline.failures import PipelineError
+from pipeline.models.chat_template import PromptError
+from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
+from pipeline.results.finished import read_answers
+from pipeline.results.rows import QuestionResult
+from pipeline.results.summary import summarize
+from pipeline.results.written_rows import WrittenRows
+from pipeline.uris import strip_secrets
+from pipeline.watch.display import (
+    ProgressDisplay,
+    describe_commit,
+    describe_summary,
+    format_answers,
+    format_failures,
+    order_as_manifest,
+)
+from pipeline.watch.pace import Outlook, Pace
+from pipeline.watch.run_folder import RunFolder
+
+EXIT_OK, EXIT_JOB, EXIT_USAGE, EXIT_FAILURES = 0, 1, 2, 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the job, or only plan it; returns the exit code."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.manifest and not options.output:
+        parser.error("--manifest needs --output: the folder that receives answers/ and runs/")
+    configure_logging(options.log_level, secrets=secret_values(options.storage_options))
+    with raise_on_signals() as guard:
+        try:
+            if options.demo:
+                make_demo(options)
+            run = prepare_run(options)
+            if options.plan:
+                print_plan(run, options)
+                return EXIT_OK
+            folder = RunFolder(
+                run.output,
+                run.stamp.run_id,
+                storage_options=run.storage_options,
+                progress_interval_s=options.progress_interval_s,
+            )
+            folder.write_config(run.config)
+        except KeyboardInterrupt:
+            return guard.exit_code
+        except PromptError as error:
+            return _complain(error, EXIT_JOB)
+        except (ValueError, OSError, PipelineError, BotoCoreError) as error:  # a ManifestError is a ValueError
+            return _complain(error, EXIT_USAGE)
+        return _run(run, options, folder, guard)
+
+
+def _run(run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard: SignalGuard) -> int:
+    """Answer what is pending; whatever happens, the run's files are written, with the code it ends with."""
+    code, written = EXIT_JOB, WrittenRows()
+    guard.last_words = lambda exit_code: _note_interruption(run, written, folder, exit_code)
+    try:
+        _execute(run, options, folder, guard, written)
+        code = EXIT_FAILURES if written.num_failed > options.max_failures else EXIT_OK
+    except KeyboardInterrupt:
+        code = guard.exit_code
+    except PlacementError as error:
+        code = _complain(error, EXIT_USAGE)
+    except (PipelineError, OSError, BotoCoreError) as error:
+        code = _complain(error, EXIT_JOB)
+    finally:  # a bug passes on with its traceback, and exit code 1
+        summary = _write_summary(run, written, folder, code)
+        _report(run, summary, written, is_demo=options.demo)
+    return code
+
+
+def _note_interruption(run: PreparedRun, written: WrittenRows, folder: RunFolder, code: int) -> None:
+    LOG.warning("interrupted; the same command goes on from here")
+    _write_summary(run, written, folder, code)
+
+
+def _execute(
+    run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard: SignalGuard, written: WrittenRows
+) -> None:
+    """Commit video by video; a signal waits until the commit under way is on record."""
+    is_warned = False
+
+    def commit(rows: Sequence[QuestionResult]) -> None:
+        nonlocal is_warned
+        with guard.hold():
+            written.add(run.committer.commit(rows))
+        LOG.info("%s", describe_commit(rows))
+        if not is_warned and count_demo_warnings(row.warnings for row in rows):
+            is_warned = True
+            LOG.warning("video %s: %s", strip_secrets(rows[0].video), DEMO_MODEL_WARNING)
+
+    for rows in run.plan.failed_rows(run.stamp):
+        commit(rows)
+    if not run.plan.tasks:
+        return
+    job = Job(
+        tasks=run.plan.tasks,
+        num_videos=len(run.plan.tasks),
+        config=run.config,
+        layout=run.identity.layout,
+        tokenizer=load_tokenizer(run.config, storage_options=run.storage_options),
+        stamp=run.stamp,
+        load_model=partial(load_configured_model, storage_options=run.storage_options),
+        storage_options=run.storage_options,
+    )
+    pace, display = Pace(), ProgressDisplay(every_s=options.progress_every)
+    with closing(display), closing(run_job(job, options.executor)) as events:
+        for event in events:
+            if isinstance(event, Progress):
+                outlook = pace.note(event)
+                display.show(event, outlook)
+                _note_progress(folder, event, outlook)
+            else:
+                commit(event.rows)
+
+
+def _note_progress(folder: RunFolder, progress: Progress, outlook: Outlook) -> None:
+    """Progress is news, not a result: a store that is away for a moment does not end the job."""
+    try:
+        folder.note_progress(progress, outlook)
+    except (OSError, BotoCoreError) as error:
+        LOG.warning("%s/progress.json cannot be written (%s); going on", folder.uri, type(error).__name__)
+
+
+def _report(run: PreparedRun, summary: dict[str, object], written: WrittenRows, *, is_demo: bool) -> None:
+    """Say in a few lines what was done."""
+    if is_demo:
+        rows = read_answers(run.output).to_pylist()
+        if own := order_as_manifest(rows, run.manifest, config_hash=run.stamp.config_hash):
+            print(format_answers(own))
+    print(describe_summary(summary, output=run.output))
+    if written.num_failed:
+        print(format_failures(written.failures, num_failed=written.num_failed))
+    LOG.info("run %s ends with exit code %s", run.stamp.run_id, summary["exit_code"])
+
+
+def _write_summary(run: PreparedRun, written: WrittenRows, folder: RunFolder, code: int) -> dict[str, object]:
+    finished_at = datetime.now(UTC)
+    summary = summarize(
+        written.table(),
+        stamp=run.stamp,
+        started_at=run.started_at,
+        finished_at=finished_at,
+        wall_s=(finished_at - run.started_at).total_seconds(),
+        exit_code=code,
+        num_skipped=run.plan.num_skipped,
+    )
+    try:
+        folder.write_summary(summary)
+    except (OSError, BotoCoreError) as error:  # a full disk: what was committed stays, and the same command goes on
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        _complain(OSError(f"{folder.uri} cannot be written ({reason}); free space or check the rights"), code)
+    return summary
+
+
+def _complain(error: BaseException, code: int) -> int:
+    LOG.error("%s", error)
+    return code

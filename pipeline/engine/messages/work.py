@@ -1,0 +1,237 @@
+"""What the coordinator hands out and what comes back. Tensors never appear here, only references to where they are.
+
+A reference is whatever the executor's object store makes of a value: an ``ObjectRef`` under Ray, the value itself in
+the serial executor. The coordinator passes references on without opening them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.failures import Failure
+from pipeline.manifest.questions import Question
+from pipeline.method.evidence import EvidenceSpan
+from pipeline.method.selectors.base import GroupScore
+from pipeline.models.interface import FrameGeometry
+from pipeline.planning.question_check import QuestionCheck
+from pipeline.planning.video_plan import VideoPlan
+from pipeline.video.decode_plan import Stretch
+from pipeline.video.slot_table import SlotTable
+
+Ref = Any
+
+
+class WorkKey(NamedTuple):
+    """Which piece of work; a named tuple, because the coordinator compares and hashes little else.
+
+    Attributes:
+        attempt: of scoring the video; candidates are kept apart by it, so that those of an abandoned one are not used.
+        stage: ``probe``, ``decode-<pass>``, ``score``, ``gather`` or ``answer``.
+        index: stretch of the pass, position of the group, or question.
+        turn: tells apart the times that a piece is handed out, so that late results of an earlier one are recognised.
+    """
+
+    video_id: int
+    attempt: int
+    stage: str
+    index: int = 0  # type: ignore[assignment]  # tuple.index is not used on keys
+    turn: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeWork:
+    """Read a video's timeline and check its questions; ``fingerprint`` says which version of the file is meant."""
+
+    key: WorkKey
+    uri: str
+    fingerprint: str
+    questions: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DecodeWork:
+    """Decode one stretch and bundle its frames by group.
+
+    Attributes:
+        probe: reference to its timeline, which may be megabytes; who cannot open it reads the timeline again.
+        slots: which slots of which groups the stretch fills.
+        groups_per_bundle: groups whose frames are stored together, positions ``[i * n, (i + 1) * n)`` in bundle i.
+        size: height and width to resize to while decoding; None keeps the stored size.
+    """
+
+    key: WorkKey
+    uri: str
+    fingerprint: str
+    probe: Ref
+    stretch: Stretch
+    slots: SlotTable
+    size: tuple[int, int] | None
+    groups_per_bundle: int = 1
+
+
+class ScoreWork(NamedTuple):
+    """Encode one group and score it for all questions that still need it; a named tuple travels fastest.
+
+    Attributes:
+        key: ``index`` is the group's position in visiting order.
+        frames: references to bundles, as in ``DecodeDone``, that together fill the group.
+        patches: temporal patches of the group, ascending.
+        batches: micro-batches of question indices in manifest order; empty where only encoding is wanted.
+        patch_centers_s: mean presentation time of each patch's frames, in the order of ``patches``.
+        rung: of the fixed memory ladder: how often batches are halved after the device's memory did not suffice.
+        only: questions that are really asked; the others keep their place in the batch, so that shapes and bits stay.
+            None asks all.
+        question_tokens: length of every question of ``questions`` as planned, which those not asked keep; empty: 1.
+    """
+
+    key: WorkKey
+    group_index: int
+    frames: tuple[Ref, ...]
+    num_frames: int
+    geometry: FrameGeometry
+    patches: npt.NDArray[np.int64]
+    questions: tuple[Question, ...]
+    batches: tuple[tuple[int, ...], ...]
+    patch_centers_s: npt.NDArray[np.float64] | None = None
+    rung: int = 0
+    only: tuple[int, ...] | None = None
+    question_tokens: tuple[int, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Small arrays travel as bytes: a buffer beside the message costs more than what it holds."""
+        centers_s = None if self.patch_centers_s is None else self.patch_centers_s.tobytes()
+        fields = (None if isinstance(value, np.ndarray) else value for value in self)
+        return _unpack_score_work, (self.patches.tobytes(), centers_s, *fields)
+
+
+def _unpack_score_work(patches: bytes, centers_s: bytes | None, *fields: Any) -> ScoreWork:
+    return ScoreWork(*fields)._replace(
+        patches=np.frombuffer(patches, dtype=np.int64),
+        patch_centers_s=None if centers_s is None else np.frombuffer(centers_s),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatherWork:
+    """Hand out the tokens one question bought from groups that this worker holds: group position -> count."""
+
+    key: WorkKey
+    bought: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AnswerWork:
+    """The final pass of one question; ``key.index`` is the question.
+
+    Attributes:
+        pieces: references to lists of ``CandidatePiece``.
+        final_budget: tokens that remain after removal; None keeps all.
+        patch_times_s: start of every temporal patch.
+        patch_centers_s: mean presentation time of every patch's frames; None means their start.
+        rung: from 1 on redundancy is removed on the host, because the device's memory did not suffice.
+    """
+
+    key: WorkKey
+    question: Question
+    pieces: tuple[Ref, ...]
+    final_budget: int | None
+    geometry: FrameGeometry
+    patch_times_s: npt.NDArray[np.float64]
+    duration_s: float
+    patch_centers_s: npt.NDArray[np.float64] | None = None
+    rung: int = 0
+
+
+Work = ProbeWork | DecodeWork | ScoreWork | GatherWork | AnswerWork
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retention:
+    """How many candidates of some groups a question may still need, by group position; what is beyond is dropped."""
+
+    video_id: int
+    attempt: int
+    question: int
+    limits: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """One reply of the coordinator. ``released`` are videos whose candidates can go."""
+
+    work: tuple[Work, ...] = ()
+    retain: tuple[Retention, ...] = ()
+    released: tuple[int, ...] = ()
+    is_finished: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ProbeDone:
+    """What will be done with a video: planned where it was read, so that an odd video cannot end the job.
+
+    ``probe`` refers to the timeline, for those who read the frames; ``check`` says which questions can be asked.
+    """
+
+    plan: VideoPlan
+    probe: Ref
+    check: QuestionCheck = field(default_factory=QuestionCheck)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DecodeDone:
+    """Frames of one stretch, in bundles of several groups; ``bad_frames`` are frames of the video.
+
+    Attributes:
+        bundles: number of the bundle -> reference to a mapping of group position to ``FramePiece``.
+    """
+
+    bundles: Mapping[int, Ref]
+    decoder: str
+    num_frames_decoded: int
+    bad_frames: tuple[int, ...] = ()
+
+
+class ScoreDone(NamedTuple):
+    """Question index -> what the group says about it. ``was_prefilled`` is False where tokens were only encoded."""
+
+    scores: Mapping[int, GroupScore]
+    was_prefilled: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatherDone:
+    """Where the gathered tokens are."""
+
+    pieces: Ref
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerDone:
+    """The final answer. ``kept`` counts tokens in the final pass by group position."""
+
+    answer: str
+    answer_text: str
+    option_probabilities: tuple[float, ...] | None
+    answer_entropy: float
+    evidence: tuple[EvidenceSpan, ...]
+    kept: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cancelled:
+    """The worker gave a piece up, because it was told that nobody needs it any more."""
+
+
+Result = ProbeDone | DecodeDone | ScoreDone | GatherDone | AnswerDone | Cancelled | Failure
+
+
+class Completion(NamedTuple):
+    """One finished piece of work."""
+
+    key: WorkKey
+    result: Result
+    seconds: StageSeconds = StageSeconds()

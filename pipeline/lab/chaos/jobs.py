@@ -1,0 +1,162 @@
+"""Random small jobs without files or a model: what there is to do, and what every piece of it yields."""
+
+import hashlib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from pipeline.engine.messages.work import AnswerDone
+from pipeline.failures import Failure, FailureClass
+from pipeline.manifest.questions import Question
+from pipeline.method.selectors.base import GroupScore
+from pipeline.method.selectors.registry import SELECTORS, get_selector
+from pipeline.models.interface import FrameGeometry
+from pipeline.planning.question_check import QuestionCheck
+from pipeline.planning.tasks import VideoTask
+from pipeline.planning.video_plan import VideoPlan, plan_video
+from pipeline.settings.config import (
+    BudgetConfig,
+    ExecutionConfig,
+    RunConfig,
+    SamplingConfig,
+    ScoringConfig,
+    StoppingConfig,
+)
+from pipeline.video.containers import Container
+from pipeline.video.probe import VideoProbe
+
+_SHARE_REFUSED = 0.1
+_SIDE, _FRAMES_PER_GROUP = 28, 8
+_GROUP_BYTES = _SIDE * _SIDE * 3 * _FRAMES_PER_GROUP
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Layout:
+    """Two frames per patch, four tokens per patch."""
+
+    frames_per_patch: int = 2
+    num_layers: int = 2
+    max_positions: int = 4_096
+    feature_width: int = 4_096
+
+    def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
+        return FrameGeometry(height=_SIDE, width=_SIDE, token_rows=2, token_columns=2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChaosJob:
+    """What is asked, and by how many workers it is done.
+
+    Attributes:
+        refused: (video, question) that cannot be asked, and why.
+    """
+
+    tasks: tuple[VideoTask, ...]
+    num_frames: tuple[int, ...]
+    config: RunConfig
+    num_scorers: int
+    num_decoders: int
+    num_answerers: int
+    refused: Mapping[tuple[int, int], Failure]
+
+    def check(self, video_id: int) -> QuestionCheck:
+        """What a probe says of the questions."""
+        return QuestionCheck(refused={index: why for (video, index), why in self.refused.items() if video == video_id})
+
+    def plan(self, video_id: int) -> VideoPlan:
+        """What a probe yields; two frames per second, so that every frame is sampled."""
+        pts = np.arange(self.num_frames[video_id], dtype=np.int64)
+        keyframes = np.arange(0, len(pts), 10, dtype=np.int64)
+        probe = VideoProbe(
+            path="/video.mp4",
+            container=next(iter(Container)),
+            codec="h264",
+            bit_depth=8,
+            duration_s=len(pts) / 2,
+            time_base=Fraction(1, 2),
+            pts=pts,
+            pts_s=pts / 2,
+            keyframe_indices=keyframes,
+            keyframe_pts=keyframes,
+            keyframe_dts=keyframes,
+            width=_SIDE,
+            height=_SIDE,
+            rotation=0,
+            is_constant_rate=True,
+        )
+        return plan_video(probe, layout=_Layout(), selector=get_selector(self.config.method), config=self.config)
+
+
+def draw_job(rng: random.Random, *, max_attempts: int) -> ChaosJob:
+    """Sizes at which every bound bites now and then."""
+    num_videos, num_questions = rng.randint(1, 3), rng.choice([1, 2, 3, 5])
+    num_scorers, num_decoders = rng.randint(1, 3), rng.randint(1, 2)
+    method = rng.choice(["adapttoken", "adapttoken-lite", "adapttoken-lite", *sorted(SELECTORS)])
+    config = RunConfig(
+        method=method,
+        sampling=SamplingConfig(frames_per_group=_FRAMES_PER_GROUP, min_pixels=1, max_pixels=10_000),
+        scoring=ScoringConfig(question_batch=rng.choice([1, 2, 8])),
+        budget=BudgetConfig(token_budget=rng.choice([16, 40]), tau=0.5),
+        stopping=StoppingConfig(stop_entropy=rng.choice([0.2, 0.5]), confident_groups=2),
+        execution=ExecutionConfig(
+            num_scorers=num_scorers,
+            num_decoders=num_decoders,
+            videos_in_flight=rng.randint(1, 2),
+            groups_in_hand=rng.randint(1, 3),
+            frame_buffer_bytes=rng.choice([1, 3, 5, 100]) * _GROUP_BYTES,
+            candidate_bytes=rng.choice([1, 10**7, 10**9]),
+            max_attempts=max_attempts,
+        ),
+    )
+    places = [(video, question) for video in range(num_videos) for question in range(num_questions)]
+    too_long = Failure(failure_class=FailureClass.TOO_LARGE, message="too long")
+    return ChaosJob(
+        tasks=tuple(draw_task(video_id, num_questions) for video_id in range(num_videos)),
+        refused={place: too_long for place in places if rng.random() < _SHARE_REFUSED},
+        num_frames=tuple(rng.choice([7, 40, 100, 130]) for _ in range(num_videos)),
+        config=config,
+        num_scorers=num_scorers,
+        num_decoders=num_decoders,
+        num_answerers=rng.choice([0, 0, 1]),
+    )
+
+
+def draw_task(video_id: int, num_questions: int) -> VideoTask:
+    """A video with that many questions."""
+    name = f"v{video_id}"
+    questions = tuple(
+        Question(
+            question_id=f"{name}q{index}",
+            video=name,
+            text=f"What of {index} in {name}?",
+            options=None if index % 3 == 2 else (f"x{index}", f"y of {name}"),
+            row_index=index,
+        )
+        for index in range(num_questions)
+    )
+    keys = tuple(f"{name}-{index}" for index in range(num_questions))
+    return VideoTask(video_id=video_id, uri=name, fingerprint="f", questions=questions, question_keys=keys)
+
+
+def score_of(question: Question, group_index: int, *, num_tokens: int) -> GroupScore:
+    """Certainty and response that look random and depend on nothing but the group and what is asked."""
+    digest = hashlib.sha256(f"{question.text}/{question.options}/{group_index}".encode()).digest()
+    said = "AB"[digest[1] % 2]
+    return GroupScore(group_index=group_index, certainty=-digest[0] / 256, response=said, num_tokens=num_tokens)
+
+
+def answer_of(question: Question, bought: dict[int, int]) -> AnswerDone:
+    """Depends on what is asked, and on all tokens that reached it."""
+    asked = question.text, question.options, sorted(bought.items())
+    digest = hashlib.sha256(repr(asked).encode()).hexdigest()
+    return AnswerDone(
+        answer="A",
+        answer_text=digest,
+        option_probabilities=(0.5, 0.5),
+        answer_entropy=int(digest[:4], 16) / 65_536,
+        evidence=(),
+        kept=bought,
+    )

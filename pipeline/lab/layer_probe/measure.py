@@ -1,0 +1,134 @@
+"""Shows a needle archive to a model, group by group as in a run, and keeps the attention of every layer.
+
+Shape suffixes: F = frames of a group, N = its visual tokens, L = layers
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.demo.archive import ArchiveSpec, generator, plan_questions, plan_timeline
+from pipeline.demo.scenes import Appearance
+from pipeline.failures import FailureClass, PipelineError
+from pipeline.lab.layer_probe.hit_rates import NeedleReading
+from pipeline.lab.layer_probe.needles import label_tokens
+from pipeline.method.selectors.registry import get_selector
+from pipeline.models.attention_probe import PROBED_ATTENTION, record_layers
+from pipeline.models.devices.transfer import Download
+from pipeline.models.interface import QuestionPrompt, VideoModel
+from pipeline.planning.video_plan import VideoPlan, plan_video
+from pipeline.settings.config import RunConfig
+from pipeline.video.decode import decode_stretch
+from pipeline.video.probe import probe_video
+
+_Marked = npt.NDArray[np.bool_]  # (N,) which of a group's tokens show a question's needle
+
+
+def read_video(
+    model: VideoModel,
+    manifest: Path,
+    spec: ArchiveSpec,
+    config: RunConfig,
+    *,
+    video: int,
+    groups_per_question: int | None = None,
+) -> list[NeedleReading]:
+    """Ask each question of one archive video, of the groups that show its needle.
+
+    Args:
+        model: loaded.
+        manifest: what ``write_archive`` returned for ``spec``.
+        spec: with one encoded frame per sampled frame.
+        config: sampling and scoring; its reference layer does not matter.
+        video: its number in the archive.
+        groups_per_question: at most so many, the first in visiting order; None means all.
+
+    Raises:
+        PipelineError: The video cannot be read, or its frames cannot be fitted to the model.
+        ValueError: For an archive of another kind.
+    """
+    if spec.encoded_frames_per_sample != 1:
+        raise ValueError(f"encoded_frames_per_sample must be 1 for the probe, got {spec.encoded_frames_per_sample}")
+    timeline = plan_timeline(generator(spec.split, spec.seed, video, 0), spec, spec.num_frames[video])
+    rows: list[dict[str, Any]] = plan_questions(timeline, spec, video_index=video)
+    probe = probe_video(str((manifest.parent / rows[0]["video"]).resolve()))
+    plan = plan_video(probe, layout=model, selector=get_selector("adapttoken"), config=config)
+    marked = _mark_groups(plan, timeline[: len(rows)], groups_per_question)
+    if not marked:
+        return []
+    wanted = np.unique(np.concatenate([plan.group_frames(position) for position in marked]))
+    decoded = decode_stretch(probe, wanted, size=plan.decode_size, backend=config.sampling.decoder)
+    prompts = [
+        model.build_question(row["question"], row["options"], response_tokens=config.scoring.response_tokens)
+        for row in rows
+    ]
+    return [
+        NeedleReading(
+            video=video,
+            question=question,
+            attention_LN=attention_LN,
+            shows_N=by_question[question],
+            tokens_per_patch=plan.geometry.tokens_per_patch,
+        )
+        for position, by_question in marked.items()
+        for question, attention_LN in _read_group(
+            model,
+            decoded.frames[np.searchsorted(wanted, plan.group_frames(position))],
+            plan,
+            position,
+            {question: prompts[question] for question in by_question},
+            config,
+        )
+    ]
+
+
+def _mark_groups(
+    plan: VideoPlan, needles: Sequence[Appearance], groups_per_question: int | None
+) -> dict[int, dict[int, _Marked]]:
+    """Group position -> question -> its needle's tokens, for the groups that show it, in visiting order."""
+    marked: dict[int, dict[int, _Marked]] = {}
+    num_groups = [0] * len(needles)
+    for position, patches in enumerate(plan.groups):
+        frames_PF = plan.sample.frame_indices[plan.patch_frames[patches]]
+        for question, needle in enumerate(needles):
+            shows_N = label_tokens(needle, frames_PF, plan.geometry)
+            if shows_N.any() and (groups_per_question is None or num_groups[question] < groups_per_question):
+                marked.setdefault(position, {})[question] = shows_N
+                num_groups[question] += 1
+    return marked
+
+
+def _read_group(
+    model: VideoModel,
+    frames_FHW3: npt.NDArray[np.uint8],
+    plan: VideoPlan,
+    position: int,
+    prompts: Mapping[int, QuestionPrompt],
+    config: RunConfig,
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Encode and prefill once; one pass over each micro-batch of questions yields ``(L, N)`` for each of them.
+
+    Raises:
+        PipelineError: Class ``model``: not all layers could be read.
+    """
+    features_ND = model.encode(frames_FHW3, plan.geometry, batch_patches=config.scoring.encode_patches)
+    patch_s = model.frames_per_patch / config.sampling.sample_fps
+    centers_s_P = plan.patch_centers_s[plan.groups[position]]
+    prefix = model.prefill(features_ND, plan.geometry, patch_s=patch_s, center_s_P=centers_s_P)
+    questions = list(prompts)
+    for start in range(0, len(questions), config.scoring.question_batch):
+        batch = questions[start : start + config.scoring.question_batch]
+        with record_layers() as by_layer:
+            model.score(prefix, [prompts[question] for question in batch], config.scoring)
+        if sorted(by_layer) != list(range(model.num_layers)):
+            raise PipelineError(
+                FailureClass.MODEL,
+                f"model {model.name!r} has {model.num_layers} layers, of which {sorted(by_layer)} could be read; its "
+                f"text model must run with the attention {PROBED_ATTENTION!r} (see docs/models.md)",
+            )
+        by_number = Download(*(by_layer[layer] for layer in range(model.num_layers)))  # perhaps from several GPUs
+        attention_LBN = np.stack(by_number.read())
+        yield from ((question, attention_LBN[:, row]) for row, question in enumerate(batch))

@@ -1,0 +1,86 @@
+"""What a selector is: which patches are looked at, when a question stops, and what each group may keep.
+
+One file per method, one row in ``registry``. Selectors are stateless; settings reach them as config sections.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.settings.config import BudgetConfig, StoppingConfig
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+class GroupScore(NamedTuple):
+    """What scoring one group for one question found; a named tuple, because it travels in great numbers.
+
+    Attributes:
+        group_index: the group of the video's plan.
+        certainty: nats, at most 0; any finite number where the selector needs no scores.
+        response: the group's own answer.
+        num_tokens: visual tokens the group offers.
+        tokens_per_patch: how many of them one temporal patch holds.
+    """
+
+    group_index: int
+    certainty: float
+    response: str
+    num_tokens: int
+    tokens_per_patch: int = 1
+
+    @property
+    def entropy(self) -> float:
+        """Response entropy in nats: minus the certainty."""
+        return 0.0 - self.certainty
+
+
+class Selector(Protocol):
+    """One way to spend a token budget on a video.
+
+    Attributes:
+        name: the value of ``method`` in configs and results.
+        needs_scores: groups are prefilled and scored; otherwise tokens are only encoded.
+        can_stop: a question may end before its last group, so reading ahead may be wasted.
+        removes_redundancy: bought tokens pass through redundancy removal, down to ``final_budget``.
+        keeps_whole_patches: a group sells temporal patches with all their tokens, ranked by their best token.
+    """
+
+    name: str
+    needs_scores: bool
+    removes_redundancy: bool
+    can_stop: bool
+    keeps_whole_patches: bool
+
+    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> IntArray:
+        """Ascending indices of the temporal patches to encode, at least one."""
+        ...
+
+    def stop_after(self, prefix: Sequence[GroupScore], config: StoppingConfig) -> int | None:
+        """Groups of the prefix after which the question stops; None to go on.
+
+        A longer prefix never changes a stop, and the last group before it has at most ``stop_entropy``.
+        """
+        ...
+
+    def allocate(
+        self, certainty_G: FloatArray, num_tokens_G: IntArray, config: BudgetConfig, *, tokens_per_patch: int = 1
+    ) -> IntArray:
+        """``(G,)`` tokens bought from each group of the prefix, at most what it offers.
+
+        A longer prefix raises no share by more than one token.
+
+        Args:
+            certainty_G: of each group of the prefix, nats.
+            num_tokens_G: visual tokens that each offers.
+            config: the budget.
+            tokens_per_patch: of this video; counts where whole patches are kept.
+        """
+        ...
+
+    def final_budget(self, config: BudgetConfig) -> int | None:
+        """Tokens that remain after removal; None: all that were bought."""
+        ...

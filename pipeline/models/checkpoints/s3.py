@@ -1,0 +1,116 @@
+"""A checkpoint under an ``s3://`` prefix: what it is now, and a copy of it on this node's disk."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipeline.failures import FailureClass, PipelineError
+from pipeline.models.checkpoints.cache import CheckpointCache, RemoteFile, revision_of
+from pipeline.models.checkpoints.files import INDEX_FILE, check_files, is_checkpoint_file, is_planning_file, model_error
+from pipeline.uris import strip_secrets
+from pipeline.video.remote import LOCAL_DISK_ERRNOS
+
+_PART_BYTES, _PARTS_AT_ONCE = 16 << 20, 8  # of a file in memory while it arrives
+
+
+class S3Checkpoint:
+    """Implements ``Checkpoint`` and ``RemoteFolder``.
+
+    Args:
+        uri: ``s3://bucket/prefix``; its files lie directly below, as ``save_pretrained`` writes them.
+        cache: where copies are kept.
+        storage_options: fsspec's.
+    """
+
+    def __init__(self, uri: str, *, cache: CheckpointCache, storage_options: Mapping[str, Any]) -> None:
+        self._uri, self._cache, self._storage_options = uri.rstrip("/"), cache, storage_options
+        self.name = strip_secrets(self._uri)
+
+    @property
+    def revision(self) -> str:
+        """Over names, sizes and ETags of all files."""
+        return revision_of(self._files)
+
+    @contextmanager
+    def planning_files(self) -> Iterator[Path]:
+        """A folder that goes with the context; says also whether all weights are there.
+
+        Raises:
+            PipelineError: Class ``model``: files are missing.
+        """
+        names = {file.name for file in self._files}
+        index = self._read(INDEX_FILE) if INDEX_FILE in names else None
+        check_files(self.name, self.name, names, index)
+        with TemporaryDirectory(prefix="adapttoken-") as folder:
+            for name in sorted(filter(is_planning_file, names)):
+                (Path(folder) / name).write_bytes(self._read(name))
+            yield Path(folder)
+
+    @contextmanager
+    def all_files(self) -> Iterator[Path]:
+        """The node's copy."""
+        with self._cache.hold(self, self._files) as folder:
+            yield folder
+
+    def list_files(self) -> tuple[RemoteFile, ...]:
+        """See ``RemoteFolder``; other files beside the checkpoint's do not count."""
+        with self._typed_errors():
+            entries: list[Mapping[str, Any]] = self._filesystem().ls(self._uri, detail=True, refresh=True)
+        files = [_to_file(entry) for entry in entries if entry["type"] == "file"]
+        return tuple(sorted(file for file in files if is_checkpoint_file(file.name)))
+
+    def download(self, file_name: str, path: Path) -> None:
+        """See ``RemoteFolder``."""
+        with self._typed_errors():
+            self._filesystem().get_file(
+                f"{self._uri}/{file_name}", str(path), chunksize=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
+            )
+
+    @cached_property
+    def _files(self) -> tuple[RemoteFile, ...]:
+        return self.list_files()
+
+    def _read(self, file_name: str) -> bytes:
+        with self._typed_errors():
+            content: bytes = self._filesystem().cat_file(f"{self._uri}/{file_name}")
+        return content
+
+    def _filesystem(self) -> Any:
+        import fsspec
+
+        return fsspec.filesystem("s3", **self._storage_options)
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        import aiohttp
+        from botocore import exceptions as boto  # type: ignore[import-untyped]
+
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise model_error(self.name, "does not exist", "check bucket and prefix") from error
+        except (PermissionError, boto.NoCredentialsError, boto.PartialCredentialsError) as error:
+            kind = type(error).__name__
+            raise model_error(
+                self.name, f"may not be read ({kind})", "give job and workers credentials with read access"
+            ) from error
+        except (ValueError, boto.ParamValidationError) as error:
+            raise model_error(self.name, "is no usable address", "write s3://bucket/prefix") from error
+        except (OSError, boto.BotoCoreError, aiohttp.ClientError) as error:
+            if isinstance(error, OSError) and error.errno in LOCAL_DISK_ERRNOS:
+                raise
+            raise PipelineError(
+                FailureClass.TRANSFER,
+                f"model {self.name!r} could not be fetched ({type(error).__name__}); check network and endpoint, then "
+                "start the job again",
+            ) from error
+
+
+def _to_file(entry: Mapping[str, Any]) -> RemoteFile:
+    version = entry.get("ETag") or entry.get("LastModified")
+    text = version.isoformat() if isinstance(version, datetime) else str(version)
+    return RemoteFile(name=entry["name"].rpartition("/")[2], size_bytes=int(entry["size"]), version=text)

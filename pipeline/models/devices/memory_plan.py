@@ -1,0 +1,230 @@
+"""How much memory a checkpoint takes, and on how many GPUs it fits: arithmetic over its configuration, no weights.
+
+Parameters are counted on the meta device, so they are exact. Working memory is an estimate of the peak, from the shapes
+that the settings fix: it does not grow with the number of frames of a video.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline.method.budget import overselected
+from pipeline.models.interface import ModelLayout
+from pipeline.models.shared_prefix import MASKS_KEPT
+from pipeline.settings.config import RunConfig
+
+_DECODER = "model.language_model"
+_TEXT_TOKENS_PER_PATCH = 16  # timestamps or frame names between visual tokens, at most
+_TEXT_TOKENS = 256  # chat template around video and question
+_QUESTION_TOKENS = 256  # a long question with its options
+_ASPECT_RATIOS = ((1, 1), (4, 3), (3, 2), (16, 9), (20, 11), (2, 1), (21, 9))
+_PIXEL_BYTES = 10 * 3 * 2 * 16 * 16  # of one vision patch: two float32 forms and one of the model's type
+_PREFIX_COPIES = 2  # the cache of a micro-batch starts with a copy of its own
+_ROW_COPIES = 3  # attention rows in float32: products, masked products, their softmax
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSize:
+    """A model's parts in the units in which they are placed, and the widths that working memory depends on.
+
+    Attributes:
+        first: module -> parameters, of what runs before the decoder layers; output head included if its weights are
+            those of the input embedding.
+        layers: likewise, one entry per decoder layer.
+        last: likewise, what runs after them.
+        kv_elements: keys and values of one token in one layer.
+        feature_elements: of one visual token, features for several layers included.
+    """
+
+    first: Mapping[str, int]
+    layers: Mapping[str, int]
+    last: Mapping[str, int]
+    kv_elements: int
+    feature_elements: int
+    hidden: int
+    intermediate: int
+    num_heads: int
+    head_dim: int
+    vocab: int
+    vision_hidden: int
+    vision_intermediate: int
+    vision_patches_per_token: int
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the whole model; shared weights count once."""
+        return sum(sum(part.values()) for part in (self.first, self.layers, self.last))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """Shapes that a run's settings fix.
+
+    Attributes:
+        prefix_tokens: positions before the question, of a group or of the final pass, whichever is longer.
+        prefix_copies: how often its keys and values lie in memory: as the prefix, and once before the questions.
+        question_batch: questions scored together; ``question_tokens`` with each one's response.
+        vision_tokens: visual tokens that the vision tower makes at once.
+        candidate_tokens: visual tokens kept for one question.
+    """
+
+    prefix_tokens: int
+    prefix_copies: int
+    question_batch: int
+    question_tokens: int
+    vision_tokens: int
+    candidate_tokens: int
+
+
+NO_WORK = Workload(
+    prefix_tokens=0, prefix_copies=0, question_batch=0, question_tokens=0, vision_tokens=0, candidate_tokens=0
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryNeed:
+    """Bytes by where they arise.
+
+    Attributes:
+        first_bytes: weights of ``ModelSize.first``, candidate tokens.
+        layer_bytes: per decoder layer, weights with keys and values.
+        last_bytes: weights of ``ModelSize.last``, logits.
+        vision_bytes: working memory of the vision tower, ``text_bytes`` of one decoder layer; never both at once.
+        weight_bytes: of all weights, contained above.
+    """
+
+    first_bytes: int
+    layer_bytes: tuple[int, ...]
+    last_bytes: int
+    vision_bytes: int
+    text_bytes: int
+    weight_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """On one device."""
+        kept = self.first_bytes + sum(self.layer_bytes) + self.last_bytes
+        return kept + max(self.vision_bytes, self.text_bytes)
+
+
+def measure_model(architecture: Any, config: Any) -> ModelSize:
+    """Build a transformers class on the meta device and count; allocates nothing.
+
+    Args:
+        architecture: stock class of a family.
+        config: its configuration, with ``text_config`` and ``vision_config``.
+    """
+    with torch.device("meta"):
+        model = architecture(config)
+    first, layers, last = _count_parts(model)
+    text, vision = config.text_config, config.vision_config
+    head_dim = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    merge = getattr(vision, "spatial_merge_size", None) or round(1 / config.downsample_ratio)
+    return ModelSize(
+        first=first,
+        layers=layers,
+        last=last,
+        kv_elements=2 * text.num_key_value_heads * head_dim,
+        feature_elements=text.hidden_size * (1 + len(getattr(vision, "deepstack_visual_indexes", ()))),
+        hidden=text.hidden_size,
+        intermediate=text.intermediate_size,
+        num_heads=text.num_attention_heads,
+        head_dim=head_dim,
+        vocab=text.vocab_size,
+        vision_hidden=vision.hidden_size,
+        vision_intermediate=vision.intermediate_size,
+        vision_patches_per_token=merge**2,
+    )
+
+
+def plan_workload(config: RunConfig, layout: ModelLayout) -> Workload:
+    """The largest shapes that a run's settings allow."""
+    sampling, scoring = config.sampling, config.scoring
+    tokens_per_patch = _largest_patch(layout, min_pixels=sampling.min_pixels, max_pixels=sampling.max_pixels)
+    group_patches = math.ceil(sampling.frames_per_group / layout.frames_per_patch)
+    group_tokens = group_patches * (tokens_per_patch + _TEXT_TOKENS_PER_PATCH)
+    budget, num_groups = config.budget, math.ceil(sampling.max_frames / sampling.frames_per_group)
+    return Workload(
+        prefix_tokens=max(group_tokens, budget.token_budget) + _TEXT_TOKENS,
+        prefix_copies=_PREFIX_COPIES,
+        question_batch=scoring.question_batch,
+        question_tokens=_QUESTION_TOKENS + max(scoring.response_tokens, config.answering.answer_tokens),
+        vision_tokens=min(scoring.encode_patches, group_patches) * tokens_per_patch,
+        candidate_tokens=overselected(budget.token_budget, budget.over_select) + num_groups,
+    )
+
+
+def estimate_need(size: ModelSize, work: Workload, *, element_bytes: int) -> MemoryNeed:
+    """Bytes of a model that scores and answers with these shapes.
+
+    Args:
+        size: of the model.
+        work: shapes of the run.
+        element_bytes: of a weight, 2 for bfloat16.
+    """
+    kv_tokens = work.prefix_tokens * work.prefix_copies + work.question_batch * work.question_tokens
+    # features that no question needs go when half of a group's are such: up to twice what is kept
+    candidates = 2 * work.question_batch * work.candidate_tokens * size.feature_elements * element_bytes
+    layers = tuple(
+        count * element_bytes + kv_tokens * size.kv_elements * element_bytes for count in size.layers.values()
+    )
+    logits = 3 * work.question_batch * size.vocab * 4  # float32: logits, their softmax, its logarithm
+    return MemoryNeed(
+        first_bytes=sum(size.first.values()) * element_bytes + candidates,
+        layer_bytes=layers,
+        last_bytes=sum(size.last.values()) * element_bytes + logits,
+        vision_bytes=_vision_bytes(size, work, element_bytes),
+        text_bytes=_text_bytes(size, work, element_bytes),
+        weight_bytes=size.num_parameters * element_bytes,
+    )
+
+
+def _count_parts(model: Any) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """Parameters of each placeable module, before, within and after the decoder layers; 0 for those without any."""
+    decoder = model.model.language_model
+    parts = {f"model.{name}": module for name, module in model.model.named_children() if module is not decoder}
+    parts |= {f"{_DECODER}.{name}": module for name, module in decoder.named_children() if name != "layers"}
+    layers = {f"{_DECODER}.layers.{index}": layer for index, layer in enumerate(decoder.layers)}
+    heads = {name: module for name, module in model.named_children() if module is not model.model}
+    seen: set[Any] = set()  # shared weights belong to their first module
+    first, within, after = ({name: _count(m, seen) for name, m in part.items()} for part in (parts, layers, heads))
+    last = {f"{_DECODER}.norm": first.pop(f"{_DECODER}.norm")}
+    first |= {name: count for name, count in after.items() if not count}
+    last |= {name: count for name, count in after.items() if count}
+    return first, within, last
+
+
+def _count(module: Any, seen: set[Any]) -> int:
+    new = [parameter for parameter in module.parameters() if parameter not in seen]
+    seen.update(new)
+    return sum(parameter.numel() for parameter in new)
+
+
+def _largest_patch(layout: ModelLayout, *, min_pixels: int, max_pixels: int) -> int:
+    """Visual tokens of the temporal patch of a large video, over usual aspect ratios, upright ones included."""
+    sides = [(1_080 * a, 1_080 * b) for a, b in _ASPECT_RATIOS] + [(1_080 * b, 1_080 * a) for a, b in _ASPECT_RATIOS]
+    return max(
+        layout.frame_geometry(height, width, min_pixels=min_pixels, max_pixels=max_pixels).tokens_per_patch
+        for height, width in sides
+    )
+
+
+def _vision_bytes(size: ModelSize, work: Workload, element_bytes: int) -> int:
+    """Residual and normed input with the gated MLP's three inner tensors, or with queries, keys and values rotated."""
+    inner = max(2 * size.vision_hidden + 3 * size.vision_intermediate, 10 * size.vision_hidden)
+    return work.vision_tokens * size.vision_patches_per_token * (inner * element_bytes + _PIXEL_BYTES)
+
+
+def _text_bytes(size: ModelSize, work: Workload, element_bytes: int) -> int:
+    """One decoder layer over the prefix, or over the questions of a batch with the attention rows beside it."""
+    heads_width = size.num_heads * size.head_dim
+    inner = max(2 * size.hidden + 3 * size.intermediate, 2 * size.hidden + 4 * heads_width) * element_bytes
+    query_tokens = work.question_batch * work.question_tokens
+    key_tokens = work.prefix_tokens + query_tokens
+    rows = _ROW_COPIES * size.num_heads * work.question_tokens * key_tokens * 4  # of one question at a time
+    repeated_keys = 2 * key_tokens * heads_width * element_bytes  # the kernel wants one key per query head
+    masks = (MASKS_KEPT + 1) * query_tokens * key_tokens * element_bytes
+    return max(work.prefix_tokens * inner, query_tokens * inner + rows + repeated_keys) + masks

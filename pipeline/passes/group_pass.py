@@ -1,0 +1,203 @@
+"""One group, one encode, one prefill, all questions: attention rank and response entropy.
+
+Shape suffixes: F = frames of a group, N = its visual tokens
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.engine.messages.work import ScoreWork
+from pipeline.failures import FailureClass, PipelineError
+from pipeline.manifest.questions import option_letter
+from pipeline.method.entropy import response_certainty
+from pipeline.method.selectors.base import GroupScore
+from pipeline.method.selectors.registry import get_selector
+from pipeline.models.devices.timer import DeviceTimer
+from pipeline.models.devices.transfer import FrameUpload, empty_frames
+from pipeline.models.interface import LaunchedResponses, QuestionPrompt, Response, VideoModel
+from pipeline.passes.candidates import GroupCandidates
+from pipeline.settings.config import RunConfig
+from pipeline.video.slot_table import FramePiece
+
+_CPU = torch.device("cpu")
+_FILLER_ID = 0  # every vocabulary has it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScoredGroup:
+    """What one group's pass yields; seconds are the device's own."""
+
+    scores: dict[int, GroupScore]
+    candidates: GroupCandidates
+    was_prefilled: bool
+    encode_s: float
+    prefill_s: float
+    score_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LaunchedGroup:
+    """One group's pass, queued on the device; ``finish`` waits for it."""
+
+    work: ScoreWork
+    config: RunConfig
+    features_ND: Tensor
+    responses: Sequence[tuple[tuple[int, ...], LaunchedResponses]]
+    timer: DeviceTimer
+
+    def finish(self) -> ScoredGroup:
+        """Read the responses and rank the tokens.
+
+        Raises:
+            PipelineError: ``MODEL`` when the model's output is not a distribution.
+        """
+        work, num_tokens = self.work, len(self.features_ND)
+        said = {
+            index: response
+            for batch, launched in self.responses
+            for index, response in zip(batch, launched.read(), strict=True)
+        }
+        asked = _asked(work)
+        ranks = {i: said[i].attention_N if said else np.zeros(num_tokens, np.float32) for i in asked}
+        candidates = GroupCandidates.build(
+            self.features_ND,
+            patches=work.patches,
+            tokens_per_patch=work.geometry.tokens_per_patch,
+            scores=ranks,
+            keeps_whole_patches=get_selector(self.config.method).keeps_whole_patches,
+        )
+        seconds = self.timer.seconds()
+        return ScoredGroup(
+            scores={i: _group_score(work, said.get(i), num_tokens, self.config) for i in asked},
+            candidates=candidates,
+            was_prefilled=bool(said),
+            encode_s=seconds["encode"],
+            prefill_s=seconds["prefill"],
+            score_s=seconds["score"],
+        )
+
+
+def assemble_frames(pieces: Sequence[FramePiece], *, num_frames: int, device: torch.device = _CPU) -> Tensor:
+    """Put the stretches' frames into their slots: ``(F, H, W, 3)`` on the host, ready to be copied to ``device``."""
+    frames_FHW3 = empty_frames((num_frames, *pieces[0][2].shape[1:]), device)
+    view, filled = frames_FHW3.numpy(), 0
+    for slots, rows, frames in pieces:
+        view[slots] = frames[rows]
+        filled += len(slots)
+    assert filled == num_frames, "a group was handed out before its last stretch"
+    return frames_FHW3
+
+
+class GroupScorer:
+    """Launches groups one after the other; a group's frames are copied while the one before is computed."""
+
+    def __init__(self, model: VideoModel, config: RunConfig) -> None:
+        self._model, self._config = model, config
+        is_cuda = model.device.type == "cuda"
+        self._copies = torch.cuda.Stream(model.device) if is_cuda else None  # type: ignore[no-untyped-call]
+
+    def launch(self, pieces: Sequence[FramePiece], work: ScoreWork) -> LaunchedGroup:
+        """Put the frames together, copy them to the device, and queue the group's pass."""
+        frames = assemble_frames(pieces, num_frames=work.num_frames, device=self._model.device)
+        upload = FrameUpload(frames, self._model.device, self._copies)
+        return launch_group(self._model, upload.wait(), work, self._config)
+
+
+def score_group(
+    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], work: ScoreWork, config: RunConfig
+) -> ScoredGroup:
+    """Launch one group's pass and wait for it.
+
+    Raises:
+        PipelineError: ``MODEL`` when the model's output is not a distribution.
+    """
+    return launch_group(model, frames_FHW3, work, config).finish()
+
+
+def launch_group(
+    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], work: ScoreWork, config: RunConfig
+) -> LaunchedGroup:
+    """Queue the pass of one group: encode, prefill, and all questions of its micro-batches."""
+    scoring = config.scoring
+    timer = DeviceTimer(model.device)
+    # 1. encode (1 group → visual tokens)
+    with timer.stage("encode"):
+        features_ND = model.encode(
+            frames_FHW3, work.geometry, batch_patches=max(1, scoring.encode_patches >> work.rung)
+        )
+    responses = []
+    if get_selector(config.method).needs_scores and work.batches:
+        # 2. prefill (visual tokens → keys and values of everything before the questions)
+        with timer.stage("prefill"):
+            prefix = model.prefill(
+                features_ND,
+                work.geometry,
+                patch_s=model.frames_per_patch / config.sampling.sample_fps,
+                center_s_P=work.patch_centers_s,
+            )
+        # 3. score (1 micro-batch of questions at a time)
+        with timer.stage("score"):
+            for batch in _micro_batches(work, size=max(1, scoring.question_batch >> work.rung)):
+                prompts = [_build_prompt(model, work, index, config) for index in batch]
+                responses.append((batch, model.launch(prefix, prompts, scoring)))
+    return LaunchedGroup(work=work, config=config, features_ND=features_ND, responses=responses, timer=timer)
+
+
+def _asked(work: ScoreWork) -> list[int]:
+    return [index for batch in work.batches for index in batch if work.only is None or index in work.only]
+
+
+def _micro_batches(work: ScoreWork, *, size: int) -> Iterator[tuple[int, ...]]:
+    """Those of the work, cut smaller down the memory ladder; without one that nobody asks."""
+    for whole in work.batches:
+        for start in range(0, len(whole), size):
+            batch = whole[start : start + size]
+            if work.only is None or set(batch) & set(work.only):
+                yield batch
+
+
+def _build_prompt(model: VideoModel, work: ScoreWork, index: int, config: RunConfig) -> QuestionPrompt:
+    """Of one that is not asked only the shape is left: nothing of its text is read, so it can spoil nothing."""
+    question, most = work.questions[index], config.scoring.response_tokens
+    if work.only is None or index in work.only:
+        return model.build_question(question.text, question.options, response_tokens=most)
+    length = work.question_tokens[index] if work.question_tokens else 1
+    option_ids = None if question.options is None else (_FILLER_ID,) * len(question.options)
+    return QuestionPrompt(
+        suffix_ids=(_FILLER_ID,) * length, option_ids=option_ids, max_tokens=most if option_ids is None else 1
+    )
+
+
+def _group_score(work: ScoreWork, response: Response | None, num_tokens: int, config: RunConfig) -> GroupScore:
+    score = GroupScore(
+        group_index=work.group_index,
+        certainty=0.0,
+        response="",
+        num_tokens=num_tokens,
+        tokens_per_patch=work.geometry.tokens_per_patch,
+    )
+    if response is None:  # tokens were only encoded
+        return score
+    try:
+        certainty = response_certainty(_entropies(response, config), share=config.scoring.certainty_share)
+    except ValueError as error:
+        raise PipelineError(
+            FailureClass.MODEL,
+            f"group {work.group_index}: the model's output is no distribution ({error}); try model.dtype=float32",
+        ) from error
+    said = response.text if response.option is None else option_letter(response.option)
+    return score._replace(certainty=certainty, response=said)
+
+
+def _entropies(response: Response, config: RunConfig) -> tuple[float, ...]:
+    """Nats per response token; over the options' letters where the settings want that and there are options."""
+    probabilities = response.option_probabilities
+    if config.scoring.entropy_over == "vocabulary" or probabilities is None:
+        return response.entropies
+    return (-sum(p * math.log(p) for p in probabilities if p != 0),)  # NaN stays

@@ -1,0 +1,80 @@
+"""Which questions of a video can be asked, found when it is planned: one that cannot fails alone, before any work."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.failures import Failure, FailureClass
+from pipeline.manifest.questions import Question
+from pipeline.method.selectors.registry import get_selector
+from pipeline.models.interface import ModelLayout
+from pipeline.models.question_tokenizer import QuestionTokenizer
+from pipeline.planning.video_plan import PROMPT_POSITIONS, VideoPlan
+from pipeline.settings.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuestionCheck:
+    """By question of a video.
+
+    Attributes:
+        num_tokens: of each question's prompt after the video: the room it keeps where another is asked in its stead.
+            Empty where no model reads the questions; then each is one token long.
+        refused: those that cannot be asked, and why.
+    """
+
+    num_tokens: tuple[int, ...] = ()
+    refused: Mapping[int, Failure] = field(default_factory=dict)
+
+
+def check_questions(
+    questions: Sequence[Question],
+    plan: VideoPlan,
+    *,
+    tokenizer: QuestionTokenizer,
+    layout: ModelLayout,
+    config: RunConfig,
+) -> QuestionCheck:
+    """Tokenise every question as it will be asked."""
+    most = most_question_tokens(plan, layout=layout, config=config)
+    lengths: list[int] = []
+    refused: dict[int, Failure] = {}
+    for index, question in enumerate(questions):
+        try:
+            prompt = tokenizer.build(question.text, question.options, response_tokens=config.scoring.response_tokens)
+        except ValueError as error:
+            refused[index] = Failure(failure_class=FailureClass.MODEL, message=str(error))
+            lengths.append(0)
+            continue
+        lengths.append(len(prompt.suffix_ids))
+        if most is not None and lengths[-1] > most:
+            refused[index] = _too_long(lengths[-1], most, layout=layout, config=config)
+    return QuestionCheck(num_tokens=tuple(lengths), refused=refused)
+
+
+def most_question_tokens(plan: VideoPlan, *, layout: ModelLayout, config: RunConfig) -> int | None:
+    """A question's share of the positions that the video leaves to a micro-batch, which stands in one row.
+
+    32,768 positions, 128 visual tokens at once, 1,024 for the template, 8 questions  ->  3,952 each
+
+    Returns:
+        None where settings allow any length.
+    """
+    if config.answering.allow_long_context:
+        return None
+    selector, num_tokens = get_selector(config.method), plan.group_num_tokens
+    budget = selector.final_budget(config.budget)
+    shown = int(num_tokens.sum()) if budget is None else min(int(num_tokens.sum()), budget)
+    if selector.needs_scores:
+        shown = max(shown, int(num_tokens.max()))
+    room = layout.max_positions - PROMPT_POSITIONS - shown
+    return max(PROMPT_POSITIONS, room // config.scoring.question_batch)
+
+
+def _too_long(num_tokens: int, most: int, *, layout: ModelLayout, config: RunConfig) -> Failure:
+    return Failure(
+        failure_class=FailureClass.TOO_LARGE,
+        message=f"the question is {num_tokens} tokens long with its options; beside the video the model's "
+        f"{layout.max_positions} positions leave {most} to each of scoring.question_batch="
+        f"{config.scoring.question_batch} questions; shorten it, lower scoring.question_batch or "
+        "sampling.frames_per_group, or force it with answering.allow_long_context=true",
+    )

@@ -1,0 +1,16 @@
+"""What a run has to do about one video."""
+
+from dataclasses import dataclass
+
+from pipeline.manifest.questions import Question
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoTask:
+    """One video and its pending questions, in manifest order."""
+
+    video_id: int
+    uri: str
+    fingerprint: str
+    questions: tuple[Question, ...]
+    question_keys: tuple[str, ...]

@@ -1,0 +1,186 @@
+"""What will be done with one video: sampled frames, groups in visiting order, decode passes. Pure, from the probe.
+
+Shape suffixes: F = sampled frames, P = temporal patches, G = groups
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.failures import FailureClass, PipelineError
+from pipeline.method.grouping import count_groups, plan_groups, visiting_order
+from pipeline.method.sampling import FrameSample, patch_frames, sample_frames, sample_keyframes
+from pipeline.method.selectors.base import Selector
+from pipeline.models.interface import FrameGeometry, ModelLayout
+from pipeline.planning.stretches import stretches_per_pass
+from pipeline.settings.config import RunConfig, SamplingConfig
+from pipeline.video.decode_plan import STRETCH_BYTES, DecodePass, plan_decode
+from pipeline.video.probe import VideoProbe
+
+IntArray = npt.NDArray[np.int64]
+_STRETCHES_PER_BUFFER = 16  # a stretch is held twice for a moment: as it is decoded, and as it is bundled
+PROMPT_POSITIONS = 1_024  # room left for the text around the video
+_NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class VideoPlan:
+    """One video's plan; positions 0 … G-1 are in visiting order.
+
+    Attributes:
+        patch_frames: ``(P, frames per patch)`` positions in the sample.
+        patch_times_s: ``(P,)`` presentation time at which each temporal patch starts.
+        groups: per position, its temporal patches, ascending.
+        group_indices: per position, the group's number in time.
+        group_num_frames: per position, different frames it shows; a repeated last frame is held once.
+        token_bytes: what one visual token's features take.
+    """
+
+    probe: VideoProbe
+    sample: FrameSample
+    geometry: FrameGeometry
+    patch_frames: IntArray
+    patch_times_s: npt.NDArray[np.float64]
+    groups: tuple[IntArray, ...]
+    group_indices: tuple[int, ...]
+    group_num_frames: tuple[int, ...]
+    passes: tuple[DecodePass, ...]
+    decode_size: tuple[int, int] | None
+    token_bytes: int
+
+    @property
+    def group_num_tokens(self) -> IntArray:
+        """Per position, visual tokens of its group."""
+        return np.array([len(group) for group in self.groups], dtype=np.int64) * self.geometry.tokens_per_patch
+
+    @property
+    def patch_centers_s(self) -> npt.NDArray[np.float64]:
+        """``(P,)`` mean presentation time of each temporal patch's frames."""
+        return self.centers_of(np.arange(len(self.patch_frames)))
+
+    def centers_of(self, patches: IntArray) -> npt.NDArray[np.float64]:
+        """The same of some patches."""
+        return np.asarray(self.sample.times_s[self.patch_frames[patches]].mean(axis=1))
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one decoded frame."""
+        height, width = self.decode_size or (self.probe.height, self.probe.width)
+        return height * width * 3
+
+    def group_bytes(self, position: int) -> int:
+        """Bytes that a group's decoded frames take."""
+        return self.group_num_frames[position] * self.frame_bytes
+
+    def group_frames(self, position: int) -> IntArray:
+        """Frames of the video that fill a group's slots, in slot order."""
+        return self.sample.frame_indices[self.patch_frames[self.groups[position]].reshape(-1)]
+
+
+def plan_video(
+    probe: VideoProbe, *, layout: ModelLayout, selector: Selector, config: RunConfig, num_videos: int = 1
+) -> VideoPlan:
+    """Plan one video of a job with ``num_videos``.
+
+    Raises:
+        PipelineError: ``TOO_LARGE`` when a group exceeds the frame buffer, or a method that keeps all tokens exceeds
+            the model's context; ``UNSUPPORTED_MEDIA`` when no frame size suits the model.
+    """
+    sampling = config.sampling
+    sample = _choose_frames(probe, sampling)
+    geometry = _fit_geometry(probe, layout, config)
+    frames_PF = patch_frames(sample.num_frames, frames_per_patch=layout.frames_per_patch)
+    chosen = selector.choose_patches(
+        len(frames_PF), tokens_per_patch=geometry.tokens_per_patch, token_budget=config.budget.token_budget
+    )
+    _check_context(probe, len(chosen) * geometry.tokens_per_patch, layout=layout, selector=selector, config=config)
+    in_time = _cut_groups(chosen, layout=layout, config=config)
+    order = visiting_order(len(in_time))
+    groups = tuple(in_time[index] for index in order)
+    decode_size = (geometry.height, geometry.width) if sampling.resize == "decode" else None
+    height, width = decode_size or (probe.height, probe.width)
+    passes = plan_decode(
+        probe,
+        sample.frame_indices,
+        frames_PF,
+        groups,
+        frame_bytes=height * width * 3,
+        frame_buffer_bytes=config.execution.frame_buffer_bytes,
+        num_stretches=stretches_per_pass(
+            num_videos=num_videos,
+            num_decoders=config.execution.num_decoders,
+            num_scorers=config.execution.num_scorers,
+            groups_in_hand=config.execution.groups_per_call,
+            num_certain=min(len(groups), config.stopping.confident_groups) if selector.can_stop else len(groups),
+        ),
+        growing=selector.can_stop,
+        stretch_bytes=min(STRETCH_BYTES, max(1, config.execution.frame_buffer_bytes // _STRETCHES_PER_BUFFER)),
+    ).passes
+    return VideoPlan(
+        probe=probe,
+        sample=sample,
+        geometry=geometry,
+        patch_frames=frames_PF,
+        patch_times_s=sample.times_s[frames_PF[:, 0]],
+        groups=groups,
+        group_indices=tuple(int(index) for index in order),
+        group_num_frames=tuple(len(np.unique(frames_PF[group])) for group in groups),
+        passes=passes,
+        decode_size=decode_size,
+        token_bytes=layout.feature_width * _number_bytes(config),
+    )
+
+
+def _number_bytes(config: RunConfig) -> int:
+    """Of one feature; what loading chooses is 16 bits on a GPU, 32 without."""
+    default = 2 if config.execution.gpus_per_scorer else 4
+    return _NUMBER_BYTES.get(config.model.dtype, default)
+
+
+def _choose_frames(probe: VideoProbe, sampling: SamplingConfig) -> FrameSample:
+    if sampling.seek == "exact":
+        return sample_frames(
+            probe.pts_s, duration_s=probe.duration_s, sample_fps=sampling.sample_fps, max_frames=sampling.max_frames
+        )
+    # frame 0 stands in the index even where an edit list hides its keyframe: then it is no keyframe itself
+    is_keyframe = probe.keyframe_pts == probe.pts[probe.keyframe_indices]
+    return sample_keyframes(
+        probe.pts_s,
+        probe.keyframe_indices[is_keyframe],
+        duration_s=probe.duration_s,
+        sample_fps=sampling.sample_fps,
+        max_frames=sampling.max_frames,
+        snap_tolerance_s=sampling.snap_tolerance_s,
+    )
+
+
+def _fit_geometry(probe: VideoProbe, layout: ModelLayout, config: RunConfig) -> FrameGeometry:
+    try:
+        return layout.frame_geometry(
+            probe.height, probe.width, min_pixels=config.sampling.min_pixels, max_pixels=config.sampling.max_pixels
+        )
+    except ValueError as error:
+        raise PipelineError(FailureClass.UNSUPPORTED_MEDIA, f"{probe.path}: {error}; crop the video.") from error
+
+
+def _cut_groups(chosen: IntArray, *, layout: ModelLayout, config: RunConfig) -> list[IntArray]:
+    num_groups = count_groups(len(chosen) * layout.frames_per_patch, frames_per_group=config.sampling.frames_per_group)
+    groups = plan_groups(len(chosen), num_groups=num_groups, grouping=config.sampling.grouping)
+    return [chosen[group] for group in groups]
+
+
+def _check_context(
+    probe: VideoProbe, num_tokens: int, *, layout: ModelLayout, selector: Selector, config: RunConfig
+) -> None:
+    """A method that keeps everything must fit into the positions the model was trained for."""
+    if selector.final_budget(config.budget) is not None or config.answering.allow_long_context:
+        return
+    room = layout.max_positions - PROMPT_POSITIONS
+    if num_tokens > max(room, config.budget.token_budget):
+        raise PipelineError(
+            FailureClass.TOO_LARGE,
+            f"{probe.path}: method {selector.name!r} would show {num_tokens} visual tokens at once, the model was "
+            f"trained for {layout.max_positions} positions; lower sampling.max_frames, use another method, or force "
+            "it with answering.allow_long_context=true.",
+        )

@@ -1,0 +1,38 @@
+"""A table on a terminal and in Markdown."""
+
+from pipeline.evaluation.tables import Table, to_markdown, to_text
+
+TABLE = Table(
+    title="scores",
+    header=("run", "model", "accuracy"),
+    rows=(("a", "demo", "70.5 ± 1.2"), ("long|name", "big", "–")),
+    notes=("remark",),
+)
+
+
+def test_words_stand_left_and_numbers_right_on_a_terminal():
+    assert to_text([TABLE, Table(title="empty", header=("x",), rows=())]) == (
+        "scores\n"
+        "run        model    accuracy\n"
+        "---------  -----  ----------\n"
+        "a          demo   70.5 ± 1.2\n"
+        "long|name  big             –\n"
+        "  remark\n\n"
+        "empty"
+    )
+
+
+def test_markdown_has_sections_and_no_stray_pipes():
+    assert to_markdown([TABLE]) == (
+        "## scores\n\n"
+        "| run | model | accuracy |\n"
+        "|---|---|---:|\n"
+        "| a | demo | 70.5 ± 1.2 |\n"
+        "| long\\|name | big | – |\n\n"
+        "- remark\n"
+    )
+
+
+def test_wide_characters_take_two_columns():
+    text = to_text([Table(title="t", header=("k", "n"), rows=(("选", "1"), ("ab", "22")))])
+    assert text.splitlines()[3:] == ["选   1", "ab  22"]

@@ -1,0 +1,154 @@
+"""Parameters against a formula of this file's own, working memory against sums written out."""
+
+import dataclasses
+import functools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from pipeline.models.devices.memory_plan import Workload, estimate_need, measure_model, plan_workload
+from pipeline.models.qwen.layout import QwenLayout
+from pipeline.models.registry import FAMILIES
+from pipeline.settings.config import RunConfig, SamplingConfig, ScoringConfig
+from tests.unit.models.devices.published_shapes import qwen2_5_vl_7b, qwen2_5_vl_72b
+from tests.unit.models.tiny_models import BUILDERS
+
+WORK = Workload(
+    prefix_tokens=1_000,
+    prefix_copies=3,
+    question_batch=2,
+    question_tokens=100,
+    vision_tokens=440,
+    candidate_tokens=500,
+)
+
+
+def count_by_formula(config):
+    """Parameters of Qwen2.5-VL, term by term: vision tower, embedding and head, decoder layers, last norm."""
+    text, vision = config.text_config, config.vision_config
+    wide, narrow, inner = text.hidden_size, vision.hidden_size, vision.intermediate_size
+    keys = wide // text.num_attention_heads * text.num_key_value_heads
+    block = (4 * narrow**2 + 4 * narrow) + (3 * narrow * inner + 2 * inner + narrow) + 2 * narrow
+    merged = 4 * narrow
+    merger = narrow + merged**2 + merged + merged * wide + wide
+    tower = 3 * 2 * 14 * 14 * narrow + vision.depth * block + merger
+    attention = 2 * wide**2 + 2 * wide * keys + wide + 2 * keys
+    layer = attention + 3 * wide * text.intermediate_size + 2 * wide
+    return tower, 2 * text.vocab_size * wide, layer, wide
+
+
+@pytest.mark.parametrize(
+    ("config", "num_parameters"),
+    [(qwen2_5_vl_7b(), 8_292_166_656), (qwen2_5_vl_72b(), 73_410_777_344)],
+    ids=["7b", "72b"],
+)
+def test_parameters_of_the_published_shapes_are_counted_exactly(config, num_parameters):
+    size = measure_model(Qwen2_5_VLForConditionalGeneration, config)
+    tower, embeddings, layer, norm = count_by_formula(config)
+    num_layers = config.text_config.num_hidden_layers
+    assert size.num_parameters == num_parameters == tower + embeddings + num_layers * layer + norm
+    assert list(size.layers.values()) == [layer] * num_layers
+    assert sum(size.first.values()) == tower + embeddings // 2
+    assert sum(size.last.values()) == embeddings // 2 + norm
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    assert size.num_parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_every_part_of_every_family_is_counted_once(name):
+    model, _ = BUILDERS[name]()
+    size = measure_model(FAMILIES[name].architecture, model.config)
+    assert size.num_parameters == sum(parameter.numel() for parameter in model.parameters())
+    for part, count in (size.first | size.layers | size.last).items():
+        own = sum(parameter.numel() for parameter in model.get_submodule(part).parameters())
+        assert count in (own, 0)
+        assert count == own or "lm_head" in part
+
+
+def test_a_head_that_shares_the_embedding_is_counted_with_it_and_stays_beside_it():
+    config = qwen2_5_vl_7b()
+    config.tie_word_embeddings = True
+    size = measure_model(Qwen2_5_VLForConditionalGeneration, config)
+    assert size.num_parameters == 8_292_166_656 - 152_064 * 3_584
+    assert size.first["lm_head"] == 0
+    assert list(size.last) == ["model.language_model.norm"]
+
+
+@functools.cache
+def size_of_7b():
+    return measure_model(Qwen2_5_VLForConditionalGeneration, qwen2_5_vl_7b())
+
+
+def need_of(work=WORK, *, element_bytes=2):
+    return estimate_need(size_of_7b(), work, element_bytes=element_bytes)
+
+
+def test_weights_are_parameters_times_the_bytes_of_their_type():
+    assert need_of().weight_bytes == 8_292_166_656 * 2
+    assert need_of(element_bytes=4).weight_bytes == 8_292_166_656 * 4
+
+
+def test_keys_and_values_of_a_group_and_its_questions_lie_with_each_layer():
+    # 4 key heads of 128, keys and values, two bytes; the prefix three times, two questions of 100 tokens
+    expected = 2 * 4 * 128 * 2 * (3 * 1_000 + 2 * 100)
+    layer_weights = 233_057_792 * 2
+    assert need_of().layer_bytes == (layer_weights + expected,) * 28
+
+
+def test_candidates_lie_beside_the_embedding_and_logits_beside_the_head():
+    need, tower_and_embedding, head_and_norm = need_of(), 676_550_144 + 544_997_376, 544_997_376 + 3_584
+    assert need.first_bytes - 2 * tower_and_embedding == 2 * 2 * 500 * 3_584 * 2
+    assert need.last_bytes - 2 * head_and_norm == 3 * 2 * 152_064 * 4
+
+
+def test_one_device_holds_everything_but_never_both_kinds_of_working_memory():
+    need = need_of()
+    kept = need.first_bytes + sum(need.layer_bytes) + need.last_bytes
+    assert need.total_bytes == kept + max(need.vision_bytes, need.text_bytes)
+    assert 0 < need.vision_bytes < need.text_bytes
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    name=st.sampled_from([field.name for field in dataclasses.fields(Workload)]),
+    factor=st.integers(min_value=2, max_value=9),
+)
+def test_no_shape_makes_the_need_smaller_when_it_grows(name, factor):
+    larger = dataclasses.replace(WORK, **{name: getattr(WORK, name) * factor})
+    assert need_of(larger).total_bytes >= need_of().total_bytes
+    if name != "vision_tokens":  # the tower never works while the larger decoder does
+        assert need_of(larger).total_bytes > need_of().total_bytes
+
+
+LAYOUT = QwenLayout.from_config(qwen2_5_vl_7b())
+
+
+def test_default_settings_make_groups_of_7040_visual_tokens():
+    work = plan_workload(RunConfig(), LAYOUT)
+    assert work.vision_tokens == 32 * 220
+    assert work.prefix_tokens == 32 * (220 + 16) + 256
+    assert (work.question_batch, work.prefix_copies) == (8, 2)
+    assert work.candidate_tokens == 7_744 + 157
+
+
+@pytest.mark.parametrize("max_frames", [64, 10_000, 1_000_000])
+def test_a_longer_video_needs_more_memory_only_for_one_candidate_token_per_group(max_frames):
+    config = RunConfig(sampling=SamplingConfig(max_frames=max_frames))
+    work = plan_workload(config, LAYOUT)
+    groups = -(-max_frames // 64)
+    assert dataclasses.replace(work, candidate_tokens=0) == dataclasses.replace(
+        plan_workload(RunConfig(), LAYOUT), candidate_tokens=0
+    )
+    assert work.candidate_tokens == 7_744 + groups
+
+
+def test_a_small_group_is_not_counted_smaller_than_the_final_pass():
+    config = RunConfig(sampling=SamplingConfig(frames_per_group=2), scoring=ScoringConfig(question_batch=1))
+    work = plan_workload(config, LAYOUT)
+    assert work.prefix_tokens == 7_040 + 256
+    assert work.vision_tokens == 220
+    assert work.prefix_copies == 2
