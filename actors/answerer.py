@@ -4,7 +4,7 @@ import time
 
 from actors.store import ObjectStore
 from pipeline.engine.messages.stage_seconds import StageSeconds
-from pipeline.engine.messages.work import AnswerWork, Completion
+from pipeline.engine.messages.work import AnswerDone, AnswerWork, Completion
 from pipeline.models.interface import VideoModel
 from pipeline.passes.final_pass import answer_question
 from pipeline.settings.config import RunConfig
@@ -20,5 +20,5 @@ class AnswererActor:
         """One question's final pass."""
         started = time.perf_counter()
         pieces = [piece for ref in work.pieces for piece in self._store.get(ref)]
-        done = answer_question(self._model, pieces, work, self._config)
+        done = AnswerDone(final=answer_question(self._model, pieces, work.final, self._config))
         return Completion(key=work.key, result=done, seconds=StageSeconds(answer_s=time.perf_counter() - started))

@@ -7,7 +7,7 @@ import numpy as np
 
 from actors.store import ObjectStore
 from pipeline.engine.messages.stage_seconds import StageSeconds
-from pipeline.engine.messages.work import Completion, GatherDone, GatherWork, Retention, ScoreDone, ScoreWork
+from pipeline.engine.messages.work import Completion, GatherDone, GatherWork, Retention, ScoreDone, ScoreWork, WorkKey
 from pipeline.models.interface import VideoModel
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
@@ -18,6 +18,7 @@ from pipeline.settings.config import RunConfig
 class QueuedGroup:
     """A group's pass under way; ``wait_s`` is how long its frames were waited for with nothing else to do."""
 
+    key: WorkKey
     launched: LaunchedGroup
     wait_s: float
 
@@ -43,17 +44,17 @@ class ScorerActor:
         """Put one group's frames together and queue its pass."""
         pieces = [self._store.get(ref)[work.key.index] for ref in work.frames]
         wait_s = time.perf_counter() - self._idle_since
-        return QueuedGroup(launched=self._groups.launch(pieces, work), wait_s=wait_s)
+        return QueuedGroup(key=work.key, launched=self._groups.launch(pieces, work.group), wait_s=wait_s)
 
     def finish(self, queued: QueuedGroup) -> Completion:
         """Wait for a queued pass; its candidates stay here."""
-        work, group = queued.launched.work, queued.launched.finish()
-        self._candidates[work.key.video_id, work.key.attempt, work.key.index] = group.candidates
+        key, group = queued.key, queued.launched.finish()
+        self._candidates[key.video_id, key.attempt, key.index] = group.candidates
         done = ScoreDone(scores=group.scores, was_prefilled=group.was_prefilled)
         seconds = StageSeconds(
             encode_s=group.encode_s, prefill_s=group.prefill_s, score_s=group.score_s, scorer_wait_s=queued.wait_s
         )
-        return Completion(key=work.key, result=done, seconds=seconds)
+        return Completion(key=key, result=done, seconds=seconds)
 
     def gather(self, work: GatherWork) -> Completion:
         """Hand out bought tokens; only these ever leave the process."""

@@ -9,6 +9,7 @@ from pipeline.engine.messages.work import AnswerWork, GatherWork, ProbeWork, Sco
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
 from pipeline.method.selectors.base import Selector
+from pipeline.passes.records import FinalInput
 from pipeline.planning.task_queue import TaskQueue
 from pipeline.planning.tasks import VideoTask
 from pipeline.settings.config import RunConfig
@@ -175,10 +176,8 @@ class Dispatcher:
     def _build_answer(self, video: VideoState, index: int) -> AnswerWork:
         assert video.plan is not None
         key, plan, selector = video.key("answer", index), video.plan, self._selector
-        return AnswerWork(
-            key=key,
+        final = FinalInput(
             question=video.task.questions[index],
-            pieces=video.final.hand_out(index, key),
             final_budget=selector.final_budget(self._config.budget) if selector.removes_redundancy else None,
             geometry=plan.geometry,
             patch_times_s=plan.patch_times_s,
@@ -186,6 +185,7 @@ class Dispatcher:
             patch_centers_s=video.patch_centers_s,
             rung=video.questions[index].answer_rung,
         )
+        return AnswerWork(key=key, pieces=video.final.hand_out(index, key), final=final)
 
     def _may_take(self, worker: str, video: VideoState) -> bool:
         """Another worker tries again what failed, as long as there is another."""

@@ -193,7 +193,7 @@ class JobState:
         elif isinstance(result, GatherDone):
             video.final.take_gathered(key, worker, result.pieces)
         elif isinstance(result, AnswerDone):
-            video.questions[key.index].answer, video.questions[key.index].phase = result, Phase.DONE
+            video.questions[key.index].answer, video.questions[key.index].phase = result.final, Phase.DONE
             video.final.forget(key.index)
         else:
             assert isinstance(result, Cancelled)

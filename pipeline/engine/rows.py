@@ -1,6 +1,5 @@
 """From a finished video to its result rows: one per question, costs that questions share split evenly."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -10,8 +9,8 @@ import numpy as np
 from pipeline.engine.one_video.question_state import QuestionState
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.manifest.questions import Question
-from pipeline.method.evidence import EvidenceSpan, unpack_tokens
-from pipeline.planning.lost_frames import count_lost
+from pipeline.passes.token_record import unpack_tokens
+from pipeline.planning.lost_frames import warn_of_lost
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.results.rows import EvidenceRow, GroupRow, KeptTokens, QuestionResult, RunStamp, failed_result
@@ -55,7 +54,7 @@ def _build_row(
             EvidenceRow(start_s=span.start_s, end_s=span.end_s, weight=span.weight, num_tokens=span.num_tokens)
             for span in answer.evidence
         ),
-        kept_tokens=_kept_tokens(video.plan, answer.evidence),
+        kept_tokens=_kept_tokens(video.plan, answer.tokens),
         groups=_group_rows(state) if needs_scores else (),
         num_groups_scored=len(state.prefix) if needs_scores else 0,
         num_groups_wasted=state.num_wasted,
@@ -97,9 +96,9 @@ def _known_of_video(video: VideoState, state: QuestionState, stamp: RunStamp) ->
     return columns
 
 
-def _kept_tokens(plan: VideoPlan | None, spans: Sequence[EvidenceSpan]) -> KeptTokens | None:
+def _kept_tokens(plan: VideoPlan | None, packed: bytes) -> KeptTokens | None:
     """Tokens by time instead of patch, with the group that each comes from."""
-    tokens = unpack_tokens(spans)
+    tokens = unpack_tokens(packed)
     if plan is None or not len(tokens):
         return None
     group_of_patch = np.zeros(len(plan.patch_times_s), dtype=np.int64)
@@ -142,8 +141,4 @@ def _warnings(video: VideoState, state: QuestionState, stamp: RunStamp) -> tuple
     found = []
     if stamp.is_demo_model and not video.plan.probe.is_demo_video:
         found.append(DEMO_MODEL_WARNING)
-    num_lost, num_wanted = count_lost(video.plan, video.bad_frames, num_groups=len(state.prefix))
-    if num_lost:
-        stand_ins = "patched-up or neighbouring ones stand in"
-        found.append(f"{num_lost} of {num_wanted} wanted frames are damaged or lost; {stand_ins}")
-    return tuple(found)
+    return (*found, *warn_of_lost(video.plan, video.bad_frames, num_groups=len(state.prefix)))

@@ -3,31 +3,20 @@
 Shape suffixes: N = tokens of the final pass, P = temporal patches of the video's plan.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-TOKEN_RECORD = np.dtype([("patch", "<i4"), ("token", "<i4"), ("weight", "<f4")])
-"""One token of the final pass: its temporal patch, its number within the patch by row and column, its share."""
-
-_DROPPED_BITS = 16  # of float32's 23 of mantissa: the rest says a share within 0.4 % and packs to a third
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvidenceSpan:
-    """Half-open ``[start_s, end_s)`` in presentation time, its share of the weight, and the tokens it covers.
-
-    Attributes:
-        tokens: packed ``TOKEN_RECORD``s by patch and token, one object for thousands of tokens; see `unpack_tokens`.
-    """
+    """Half-open ``[start_s, end_s)`` in presentation time, its share of the weight, and how many tokens it covers."""
 
     start_s: float
     end_s: float
     weight: float
     num_tokens: int
-    tokens: bytes = b""
 
 
 def build_evidence(
@@ -36,7 +25,6 @@ def build_evidence(
     patch_times_s_P: npt.NDArray[np.float64],
     *,
     duration_s: float,
-    token_indices_N: npt.NDArray[np.int64] | None = None,
 ) -> list[EvidenceSpan]:
     """Cover the tokens' temporal patches by spans; adjacent patches are one span.
 
@@ -49,7 +37,6 @@ def build_evidence(
         weights_N: attention each token got, at least 0, on any scale; all zero counts as all equal.
         patch_times_s_P: start of every temporal patch of the plan, strictly ascending.
         duration_s: end of the video, after the last patch's start.
-        token_indices_N: place of each token in its patch; None leaves ``EvidenceSpan.tokens`` empty.
 
     Returns:
         Spans by falling weight, then by ``start_s``; weights sum to 1. No token, no span.
@@ -66,7 +53,6 @@ def build_evidence(
         weights_N = np.ones(len(weights_N))
     weights_P = np.bincount(patch_indices_N, weights=weights_N, minlength=num_patches)
     shares_P = weights_P / weights_P.sum()
-    records = None if token_indices_N is None else _pack_tokens(patch_indices_N, token_indices_N, weights_N)
     bounds_s = np.append(patch_times_s_P, duration_s)
     covered = np.flatnonzero(num_tokens_P)
     runs = np.split(covered, np.flatnonzero(np.diff(covered) > 1) + 1)
@@ -76,35 +62,10 @@ def build_evidence(
             end_s=float(bounds_s[run[-1] + 1]),
             weight=float(shares_P[run].sum()),
             num_tokens=int(num_tokens_P[run].sum()),
-            tokens=b"" if records is None else _between(records, int(run[0]), int(run[-1])),
         )
         for run in runs
     ]
     return sorted(spans, key=lambda span: (-span.weight, span.start_s))
-
-
-def unpack_tokens(spans: Iterable[EvidenceSpan]) -> npt.NDArray[np.void]:
-    """``(N,)`` ``TOKEN_RECORD``s of all spans in temporal, row, column order; weights are shares of the whole."""
-    records = np.frombuffer(b"".join(span.tokens for span in spans), dtype=TOKEN_RECORD)
-    ordered: npt.NDArray[np.void] = records[np.lexsort((records["token"], records["patch"]))]
-    return ordered
-
-
-def _pack_tokens(
-    patch_indices_N: npt.NDArray[np.int64], token_indices_N: npt.NDArray[np.int64], weights_N: npt.NDArray[np.float64]
-) -> npt.NDArray[np.void]:
-    order = np.lexsort((token_indices_N, patch_indices_N))
-    records = np.empty(len(order), dtype=TOKEN_RECORD)
-    records["patch"], records["token"] = patch_indices_N[order], token_indices_N[order]
-    bits = (weights_N[order] / weights_N.sum()).astype("<f4").view("<u4")
-    half, mask = np.uint32(1 << (_DROPPED_BITS - 1)), np.uint32(0xFFFFFFFF << _DROPPED_BITS & 0xFFFFFFFF)
-    records["weight"] = ((bits + half) & mask).view("<f4")
-    return records
-
-
-def _between(records: npt.NDArray[np.void], first_patch: int, last_patch: int) -> bytes:
-    start, end = np.searchsorted(records["patch"], [first_patch, last_patch + 1])
-    return records[start:end].tobytes()
 
 
 def _check_evidence(

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.engine.messages.work import AnswerDone, AnswerWork
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import option_letter
 from pipeline.method.entropy import response_certainty
@@ -20,6 +19,8 @@ from pipeline.method.removal import remove_redundant
 from pipeline.models.devices.transfer import upload
 from pipeline.models.interface import FinalTokens, VideoModel
 from pipeline.passes.candidates import CandidatePiece
+from pipeline.passes.records import FinalAnswer, FinalInput
+from pipeline.passes.token_record import pack_tokens
 from pipeline.settings.config import RunConfig
 
 
@@ -35,8 +36,8 @@ class _Merged:
 
 
 def answer_question(
-    model: VideoModel, pieces: Sequence[CandidatePiece], work: AnswerWork, config: RunConfig
-) -> AnswerDone:
+    model: VideoModel, pieces: Sequence[CandidatePiece], final: FinalInput, config: RunConfig
+) -> FinalAnswer:
     """Answer one question from the tokens its groups sold.
 
     Raises:
@@ -45,23 +46,23 @@ def answer_question(
     # 1. merge (groups → one set in temporal, row, column order)
     merged = _merge_pieces(pieces, model.device)
     # 2. prune (1.1 B tokens → B)
-    kept = _prune(merged, work, config, similarity_dim=model.similarity_dim)
+    kept = _prune(merged, final, config, similarity_dim=model.similarity_dim)
     # 3. final pass (B tokens + question → response)
     scoring = replace(config.scoring, query_tokens="text", attention_reduce="mean")  # shares of the attention paid
-    columns = work.geometry.token_columns
+    columns = final.geometry.token_columns
     prompt = model.build_question(
-        work.question.text, work.question.options, response_tokens=config.scoring.response_tokens
+        final.question.text, final.question.options, response_tokens=config.scoring.response_tokens
     )
-    is_open = work.question.options is None
+    is_open = final.question.options is None
     response = model.answer(
         FinalTokens(
             features_KD=merged.features_KD[upload(kept, model.device)],
             patch_K=merged.patch_K[kept],
-            time_s_K=work.patch_times_s[merged.patch_K[kept]],
+            time_s_K=final.patch_times_s[merged.patch_K[kept]],
             row_K=merged.token_K[kept] // columns,
             column_K=merged.token_K[kept] % columns,
-            center_s_K=None if work.patch_centers_s is None else work.patch_centers_s[merged.patch_K[kept]],
-            geometry=work.geometry,
+            center_s_K=None if final.patch_centers_s is None else final.patch_centers_s[merged.patch_K[kept]],
+            geometry=final.geometry,
         ),
         prompt,
         positions=config.answering.positions,
@@ -70,19 +71,15 @@ def answer_question(
         config=scoring,
     )
     # 4. evidence (tokens → spans of time)
-    evidence = build_evidence(
-        merged.patch_K[kept],
-        response.attention_N.astype(np.float64),
-        work.patch_times_s,
-        duration_s=work.duration_s,
-        token_indices_N=merged.token_K[kept],
-    )
-    return AnswerDone(
+    patch_K, token_K, attention_K = merged.patch_K[kept], merged.token_K[kept], response.attention_N.astype(np.float64)
+    evidence = build_evidence(patch_K, attention_K, final.patch_times_s, duration_s=final.duration_s)
+    return FinalAnswer(
         answer=response.text if response.option is None else option_letter(response.option),
         answer_text=response.text,
         option_probabilities=response.option_probabilities,
         answer_entropy=_entropy(response.entropies, config),
         evidence=tuple(evidence),
+        tokens=pack_tokens(patch_K, token_K, attention_K),
         kept=_count_by_group(merged, kept),
     )
 
@@ -100,15 +97,15 @@ def _merge_pieces(pieces: Sequence[CandidatePiece], device: torch.device) -> _Me
     )
 
 
-def _prune(merged: _Merged, work: AnswerWork, config: RunConfig, *, similarity_dim: int) -> npt.NDArray[np.int64]:
-    if work.final_budget is None or len(merged.patch_K) <= work.final_budget:
+def _prune(merged: _Merged, final: FinalInput, config: RunConfig, *, similarity_dim: int) -> npt.NDArray[np.int64]:
+    if final.final_budget is None or len(merged.patch_K) <= final.final_budget:
         return np.arange(len(merged.patch_K))
     features_KD = merged.features_KD[:, :similarity_dim]
     kept_K = remove_redundant(
-        features_KD.cpu() if work.rung else features_KD,  # the similarities are what can be moved off the device
-        torch.from_numpy(work.patch_times_s[merged.patch_K]),
+        features_KD.cpu() if final.rung else features_KD,  # the similarities are what can be moved off the device
+        torch.from_numpy(final.patch_times_s[merged.patch_K]),
         torch.from_numpy(merged.score_K),
-        keep=work.final_budget,
+        keep=final.final_budget,
         proximity_s=config.budget.proximity_s,
     )
     return np.asarray(kept_K.cpu().numpy())

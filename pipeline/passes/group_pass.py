@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.engine.messages.work import ScoreWork
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import option_letter
 from pipeline.method.entropy import response_certainty
@@ -22,6 +21,7 @@ from pipeline.models.devices.timer import DeviceTimer
 from pipeline.models.devices.transfer import FrameUpload, empty_frames
 from pipeline.models.interface import LaunchedResponses, QuestionPrompt, Response, VideoModel
 from pipeline.passes.candidates import GroupCandidates
+from pipeline.passes.records import GroupInput
 from pipeline.settings.config import RunConfig
 from pipeline.video.slot_table import FramePiece
 
@@ -45,7 +45,7 @@ class ScoredGroup:
 class LaunchedGroup:
     """One group's pass, queued on the device; ``finish`` waits for it."""
 
-    work: ScoreWork
+    group: GroupInput
     config: RunConfig
     features_ND: Tensor
     responses: Sequence[tuple[tuple[int, ...], LaunchedResponses]]
@@ -57,24 +57,23 @@ class LaunchedGroup:
         Raises:
             PipelineError: ``MODEL`` when the model's output is not a distribution.
         """
-        work, num_tokens = self.work, len(self.features_ND)
+        group, num_tokens = self.group, len(self.features_ND)
         said = {
             index: response
             for batch, launched in self.responses
             for index, response in zip(batch, launched.read(), strict=True)
         }
-        asked = _asked(work)
-        ranks = {i: said[i].attention_N if said else np.zeros(num_tokens, np.float32) for i in asked}
+        ranks = {i: said[i].attention_N if said else np.zeros(num_tokens, np.float32) for i in group.asked}
         candidates = GroupCandidates.build(
             self.features_ND,
-            patches=work.patches,
-            tokens_per_patch=work.geometry.tokens_per_patch,
+            patches=group.patches,
+            tokens_per_patch=group.geometry.tokens_per_patch,
             scores=ranks,
             keeps_whole_patches=get_selector(self.config.method).keeps_whole_patches,
         )
         seconds = self.timer.seconds()
         return ScoredGroup(
-            scores={i: _group_score(work, said.get(i), num_tokens, self.config) for i in asked},
+            scores={i: _group_score(group, said.get(i), num_tokens, self.config) for i in group.asked},
             candidates=candidates,
             was_prefilled=bool(said),
             encode_s=seconds["encode"],
@@ -102,26 +101,28 @@ class GroupScorer:
         is_cuda = model.device.type == "cuda"
         self._copies = torch.cuda.Stream(model.device) if is_cuda else None  # type: ignore[no-untyped-call]
 
-    def launch(self, pieces: Sequence[FramePiece], work: ScoreWork) -> LaunchedGroup:
+    def launch(self, pieces: Sequence[FramePiece], group: GroupInput) -> LaunchedGroup:
         """Put the frames together, copy them to the device, and queue the group's pass."""
-        frames = assemble_frames(pieces, num_frames=work.num_frames, device=self._model.device)
+        frames = assemble_frames(
+            pieces, num_frames=len(group.patches) * self._model.frames_per_patch, device=self._model.device
+        )
         upload = FrameUpload(frames, self._model.device, self._copies)
-        return launch_group(self._model, upload.wait(), work, self._config)
+        return launch_group(self._model, upload.wait(), group, self._config)
 
 
 def score_group(
-    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], work: ScoreWork, config: RunConfig
+    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], group: GroupInput, config: RunConfig
 ) -> ScoredGroup:
     """Launch one group's pass and wait for it.
 
     Raises:
         PipelineError: ``MODEL`` when the model's output is not a distribution.
     """
-    return launch_group(model, frames_FHW3, work, config).finish()
+    return launch_group(model, frames_FHW3, group, config).finish()
 
 
 def launch_group(
-    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], work: ScoreWork, config: RunConfig
+    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], group: GroupInput, config: RunConfig
 ) -> LaunchedGroup:
     """Queue the pass of one group: encode, prefill, and all questions of its micro-batches."""
     scoring = config.scoring
@@ -129,58 +130,54 @@ def launch_group(
     # 1. encode (1 group → visual tokens)
     with timer.stage("encode"):
         features_ND = model.encode(
-            frames_FHW3, work.geometry, batch_patches=max(1, scoring.encode_patches >> work.rung)
+            frames_FHW3, group.geometry, batch_patches=max(1, scoring.encode_patches >> group.rung)
         )
     responses = []
-    if get_selector(config.method).needs_scores and work.batches:
+    if get_selector(config.method).needs_scores and group.batches:
         # 2. prefill (visual tokens → keys and values of everything before the questions)
         with timer.stage("prefill"):
             prefix = model.prefill(
                 features_ND,
-                work.geometry,
+                group.geometry,
                 patch_s=model.frames_per_patch / config.sampling.sample_fps,
-                center_s_P=work.patch_centers_s,
+                center_s_P=group.patch_centers_s,
             )
         # 3. score (1 micro-batch of questions at a time)
         with timer.stage("score"):
-            for batch in _micro_batches(work, size=max(1, scoring.question_batch >> work.rung)):
-                prompts = [_build_prompt(model, work, index, config) for index in batch]
+            for batch in _micro_batches(group, size=max(1, scoring.question_batch >> group.rung)):
+                prompts = [_build_prompt(model, group, index, config) for index in batch]
                 responses.append((batch, model.launch(prefix, prompts, scoring)))
-    return LaunchedGroup(work=work, config=config, features_ND=features_ND, responses=responses, timer=timer)
+    return LaunchedGroup(group=group, config=config, features_ND=features_ND, responses=responses, timer=timer)
 
 
-def _asked(work: ScoreWork) -> list[int]:
-    return [index for batch in work.batches for index in batch if work.only is None or index in work.only]
-
-
-def _micro_batches(work: ScoreWork, *, size: int) -> Iterator[tuple[int, ...]]:
+def _micro_batches(group: GroupInput, *, size: int) -> Iterator[tuple[int, ...]]:
     """Those of the work, cut smaller down the memory ladder; without one that nobody asks."""
-    for whole in work.batches:
+    for whole in group.batches:
         for start in range(0, len(whole), size):
             batch = whole[start : start + size]
-            if work.only is None or set(batch) & set(work.only):
+            if group.only is None or set(batch) & set(group.only):
                 yield batch
 
 
-def _build_prompt(model: VideoModel, work: ScoreWork, index: int, config: RunConfig) -> QuestionPrompt:
+def _build_prompt(model: VideoModel, group: GroupInput, index: int, config: RunConfig) -> QuestionPrompt:
     """Of one that is not asked only the shape is left: nothing of its text is read, so it can spoil nothing."""
-    question, most = work.questions[index], config.scoring.response_tokens
-    if work.only is None or index in work.only:
+    question, most = group.questions[index], config.scoring.response_tokens
+    if group.only is None or index in group.only:
         return model.build_question(question.text, question.options, response_tokens=most)
-    length = work.question_tokens[index] if work.question_tokens else 1
+    length = group.question_tokens[index] if group.question_tokens else 1
     option_ids = None if question.options is None else (_FILLER_ID,) * len(question.options)
     return QuestionPrompt(
         suffix_ids=(_FILLER_ID,) * length, option_ids=option_ids, max_tokens=most if option_ids is None else 1
     )
 
 
-def _group_score(work: ScoreWork, response: Response | None, num_tokens: int, config: RunConfig) -> GroupScore:
+def _group_score(group: GroupInput, response: Response | None, num_tokens: int, config: RunConfig) -> GroupScore:
     score = GroupScore(
-        group_index=work.group_index,
+        group_index=group.group_index,
         certainty=0.0,
         response="",
         num_tokens=num_tokens,
-        tokens_per_patch=work.geometry.tokens_per_patch,
+        tokens_per_patch=group.geometry.tokens_per_patch,
     )
     if response is None:  # tokens were only encoded
         return score
@@ -189,7 +186,7 @@ def _group_score(work: ScoreWork, response: Response | None, num_tokens: int, co
     except ValueError as error:
         raise PipelineError(
             FailureClass.MODEL,
-            f"group {work.group_index}: the model's output is no distribution ({error}); try model.dtype=float32",
+            f"group {group.group_index}: the model's output is no distribution ({error}); try model.dtype=float32",
         ) from error
     said = response.text if response.option is None else option_letter(response.option)
     return score._replace(certainty=certainty, response=said)

@@ -24,3 +24,11 @@ def check_lost(plan: VideoPlan, bad_frames: set[int], *, num_groups: int, max_ba
     if bad_frames:
         num_bad, num_wanted = count_lost(plan, bad_frames, num_groups=num_groups)
         check_bad_share(plan.probe, num_bad=num_bad, num_wanted=num_wanted, max_bad_frames_share=max_bad_frames_share)
+
+
+def warn_of_lost(plan: VideoPlan, bad_frames: set[int], *, num_groups: int) -> tuple[str, ...]:
+    """What a row says about them; nothing where there are none."""
+    num_lost, num_wanted = count_lost(plan, bad_frames, num_groups=num_groups)
+    if not num_lost:
+        return ()
+    return (f"{num_lost} of {num_wanted} wanted frames are damaged or lost; patched-up or neighbouring ones stand in",)

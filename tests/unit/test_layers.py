@@ -30,14 +30,14 @@ DOORS = {
     "models": MIDDLE,
     "results": MIDDLE,
     "planning": PLANNING,
-    "passes": PASSES | {"engine"},
+    "passes": PASSES,
     "engine": ENGINE,
     "watch": DATA | {"engine", "results"},
     "report": MIDDLE | {"results"},
     "evaluation": MIDDLE | {"results"},
     "demo": MIDDLE,
     "lab": JOB,
-    "pipeline": {"settings", "models", "manifest", "passes"},  # the Python API
+    "pipeline": {"settings", "models", "manifest", "method", "passes"},  # the Python API
     "actors": ENGINE | {"engine", "pipeline"},
     "cluster": DATA | {"method", "models", "pipeline"},
     "jobs": JOB | {"actors", "cluster", "jobs.wiring", "pipeline"},

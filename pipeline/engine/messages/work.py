@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.failures import Failure
 from pipeline.manifest.questions import Question
-from pipeline.method.evidence import EvidenceSpan
 from pipeline.method.selectors.base import GroupScore
-from pipeline.models.interface import FrameGeometry
+from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.video.decode_plan import Stretch
@@ -79,40 +77,28 @@ class ScoreWork(NamedTuple):
     Attributes:
         key: ``index`` is the group's position in visiting order.
         frames: references to bundles, as in ``DecodeDone``, that together fill the group.
-        patches: temporal patches of the group, ascending.
-        batches: micro-batches of question indices in manifest order; empty where only encoding is wanted.
-        patch_centers_s: mean presentation time of each patch's frames, in the order of ``patches``.
-        rung: of the fixed memory ladder: how often batches are halved after the device's memory did not suffice.
-        only: questions that are really asked; the others keep their place in the batch, so that shapes and bits stay.
-            None asks all.
-        question_tokens: length of every question of ``questions`` as planned, which those not asked keep; empty: 1.
     """
 
     key: WorkKey
-    group_index: int
     frames: tuple[Ref, ...]
-    num_frames: int
-    geometry: FrameGeometry
-    patches: npt.NDArray[np.int64]
-    questions: tuple[Question, ...]
-    batches: tuple[tuple[int, ...], ...]
-    patch_centers_s: npt.NDArray[np.float64] | None = None
-    rung: int = 0
-    only: tuple[int, ...] | None = None
-    question_tokens: tuple[int, ...] = ()
+    group: GroupInput
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Small arrays travel as bytes: a buffer beside the message costs more than what it holds."""
-        centers_s = None if self.patch_centers_s is None else self.patch_centers_s.tobytes()
-        fields = (None if isinstance(value, np.ndarray) else value for value in self)
-        return _unpack_score_work, (self.patches.tobytes(), centers_s, *fields)
+        group = self.group
+        centers_s = None if group.patch_centers_s is None else group.patch_centers_s.tobytes()
+        fields = (None if isinstance(value, np.ndarray) else value for value in group)
+        return _unpack_score_work, (self.key, self.frames, group.patches.tobytes(), centers_s, *fields)
 
 
-def _unpack_score_work(patches: bytes, centers_s: bytes | None, *fields: Any) -> ScoreWork:
-    return ScoreWork(*fields)._replace(
+def _unpack_score_work(
+    key: WorkKey, frames: tuple[Ref, ...], patches: bytes, centers_s: bytes | None, *fields: Any
+) -> ScoreWork:
+    group = GroupInput(*fields)._replace(
         patches=np.frombuffer(patches, dtype=np.int64),
         patch_centers_s=None if centers_s is None else np.frombuffer(centers_s),
     )
+    return ScoreWork(key=key, frames=frames, group=group)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,25 +111,11 @@ class GatherWork:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AnswerWork:
-    """The final pass of one question; ``key.index`` is the question.
-
-    Attributes:
-        pieces: references to lists of ``CandidatePiece``.
-        final_budget: tokens that remain after removal; None keeps all.
-        patch_times_s: start of every temporal patch.
-        patch_centers_s: mean presentation time of every patch's frames; None means their start.
-        rung: from 1 on redundancy is removed on the host, because the device's memory did not suffice.
-    """
+    """The final pass of question ``key.index``; ``pieces`` refer to lists of ``CandidatePiece``."""
 
     key: WorkKey
-    question: Question
     pieces: tuple[Ref, ...]
-    final_budget: int | None
-    geometry: FrameGeometry
-    patch_times_s: npt.NDArray[np.float64]
-    duration_s: float
-    patch_centers_s: npt.NDArray[np.float64] | None = None
-    rung: int = 0
+    final: FinalInput
 
 
 Work = ProbeWork | DecodeWork | ScoreWork | GatherWork | AnswerWork
@@ -211,14 +183,9 @@ class GatherDone:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerDone:
-    """The final answer. ``kept`` counts tokens in the final pass by group position."""
+    """The final answer."""
 
-    answer: str
-    answer_text: str
-    option_probabilities: tuple[float, ...] | None
-    answer_entropy: float
-    evidence: tuple[EvidenceSpan, ...]
-    kept: Mapping[int, int]
+    final: FinalAnswer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

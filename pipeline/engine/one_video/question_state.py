@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.engine.messages.stage_seconds import StageSeconds
-from pipeline.engine.messages.work import AnswerDone
 from pipeline.failures import Failure
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore, Selector
 from pipeline.method.stopping import normalize_response
+from pipeline.passes.records import FinalAnswer
 from pipeline.settings.config import BudgetConfig, StoppingConfig
 
 LARGEST_LAG = 4  # groups of the prefix that may wait for their cut
@@ -53,7 +53,7 @@ class QuestionState:
     stop_reason: str | None = None
     bought: npt.NDArray[np.int64] | None = None
     limits: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    answer: AnswerDone | None = None
+    answer: FinalAnswer | None = None
     failure: Failure | None = None
     seconds: StageSeconds = field(default_factory=StageSeconds)
     num_wasted: int = 0

@@ -15,6 +15,7 @@ from pipeline.engine.one_video.question_state import Phase, QuestionState, begin
 from pipeline.failures import PipelineError
 from pipeline.method.budget import overselected
 from pipeline.method.selectors.base import GroupScore, Selector
+from pipeline.passes.records import GroupInput
 from pipeline.planning.lost_frames import check_lost
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.planning.tasks import VideoTask
@@ -180,11 +181,8 @@ class VideoState:
         self.scoring[key] = worker
         self.scorers.add(worker)
         self.last_given = max(self.last_given, position)
-        return ScoreWork(
-            key=key,
+        group = GroupInput(
             group_index=self.plan.group_indices[position],
-            frames=self.frames.give(position),
-            num_frames=self.plan.groups[position].size * self.plan.patch_frames.shape[1],
             geometry=self.plan.geometry,
             patches=self.plan.groups[position],
             questions=self.task.questions,
@@ -194,6 +192,7 @@ class VideoState:
             only=only,
             question_tokens=self.check.num_tokens,
         )
+        return ScoreWork(key=key, frames=self.frames.give(position), group=group)
 
     def take_scores(self, key: WorkKey, done: ScoreDone) -> dict[int, dict[int, int]]:
         """File one group; returns which candidates can be dropped: question -> group position -> limit."""

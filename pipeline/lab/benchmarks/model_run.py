@@ -1,77 +1,55 @@
 """One video and its questions through the product's own path, from frames in memory to answers, timed by stage.
 
-No Ray, no video file: groups are scored one after the other, as one worker does it.
+No Ray, no video file: the plain loop of ``passes.whole_video``, with one group queued ahead as a worker does it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.engine.messages.work import AnswerDone, AnswerWork, ScoreWork, WorkKey
-from pipeline.engine.one_video.question_state import QuestionState
 from pipeline.lab.benchmarks.random_models import FILLER_WORDS, video_token
 from pipeline.lab.benchmarks.stage_clock import StageClock, StagedModel
 from pipeline.manifest.questions import Question
-from pipeline.method.grouping import count_groups, plan_groups, visiting_order
-from pipeline.method.sampling import patch_frames
-from pipeline.method.selectors.base import Selector
 from pipeline.method.selectors.registry import get_selector
-from pipeline.models.interface import FrameGeometry, ModelLayout, VideoModel
+from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.prompt import build_prompt
-from pipeline.passes.candidates import GroupCandidates
-from pipeline.passes.final_pass import answer_question
-from pipeline.passes.group_pass import GroupScorer, LaunchedGroup, ScoredGroup
+from pipeline.passes.video_answer import VideoAnswer
+from pipeline.passes.whole_video import answer_groups
+from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.settings.config import RunConfig
-from pipeline.video.slot_table import FramePiece
+from pipeline.video.containers import Container
+from pipeline.video.probe import VideoProbe
 
-ASSEMBLE, CANDIDATES, GATHER, PRUNE = "assemble frames", "candidates and shares", "gather", "merge and prune"
 OPTIONS = FILLER_WORDS[:4]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Clip:
-    """Frames of one video in memory, by group in visiting order.
+    """One video in memory: its plan, and per group in visiting order ``(F, H, W, 3)`` uint8 frames."""
 
-    Attributes:
-        frames: per group ``(F, H, W, 3)`` uint8, whole temporal patches.
-        patches: per group, its temporal patches.
-        indices: per group, its number in time.
-        patch_times_s: start of every temporal patch of the video; ``patch_centers_s`` the mean time of its frames.
-    """
-
-    geometry: FrameGeometry
+    plan: VideoPlan
     frames: tuple[npt.NDArray[np.uint8], ...]
-    patches: tuple[npt.NDArray[np.int64], ...]
-    indices: tuple[int, ...]
-    patch_times_s: npt.NDArray[np.float64]
-    patch_centers_s: npt.NDArray[np.float64]
 
     @property
     def num_patches(self) -> int:
         """Temporal patches of all groups."""
-        return sum(len(patches) for patches in self.patches)
+        return sum(len(patches) for patches in self.plan.groups)
 
     def first(self, num_groups: int) -> "Clip":
         """The clip without its later groups."""
-        return Clip(
-            geometry=self.geometry,
-            frames=self.frames[:num_groups],
-            patches=self.patches[:num_groups],
-            indices=self.indices[:num_groups],
-            patch_times_s=self.patch_times_s,
-            patch_centers_s=self.patch_centers_s,
-        )
+        groups, indices = self.plan.groups[:num_groups], self.plan.group_indices[:num_groups]
+        return Clip(plan=replace(self.plan, groups=groups, group_indices=indices), frames=self.frames[:num_groups])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ProductRun:
     """What one run gave; ``shown`` are tokens and temporal patches of each final pass, in order of the questions."""
 
-    answers: tuple[AnswerDone, ...]
-    first_scores: ScoredGroup
+    answers: tuple[VideoAnswer, ...]
     seconds: dict[str, float]
     wall_s: float
     peak_bytes: int
@@ -80,21 +58,34 @@ class ProductRun:
 
 def build_clip(layout: ModelLayout, *, num_frames: int, height: int, width: int, config: RunConfig) -> Clip:
     """Random frames at the model's size, planned as a video at ``sample_fps`` is; each group's are its own."""
-    geometry = layout.frame_geometry(height, width, min_pixels=1, max_pixels=height * width)
-    frames_PF = patch_frames(num_frames, frames_per_patch=layout.frames_per_patch)
-    times_s = np.arange(num_frames) / config.sampling.sample_fps
-    num_groups = count_groups(frames_PF.size, frames_per_group=config.sampling.frames_per_group)
-    in_time = plan_groups(len(frames_PF), num_groups=num_groups, grouping=config.sampling.grouping)
-    order = visiting_order(len(in_time))
-    random = np.random.default_rng(0)
-    shapes = [(len(in_time[i]) * layout.frames_per_patch, geometry.height, geometry.width, 3) for i in order]
-    return Clip(
-        geometry=geometry,
-        frames=tuple(random.integers(0, 256, shape, dtype=np.uint8) for shape in shapes),
-        patches=tuple(in_time[index] for index in order),
-        indices=tuple(order.tolist()),
-        patch_times_s=times_s[frames_PF[:, 0]],
-        patch_centers_s=times_s[frames_PF].mean(axis=1),
+    sampling = replace(config.sampling, min_pixels=1, max_pixels=height * width)
+    sizes = replace(config, sampling=sampling, execution=replace(config.execution, frame_buffer_bytes=1 << 50))
+    probe = _steady_probe(num_frames, sample_fps=sampling.sample_fps, height=height, width=width)
+    plan = plan_video(probe, layout=layout, selector=get_selector(config.method), config=sizes)
+    random, geometry = np.random.default_rng(0), plan.geometry
+    shapes = [(len(group) * layout.frames_per_patch, geometry.height, geometry.width, 3) for group in plan.groups]
+    return Clip(plan=plan, frames=tuple(random.integers(0, 256, shape, dtype=np.uint8) for shape in shapes))
+
+
+def _steady_probe(num_frames: int, *, sample_fps: float, height: int, width: int) -> VideoProbe:
+    """A video of which every frame is sampled."""
+    ticks, first = np.arange(num_frames, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    return VideoProbe(
+        path="memory",
+        container=Container.ISO_BMFF,
+        codec="h264",
+        bit_depth=8,
+        duration_s=num_frames / sample_fps,
+        time_base=1 / Fraction(sample_fps).limit_denominator(1_000),
+        pts=ticks,
+        pts_s=ticks / sample_fps,
+        keyframe_indices=first,
+        keyframe_pts=first,
+        keyframe_dts=first,
+        width=width,
+        height=height,
+        rotation=0,
+        is_constant_rate=True,
     )
 
 
@@ -129,110 +120,15 @@ def run_product(
 ) -> ProductRun:
     """Score every group, share out the budget, gather, prune, answer."""
     staged = StagedModel(model, clock)
-    scorer = GroupScorer(staged.as_model(), config)
-    selector = get_selector(config.method)
-    states = [QuestionState(num_groups=len(clip.frames)) for _ in questions]
-    held: list[GroupCandidates] = []
-    first_scores: ScoredGroup | None = None
-    waiting: LaunchedGroup | None = None
     clock.start()
-    # 1. score (1 group at a time × all questions → candidates, shares), each launched before the one before is read
-    for position in range(len(clip.frames) + 1):
-        before, waiting = waiting, None
-        if position < len(clip.frames):
-            with clock.stage(ASSEMBLE):
-                work = _score_work(clip, position, questions, config)
-                waiting = scorer.launch([_piece(clip, position)], work)
-        if before is not None:
-            with clock.stage(CANDIDATES):
-                group = before.finish()
-                held.append(group.candidates)
-                _file_scores(states, held, position - 1, group, selector=selector, config=config)
-            first_scores = first_scores or group
-    # 2. answer (1 question at a time: bought tokens → answer)
-    answers = tuple(
-        _answer(staged, clip, index, state, held, questions[index], selector=selector, config=config, clock=clock)
-        for index, state in enumerate(states)
+    answers = answer_groups(
+        clip.plan, clip.frames, questions, model=staged.as_model(), config=config, num_ahead=1, stage=clock.stage
     )
     clock.stop()
-    assert first_scores is not None
     return ProductRun(
         answers=answers,
-        first_scores=first_scores,
         seconds=clock.seconds(),
         wall_s=clock.wall_s,
         peak_bytes=clock.peak_bytes(),
         shown=tuple(staged.shown),
     )
-
-
-def _piece(clip: Clip, position: int) -> FramePiece:
-    slots = np.arange(len(clip.frames[position]))
-    return slots, slots, clip.frames[position]
-
-
-def _score_work(clip: Clip, position: int, questions: Sequence[Question], config: RunConfig) -> ScoreWork:
-    size = config.scoring.question_batch
-    return ScoreWork(
-        key=_key("score", position),
-        group_index=clip.indices[position],
-        frames=(),
-        num_frames=len(clip.frames[position]),
-        geometry=clip.geometry,
-        patches=clip.patches[position],
-        questions=tuple(questions),
-        batches=tuple(
-            tuple(range(start, min(start + size, len(questions)))) for start in range(0, len(questions), size)
-        ),
-        patch_centers_s=clip.patch_centers_s[clip.patches[position]],
-    )
-
-
-def _file_scores(
-    states: Sequence[QuestionState],
-    held: Sequence[GroupCandidates],
-    position: int,
-    group: ScoredGroup,
-    *,
-    selector: Selector,
-    config: RunConfig,
-) -> None:
-    """What the coordinator does with a group's scores, and the scorer with what the coordinator says."""
-    for index, state in enumerate(states):
-        state.add_score(position, group.scores[index], selector=selector, stopping=config.stopping)
-        for shrunk, limit in state.update_shares(selector=selector, budget=config.budget).items():
-            held[shrunk].retain(index, limit)
-
-
-def _answer(
-    staged: StagedModel,
-    clip: Clip,
-    index: int,
-    state: QuestionState,
-    held: Sequence[GroupCandidates],
-    question: Question,
-    *,
-    selector: Selector,
-    config: RunConfig,
-    clock: StageClock,
-) -> AnswerDone:
-    assert state.bought is not None
-    with clock.stage(GATHER):
-        bought = [(position, count) for position, count in enumerate(state.bought.tolist()) if count]
-        pieces = [held[position].take(index, count, position=position) for position, count in bought]
-    work = AnswerWork(
-        key=_key("answer", index),
-        question=question,
-        pieces=(),
-        final_budget=selector.final_budget(config.budget) if selector.removes_redundancy else None,
-        geometry=clip.geometry,
-        patch_times_s=clip.patch_times_s,
-        duration_s=float(clip.patch_times_s[-1]) + 1.0,
-        patch_centers_s=clip.patch_centers_s,
-    )
-    with clock.stage(PRUNE):
-        return answer_question(staged.as_model(), pieces, work, config)
-
-
-def _key(stage: str, index: int) -> WorkKey:
-    return WorkKey(video_id=0, attempt=1, stage=stage, index=index)

@@ -22,6 +22,8 @@ from pipeline.manifest.questions import Question
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.registry import FAMILIES
+from pipeline.passes.group_pass import score_group
+from pipeline.passes.records import GroupInput
 from pipeline.planning.flop_floor import ENCODE, FINAL, PREFILL, SCORE, Workload, count_flops
 from pipeline.settings.config import RunConfig
 from pipeline.settings.presets import preset_for
@@ -65,11 +67,11 @@ def measure_speed(case: SpeedCase) -> SpeedFigures:
         case=case,
         num_groups=len(clip.frames),
         num_patches=clip.num_patches,
-        visual_tokens=clip.num_patches * clip.geometry.tokens_per_patch,
+        visual_tokens=clip.num_patches * clip.plan.geometry.tokens_per_patch,
         token_budget=setup.config.budget.token_budget,
         question_batch=setup.config.scoring.question_batch,
         parameters=count_parameters(setup.checkpoint),
-        size=(clip.geometry.height, clip.geometry.width),
+        size=(clip.plan.geometry.height, clip.plan.geometry.width),
         matmul_peak=peak,
         naive=naive,
         runs=runs,
@@ -121,9 +123,9 @@ def _measure_run(model: VideoModel, setup: _Setup, num_questions: int, naive: Na
     timed = (run_product(model, clip, questions, setup.config, clock) for _ in range(setup.case.repeats))
     run = min(timed, key=lambda run: run.wall_s)
     work = _workload(setup, run)
-    flops = count_flops(setup.checkpoint, clip.geometry, work)
+    flops = count_flops(setup.checkpoint, clip.plan.geometry, work)
     tokens = {
-        ENCODE: clip.num_patches * clip.geometry.tokens_per_patch,
+        ENCODE: clip.num_patches * clip.plan.geometry.tokens_per_patch,
         PREFILL: sum(work.prefix_lengths),
         SCORE: num_questions * len(work.prefix_lengths) * work.suffix_length,
         FINAL: sum(work.final_lengths),
@@ -137,29 +139,38 @@ def _measure_run(model: VideoModel, setup: _Setup, num_questions: int, naive: Na
         },
         peak_bytes=run.peak_bytes,
         final_tokens=tuple(kept for kept, _ in run.shown),
-        naive_difference=None if naive is None or naive.first is None else _compare(naive.first, run),
+        naive_difference=None if naive is None or naive.first is None else _compare(naive.first, model, setup),
     )
 
 
-def _compare(naive: NaiveScore, run: ProductRun) -> float:
+def _compare(naive: NaiveScore, model: VideoModel, setup: _Setup) -> float:
     """Largest difference of the first question's scores of the first group."""
-    entropy = abs(naive.entropy - run.first_scores.scores[0].entropy)
-    attention = np.abs(naive.attention_N - run.first_scores.candidates.scores[0]).max()
-    return max(entropy, float(attention))
+    plan, first = setup.clip.plan, setup.clip.plan.groups[0]
+    group = GroupInput(
+        group_index=plan.group_indices[0],
+        geometry=plan.geometry,
+        patches=first,
+        questions=setup.questions[:1],
+        batches=((0,),),
+        patch_centers_s=plan.centers_of(first),
+    )
+    scored = score_group(model, setup.clip.frames[0], group, setup.config)
+    attention = np.abs(naive.attention_N - scored.candidates.scores[0]).max()
+    return max(abs(naive.entropy - scored.scores[0].entropy), float(attention))
 
 
 def _workload(setup: _Setup, run: ProductRun) -> Workload:
     """Lengths as the model saw them. In a final pass only patches that kept a token have text around them."""
     clip, case = setup.clip, setup.case
-    per_patch = clip.geometry.tokens_per_patch
-    text_of = {count: _text_length(setup, count) for count in {len(patches) for patches in clip.patches}}
+    per_patch = clip.plan.geometry.tokens_per_patch
+    text_of = {count: _text_length(setup, count) for count in {len(patches) for patches in clip.plan.groups}}
     finals = []
     for kept, num_patches in run.shown:
         num_shown = -(-kept // per_patch) if setup.checkpoint.model_type == "internvl" else num_patches
         finals.append(kept + _text_length(setup, num_shown) + case.question_tokens)
     return Workload(
         num_patches=clip.num_patches,
-        prefix_lengths=[len(patches) * per_patch + text_of[len(patches)] for patches in clip.patches],
+        prefix_lengths=[len(patches) * per_patch + text_of[len(patches)] for patches in clip.plan.groups],
         suffix_length=case.question_tokens,
         num_questions=len(run.shown),
         final_lengths=finals,
@@ -169,7 +180,7 @@ def _workload(setup: _Setup, run: ProductRun) -> Workload:
 
 def _text_length(setup: _Setup, num_patches: int) -> int:
     """Text tokens before a question, around so many temporal patches."""
-    prompt = _lay_out(setup, setup.clip.patch_centers_s[:num_patches], setup.questions[0])
+    prompt = _lay_out(setup, setup.clip.plan.patch_centers_s[:num_patches], setup.questions[0])
     return prompt.ids_1T.shape[1] - len(prompt.visual_N) - prompt.num_text
 
 
@@ -177,7 +188,7 @@ def _lay_out(setup: _Setup, center_s_P: npt.NDArray[np.float64], question: Quest
     return lay_out_prompt(
         setup.tokenizer,
         setup.checkpoint,
-        setup.clip.geometry,
+        setup.clip.plan.geometry,
         center_s_P=center_s_P,
         patch_s=setup.layout.frames_per_patch / setup.config.sampling.sample_fps,
         question=question.text,
@@ -196,8 +207,8 @@ def _measure_naive(stock: Any, setup: _Setup) -> NaiveFigures:
     try:
         for position in [0, *range(min(setup.case.naive_groups, len(clip.frames)))]:
             started = time.perf_counter()
-            prompt = _lay_out(setup, clip.patch_centers_s[clip.patches[position]], setup.questions[0])
-            pixels = source.prepare(clip.frames[position], clip.geometry)
+            prompt = _lay_out(setup, clip.plan.patch_centers_s[clip.plan.groups[position]], setup.questions[0])
+            pixels = source.prepare(clip.frames[position], clip.plan.geometry)
             layer = setup.config.scoring.reference_layer
             scores.append(score_naively(stock, pixels, prompt, layer=layer))  # waits for its scores
             seconds.append(time.perf_counter() - started)

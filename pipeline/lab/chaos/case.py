@@ -217,6 +217,5 @@ def _is_hit(fault: Fault, work: Work, video_id: int, index: int) -> bool:
     if work.key.video_id != video_id or work.key.stage.partition("-")[0] != fault.stage:
         return False
     if isinstance(work, ScoreWork):
-        asked = [i for batch in work.batches for i in batch if work.only is None or i in work.only]
-        return index in asked
+        return index in work.group.asked
     return isinstance(work, ProbeWork | DecodeWork) or work.key.index == index

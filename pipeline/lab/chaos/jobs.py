@@ -14,6 +14,7 @@ from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore
 from pipeline.method.selectors.registry import SELECTORS, get_selector
 from pipeline.models.interface import FrameGeometry
+from pipeline.passes.records import FinalAnswer
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.planning.tasks import VideoTask
 from pipeline.planning.video_plan import VideoPlan, plan_video
@@ -28,6 +29,7 @@ from pipeline.settings.config import (
 from pipeline.video.containers import Container
 from pipeline.video.probe import VideoProbe
 
+FRAMES_PER_PATCH = 2
 _SHARE_REFUSED = 0.1
 _SIDE, _FRAMES_PER_GROUP = 28, 8
 _GROUP_BYTES = _SIDE * _SIDE * 3 * _FRAMES_PER_GROUP
@@ -37,7 +39,7 @@ _GROUP_BYTES = _SIDE * _SIDE * 3 * _FRAMES_PER_GROUP
 class _Layout:
     """Two frames per patch, four tokens per patch."""
 
-    frames_per_patch: int = 2
+    frames_per_patch: int = FRAMES_PER_PATCH
     num_layers: int = 2
     max_positions: int = 4_096
     feature_width: int = 4_096
@@ -152,11 +154,13 @@ def answer_of(question: Question, bought: dict[int, int]) -> AnswerDone:
     """Depends on what is asked, and on all tokens that reached it."""
     asked = question.text, question.options, sorted(bought.items())
     digest = hashlib.sha256(repr(asked).encode()).hexdigest()
-    return AnswerDone(
+    final = FinalAnswer(
         answer="A",
         answer_text=digest,
         option_probabilities=(0.5, 0.5),
         answer_entropy=int(digest[:4], 16) / 65_536,
         evidence=(),
+        tokens=b"",
         kept=bought,
     )
+    return AnswerDone(final=final)

@@ -20,7 +20,7 @@ from pipeline.engine.messages.work import (
     Work,
 )
 from pipeline.failures import Failure, FailureClass, PipelineError
-from pipeline.lab.chaos.jobs import ChaosJob, answer_of, score_of
+from pipeline.lab.chaos.jobs import FRAMES_PER_PATCH, ChaosJob, answer_of, score_of
 from pipeline.method.selectors.registry import get_selector
 
 
@@ -91,7 +91,7 @@ class ChaosWorker:
         if isinstance(work, GatherWork):
             return GatherDone(pieces=Stored(owner=self.name, value=self._gather(work)))
         if isinstance(work, AnswerWork):
-            return answer_of(work.question, {p: n for ref in work.pieces for p, n in _open(ref, dead)})
+            return answer_of(work.final.question, {p: n for ref in work.pieces for p, n in _open(ref, dead)})
         return self._score(work, dead)
 
     def _gather(self, work: GatherWork) -> tuple[tuple[int, int], ...]:
@@ -108,12 +108,13 @@ class ChaosWorker:
             if (video_id, position) != (work.key.video_id, work.key.index):
                 raise BrokenPromiseError(f"{work.key}: frames of video {video_id}, group {position}")
             filled += slots
-        if sorted(filled) != list(range(work.num_frames)):
-            raise BrokenPromiseError(f"{work.key}: slots {sorted(filled)} of {work.num_frames} are filled")
-        num_tokens = len(work.patches) * work.geometry.tokens_per_patch
-        asked = [i for batch in work.batches for i in batch if work.only is None or i in work.only]
-        self.held[work.key.video_id, work.key.attempt, work.key.index] = dict.fromkeys(asked, num_tokens)
-        scores = {i: score_of(work.questions[i], work.group_index, num_tokens=num_tokens) for i in asked}
+        group = work.group
+        num_frames = len(group.patches) * FRAMES_PER_PATCH
+        if sorted(filled) != list(range(num_frames)):
+            raise BrokenPromiseError(f"{work.key}: slots {sorted(filled)} of {num_frames} are filled")
+        num_tokens = len(group.patches) * group.geometry.tokens_per_patch
+        self.held[work.key.video_id, work.key.attempt, work.key.index] = dict.fromkeys(group.asked, num_tokens)
+        scores = {i: score_of(group.questions[i], group.group_index, num_tokens=num_tokens) for i in group.asked}
         return ScoreDone(scores=scores, was_prefilled=get_selector(self.job.config.method).needs_scores)
 
 

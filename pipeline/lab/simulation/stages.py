@@ -56,7 +56,7 @@ class StageModel:
     def _mean_s(self, work: Work) -> float:
         times = self._times
         if isinstance(work, ScoreWork):
-            num_asked = sum(len(batch) for batch in work.batches)
+            num_asked = sum(len(batch) for batch in work.group.batches)
             return times.encode_s + (times.prefill_s if num_asked else 0.0) + num_asked * times.question_s
         if isinstance(work, GatherWork):
             return times.gather_s

@@ -29,6 +29,7 @@ from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry
+from pipeline.passes.records import FinalAnswer
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.planning.tasks import VideoTask
 from pipeline.planning.video_plan import plan_video
@@ -217,16 +218,17 @@ class World:
             return GatherDone(pieces=self._gather(worker, work)), StageSeconds(answer_s=0.25)
         if isinstance(work, AnswerWork):
             kept = {position: count for pieces in work.pieces for position, count in pieces}
-            return self._answer(kept), StageSeconds(answer_s=2.0)
+            return AnswerDone(final=self._answer(kept)), StageSeconds(answer_s=2.0)
         return self._score(worker, work), StageSeconds(encode_s=1.0, prefill_s=2.0, score_s=3.0)
 
-    def _answer(self, kept: dict[int, int]) -> AnswerDone:
-        return AnswerDone(
+    def _answer(self, kept: dict[int, int]) -> FinalAnswer:
+        return FinalAnswer(
             answer="A",
             answer_text="A",
             option_probabilities=(0.5, 0.5),
             answer_entropy=0.1,
             evidence=(),
+            tokens=b"",
             kept=kept,
         )
 
@@ -238,12 +240,11 @@ class World:
 
     def _score(self, worker: str, work) -> ScoreDone:
         slots = np.concatenate([bundle[work.key.index][2] for bundle in work.frames])
-        assert sorted(slots.tolist()) == list(range(work.num_frames)), "every slot is filled once"
-        num_tokens = len(work.patches) * TOKENS_PER_PATCH
-        asked = [i for batch in work.batches for i in batch if work.only is None or i in work.only]
+        assert sorted(slots.tolist()) == list(range(2 * len(work.group.patches))), "every slot is filled once"
+        num_tokens = len(work.group.patches) * TOKENS_PER_PATCH
         scores = {}
-        for index in asked:
-            score = fake_score(work.key.video_id, index, work.group_index)
+        for index in work.group.asked:
+            score = fake_score(work.key.video_id, index, work.group.group_index)
             scores[index] = GroupScore(
                 group_index=score.group_index,
                 certainty=score.certainty,
@@ -252,7 +253,7 @@ class World:
                 tokens_per_patch=TOKENS_PER_PATCH,
             )
         key = (work.key.video_id, work.key.attempt, work.key.index)
-        self.held[worker][key] = dict.fromkeys(asked, num_tokens)
+        self.held[worker][key] = dict.fromkeys(work.group.asked, num_tokens)
         return ScoreDone(scores=scores, was_prefilled=get_selector(self.config.method).needs_scores)
 
 

@@ -93,12 +93,12 @@ def test_micro_batches_are_fixed_and_a_stopped_question_rides_on_until_its_batch
     world = World(config, make_tasks(num_questions=5))
     rows = world.run()
     works = sorted((w for _, w in world.done if isinstance(w, ScoreWork)), key=lambda work: work.key.index)
-    assert {batch for work in works for batch in work.batches} == {(0, 1), (2, 3), (4,)}
+    assert {batch for work in works for batch in work.group.batches} == {(0, 1), (2, 3), (4,)}
     stops = [row.num_groups_scored for row in rows]
     assert len(set(stops)) > 1
     for batch in ((0, 1), (2, 3), (4,)):
         last = max(stops[index] for index in batch)
-        assert [batch in work.batches for work in works] == [work.key.index < last for work in works]
+        assert [batch in work.group.batches for work in works] == [work.key.index < last for work in works]
 
 
 @given(seed=st.integers(0, 2**32), num_questions=st.integers(1, 3), method=st.sampled_from(METHODS[:3]))

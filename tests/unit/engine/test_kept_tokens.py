@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.method.evidence import build_evidence
+from pipeline.passes.token_record import pack_tokens
 from pipeline.results.rows import KeptTokens
 from tests.unit.engine.fakes import World, make_config, make_probe, make_tasks
 
@@ -19,9 +20,9 @@ class WorldWithEvidence(World):
             np.array(WEIGHTS),
             np.arange(50) * 1.0,
             duration_s=make_probe().duration_s,
-            token_indices_N=np.array(TOKENS),
         )
-        return replace(super()._answer(kept), evidence=tuple(spans))
+        packed = pack_tokens(np.array(PATCHES), np.array(TOKENS), np.array(WEIGHTS))
+        return replace(super()._answer(kept), evidence=tuple(spans), tokens=packed)
 
 
 @pytest.mark.parametrize("method", ["adapttoken", "adapttoken-lite", "uniform"])

@@ -74,9 +74,9 @@ def test_the_others_are_asked_as_if_the_manifest_did_not_have_it(method):
         ("failed", "too_large", "too long")
     ] * 4
     assert all(row.status == "ok" for name, row in rows.items() if name[-1] in "023")
-    batches = {batch for _, work in world.done if isinstance(work, ScoreWork) for batch in work.batches}
+    batches = {batch for _, work in world.done if isinstance(work, ScoreWork) for batch in work.group.batches}
     assert batches <= {(0, 2), (3,)}  # micro-batches of two, as without the refused ones
-    assert {work.question_tokens for _, work in world.done if isinstance(work, ScoreWork)} == {(5, 6, 7, 8, 9)}
+    assert {work.group.question_tokens for _, work in world.done if isinstance(work, ScoreWork)} == {(5, 6, 7, 8, 9)}
 
 
 def test_a_video_none_of_whose_questions_can_be_asked_is_not_decoded():
@@ -90,8 +90,8 @@ def test_what_one_question_does_to_a_group_is_told_in_no_other_row():
     """It passed the check, and fails all the same whenever it is asked."""
 
     def fail(worker, work):
-        if isinstance(work, ScoreWork) and (work.only is None or work.only == (1,)):
-            return Failure(failure_class=FailureClass.INTERNAL, message=f"score: {work.questions[1].text}")
+        if isinstance(work, ScoreWork) and (work.group.only is None or work.group.only == (1,)):
+            return Failure(failure_class=FailureClass.INTERNAL, message=f"score: {work.group.questions[1].text}")
         return None
 
     rows = World(make_config(), make_tasks(1, 4), fail=fail).run()

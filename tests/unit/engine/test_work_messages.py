@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.engine.messages.work import ScoreWork, WorkKey
 from pipeline.models.interface import FrameGeometry
+from pipeline.passes.records import GroupInput
 
 
 @pytest.mark.parametrize("centers_s", [None, np.array([0.25, 8.75, 10.0])], ids=["without times", "with times"])
@@ -14,19 +15,22 @@ from pipeline.models.interface import FrameGeometry
 def test_a_group_to_score_arrives_as_it_was_sent(patches, centers_s):
     sent = ScoreWork(
         key=WorkKey(3, 1, "score", 17, 2),
-        group_index=5,
         frames=("bundle",),
-        num_frames=6,
-        geometry=FrameGeometry(height=28, width=56, token_rows=1, token_columns=2),
-        patches=np.array(patches, dtype=np.int64),
-        questions=(),
-        batches=((0, 1),),
-        patch_centers_s=centers_s,
-        rung=1,
-        only=(1,),
+        group=GroupInput(
+            group_index=5,
+            geometry=FrameGeometry(height=28, width=56, token_rows=1, token_columns=2),
+            patches=np.array(patches, dtype=np.int64),
+            questions=(),
+            batches=((0, 1),),
+            patch_centers_s=centers_s,
+            rung=1,
+            only=(1,),
+        ),
     )
-    come = pickle.loads(pickle.dumps(sent, protocol=5))
-    assert come._replace(patches=None, patch_centers_s=None) == sent._replace(patches=None, patch_centers_s=None)
+    arrived = pickle.loads(pickle.dumps(sent, protocol=5))
+    assert (arrived.key, arrived.frames) == (sent.key, sent.frames)
+    come, gone = arrived.group, sent.group
+    assert come._replace(patches=None, patch_centers_s=None) == gone._replace(patches=None, patch_centers_s=None)
     assert (come.patches.dtype, come.patches.tolist()) == (np.int64, patches)
     if centers_s is None:
         assert come.patch_centers_s is None

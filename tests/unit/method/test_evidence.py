@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.method.evidence import EvidenceSpan, build_evidence, unpack_tokens
+from pipeline.method.evidence import EvidenceSpan, build_evidence
 
 TIMES_S = np.array([0.0, 1.0, 2.5, 4.0])  # uneven: variable frame rate
 
@@ -51,32 +51,6 @@ def test_spans_cover_exactly_the_patches_of_the_tokens(tokens):
     for span in spans if total > 1e-6 else []:
         inside = sum(w for p, w in tokens if span.start_s <= p < span.end_s)
         assert span.weight == pytest.approx(inside / total, abs=1e-9)
-
-
-@settings(deadline=None)
-@given(
-    tokens=st.dictionaries(st.tuples(st.integers(0, 11), st.integers(0, 7)), st.floats(0, 9), min_size=1, max_size=40)
-)
-def test_each_span_carries_its_tokens_and_their_share(tokens):
-    places, weights = list(tokens), list(tokens.values())
-    patches, within = (np.array(column, dtype=np.int64) for column in zip(*places, strict=True))
-    spans = build_evidence(patches, np.array(weights), np.arange(12.0), duration_s=12.0, token_indices_N=within)
-    kept = unpack_tokens(spans)
-    assert list(zip(kept["patch"].tolist(), kept["token"].tolist(), strict=True)) == sorted(places)
-    total = sum(weights)
-    for place, weight in zip(sorted(places), kept["weight"].tolist(), strict=True):
-        share = tokens[place] / total if total else 1 / len(tokens)
-        assert weight == pytest.approx(share, rel=2**-8, abs=1e-37)
-    for span in spans:
-        own = unpack_tokens([span])
-        assert len(own) == span.num_tokens
-        assert float(own["weight"].sum(dtype=np.float64)) == pytest.approx(span.weight, rel=2**-8, abs=1e-37)
-        assert ((own["patch"] >= span.start_s) & (own["patch"] < span.end_s)).all()
-
-
-def test_without_places_no_tokens_are_carried():
-    assert [span.tokens for span in evidence([0, 2], [1.0, 3.0])] == [b"", b""]
-    assert len(unpack_tokens(evidence([0, 2], [1.0, 3.0]))) == 0
 
 
 @pytest.mark.parametrize(

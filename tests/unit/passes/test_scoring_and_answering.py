@@ -25,12 +25,13 @@ from pipeline.engine.messages.work import (
 )
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import Question
-from pipeline.method.evidence import unpack_tokens
 from pipeline.method.removal import remove_redundant
 from pipeline.models.interface import FrameGeometry
 from pipeline.passes.candidates import CandidatePiece, GroupCandidates
 from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import assemble_frames, score_group
+from pipeline.passes.records import FinalInput, GroupInput
+from pipeline.passes.token_record import unpack_tokens
 from pipeline.settings.config import BudgetConfig, RunConfig, SamplingConfig, ScoringConfig
 
 GEOMETRY = FrameGeometry(height=2, width=4, token_rows=1, token_columns=2)
@@ -48,30 +49,29 @@ def frames(*values):
     return np.repeat(np.array(values, dtype=np.uint8), 2 * 4 * 3).reshape(len(values), 2, 4, 3)
 
 
-def score_work(bundles=(), batches=((0, 1), (2,)), num_frames=4, **changes):
-    return ScoreWork(
-        key=key("score", 5),
-        group_index=9,
-        frames=tuple(bundles),
-        num_frames=num_frames,
-        geometry=GEOMETRY,
-        patches=np.array([4, 8]),
-        questions=QUESTIONS,
-        batches=batches,
-        **changes,
+def group_input(batches=((0, 1), (2,)), **changes):
+    return GroupInput(
+        group_index=9, geometry=GEOMETRY, patches=np.array([4, 8]), questions=QUESTIONS, batches=batches, **changes
     )
 
 
-def answer_work(pieces=(), *, final_budget=None, question=0):
-    return AnswerWork(
-        key=key("answer", question),
+def score_work(bundles=(), **changes):
+    return ScoreWork(key=key("score", 5), frames=tuple(bundles), group=group_input(**changes))
+
+
+def final_input(*, final_budget=None, question=0):
+    return FinalInput(
         question=QUESTIONS[question],
-        pieces=tuple(pieces),
         final_budget=final_budget,
         geometry=GEOMETRY,
         patch_times_s=np.arange(20) * 1.0,
         duration_s=20.0,
     )
+
+
+def answer_work(pieces=(), *, question=0, **changes):
+    final = final_input(question=question, **changes)
+    return AnswerWork(key=key("answer", question), pieces=tuple(pieces), final=final)
 
 
 def piece(position, patches, tokens, scores):
@@ -105,7 +105,7 @@ def test_a_group_that_lacks_a_stretch_is_a_bug_that_shows():
 
 def test_a_group_is_encoded_and_prefilled_once_and_scored_in_its_micro_batches(fake_model):
     model = fake_model()
-    scored = score_group(model, frames(10, 11, 20, 21), score_work(), RunConfig())
+    scored = score_group(model, frames(10, 11, 20, 21), group_input(), RunConfig())
     assert (model.encoded, model.prefilled, [len(batch) for batch in model.batches]) == (1, 1, [2, 1])
     assert {i: (s.group_index, s.certainty, s.response, s.num_tokens) for i, s in scored.scores.items()} == {
         0: (9, -0.25, "B", 4),
@@ -127,8 +127,8 @@ def test_each_rung_of_the_memory_ladder_halves_the_batches(fake_model, rung, pat
 
     model, config = Model(), RunConfig(scoring=ScoringConfig(question_batch=4, encode_patches=3))
     questions = tuple(replace(QUESTIONS[0], question_id=str(i), row_index=i) for i in range(6))
-    work = score_work(batches=((0, 1, 2), (3, 4, 5)), rung=rung)._replace(questions=questions)
-    scored = score_group(model, frames(10, 11, 20, 21), work, config)
+    group = group_input(batches=((0, 1, 2), (3, 4, 5)), rung=rung)._replace(questions=questions)
+    scored = score_group(model, frames(10, 11, 20, 21), group, config)
     assert seen == [patches]
     assert [len(batch) for batch in model.batches] == batches
     assert sorted(scored.scores) == list(range(6))
@@ -143,8 +143,8 @@ def test_a_question_asked_apart_leaves_the_others_their_place_without_reading_th
                 super().build_question(question, options, response_tokens=response_tokens), suffix_ids=(7, 8)
             )
 
-    model, work = Model(), score_work(only=(1,), question_tokens=(3, 2, 4))
-    scored = score_group(model, frames(10, 11, 20, 21), work, RunConfig())
+    model, group = Model(), group_input(only=(1,), question_tokens=(3, 2, 4))
+    scored = score_group(model, frames(10, 11, 20, 21), group, RunConfig())
     assert model.batches == [((0, 0, 0), (7, 8))]  # the second micro-batch holds nobody who is asked
     assert sorted(scored.scores) == sorted(scored.candidates.ranked) == [1]
 
@@ -162,17 +162,17 @@ def test_a_bfloat16_token_travels_as_its_own_bits():
 
 def test_methods_without_scores_only_encode(fake_model):
     model = fake_model()
-    scored = score_group(model, frames(10, 11, 20, 21), score_work(), RunConfig(method="uniform"))
+    scored = score_group(model, frames(10, 11, 20, 21), group_input(), RunConfig(method="uniform"))
     assert (model.encoded, model.prefilled, model.batches, scored.was_prefilled) == (1, 0, [], False)
     assert {score.certainty for score in scored.scores.values()} == {0.0}
 
 
 def test_output_that_is_no_distribution_is_the_models_failure(fake_model):
     with pytest.raises(PipelineError, match=r"group 9.*model\.dtype=float32") as caught:
-        score_group(fake_model(entropy=float("nan")), frames(1, 1, 1, 1), score_work(), RunConfig())
+        score_group(fake_model(entropy=float("nan")), frames(1, 1, 1, 1), group_input(), RunConfig())
     assert caught.value.failure_class is FailureClass.MODEL
     with pytest.raises(PipelineError, match="final pass gave no distribution") as caught:
-        answer_question(fake_model(entropy=float("inf")), [piece(0, [1], [0], [1])], answer_work(), RunConfig())
+        answer_question(fake_model(entropy=float("inf")), [piece(0, [1], [0], [1])], final_input(), RunConfig())
     assert caught.value.failure_class is FailureClass.MODEL
 
 
@@ -187,7 +187,7 @@ def test_pieces_merge_in_temporal_then_row_column_order_whatever_their_order(fak
     pieces = [piece(g, *zip(*held, strict=True), [0.5] * len(held)) for g, held in enumerate(groups) if held]
     rng.shuffle(pieces)
     model = fake_model()
-    done = answer_question(model, pieces, answer_work(), RunConfig())
+    done = answer_question(model, pieces, final_input(), RunConfig())
     tokens = model.answered[0][0]
     assert list(zip(tokens.patch_K.tolist(), tokens.column_K.tolist(), strict=True)) == sorted(places)
     assert tokens.features_KD.tolist() == [[float(patch), float(token)] for patch, token in sorted(places)]
@@ -203,7 +203,7 @@ def test_only_the_budget_reaches_the_final_pass_and_kept_tokens_are_counted_by_g
     scores = torch.tensor(np.concatenate([p.score_K for p in pieces])[order])
     kept = remove_redundant(features, features[:, 0].double(), scores, keep=4, proximity_s=10.0).tolist()
     model = fake_model()
-    done = answer_question(model, pieces, answer_work(final_budget=4), RunConfig(budget=BudgetConfig(token_budget=4)))
+    done = answer_question(model, pieces, final_input(final_budget=4), RunConfig(budget=BudgetConfig(token_budget=4)))
     assert model.answered[0][0].features_KD.tolist() == features[kept].tolist()
     assert sum(done.kept.values()) == 4
     position = [0 if int(features[i, 0]) in (0, 6) else 2 for i in kept]
@@ -212,19 +212,19 @@ def test_only_the_budget_reaches_the_final_pass_and_kept_tokens_are_counted_by_g
 
 def test_the_answer_carries_letter_probabilities_entropy_and_evidence(fake_model):
     model = fake_model()
-    done = answer_question(model, [piece(0, [2, 3, 9], [0, 0, 0], [1, 1, 1])], answer_work(), RunConfig())
+    done = answer_question(model, [piece(0, [2, 3, 9], [0, 0, 0], [1, 1, 1])], final_input(), RunConfig())
     assert (done.answer, done.answer_text, done.option_probabilities) == ("B", "b text", (0.25, 0.75))
     assert done.answer_entropy == 0.25
     spans = [(span.start_s, span.end_s, span.weight, span.num_tokens) for span in done.evidence]
     assert spans == [(2.0, 4.0, 0.5, 2), (9.0, 10.0, 0.5, 1)]  # attention 1 + 2, and 3
-    kept = unpack_tokens(done.evidence)
+    kept = unpack_tokens(done.tokens)
     assert [(record["patch"], record["token"], record["weight"]) for record in kept] == [
         (2, 0, pytest.approx(1 / 6, rel=2**-8)),
         (3, 0, pytest.approx(2 / 6, rel=2**-8)),
         (9, 0, 0.5),
     ]
     assert model.answered[0][1:] == ("absolute", 1.0, 16, "mean")
-    open_done = answer_question(model, [piece(0, [2], [0], [1])], answer_work(question=1), RunConfig())
+    open_done = answer_question(model, [piece(0, [2], [0], [1])], final_input(question=1), RunConfig())
     assert (open_done.answer, open_done.option_probabilities) == ("b text", None)
     assert model.answered[1][3] == 64
 
@@ -242,7 +242,7 @@ def test_a_scorer_hands_out_the_best_tokens_and_an_answerer_of_another_process_u
     assert [(p.position, p.patch_K.tolist(), p.token_K.tolist()) for p in gathered] == [(5, [4, 8, 8], [1, 0, 1])]
     assert gathered[0].features().tolist() == [[10.0, 1.0], [20.0, 0.0], [20.0, 1.0]]
     answer = answerer.answer(answer_work([pieces], question=2))
-    assert (answer.result.answer, answer.result.kept) == ("B", {5: 3})
+    assert (answer.result.final.answer, answer.result.final.kept) == ("B", {5: 3})
     assert model.answered[0][2] == 2.0  # seconds per patch at one frame per second
 
 

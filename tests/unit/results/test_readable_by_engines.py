@@ -10,7 +10,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.method.evidence import build_evidence, unpack_tokens
+from pipeline.passes.token_record import pack_tokens, unpack_tokens
 from pipeline.results.rows import KeptTokens
 from tests.unit.results.answer_rows import commit, row
 
@@ -78,13 +78,13 @@ def test_the_tokens_of_a_final_pass_are_compact(tmp_path, is_steady, max_bytes):
     )
     drawn = rng.choice(5_000, 14_080, p=popularity / popularity.sum()) * 216 + rng.integers(0, 216, 14_080)
     patches, tokens = np.divmod(np.sort(rng.permutation(np.unique(drawn))[:7_040]), 216)
-    spans = build_evidence(patches, rng.lognormal(-8, 2, 7_040), times_s, duration_s=6_000.0, token_indices_N=tokens)
+    packed = pack_tokens(patches, tokens, rng.lognormal(-8, 2, 7_040))
     kept = KeptTokens(
         start_s=tuple(times_s[patches].tolist()),
         group_index=tuple((patches % 157).tolist()),
         token_row=tuple((tokens // 18).tolist()),
         token_column=tuple((tokens % 18).tolist()),
-        weight=tuple(unpack_tokens(spans)["weight"].tolist()),
+        weight=tuple(unpack_tokens(packed)["weight"].tolist()),
     )
     sizes = [
         os.path.getsize(commit(str(tmp_path / name), [row("a", kept_tokens=one)]))

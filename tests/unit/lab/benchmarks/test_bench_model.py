@@ -155,12 +155,12 @@ def test_a_clip_is_planned_like_a_video_of_that_many_frames():
     layout = FAMILIES["qwen2_5_vl"].read_layout(config)
     run = RunConfig(sampling=SamplingConfig(frames_per_group=8))
     clip = build_clip(layout, num_frames=21, height=56, width=84, config=run)
-    assert sorted(patch for group in clip.patches for patch in group) == list(range(11))
-    assert clip.indices == (0, 2, 1)
-    assert [len(frames) for frames in clip.frames] == [2 * len(patches) for patches in clip.patches]
+    assert sorted(patch for group in clip.plan.groups for patch in group) == list(range(11))
+    assert clip.plan.group_indices == (0, 2, 1)
+    assert [len(frames) for frames in clip.frames] == [2 * len(patches) for patches in clip.plan.groups]
     assert clip.frames[0].shape[1:] == (56, 84, 3)
-    assert clip.patch_times_s.tolist() == list(range(11))
-    assert clip.patch_centers_s.tolist() == [*(i + 0.25 for i in range(10)), 10.0]  # the last frame shows twice
+    assert clip.plan.patch_times_s.tolist() == list(range(11))
+    assert clip.plan.patch_centers_s.tolist() == [*(i + 0.25 for i in range(10)), 10.0]  # the last frame shows twice
     assert (clip.frames[0][:4] != clip.frames[1][:4]).any()
 
 

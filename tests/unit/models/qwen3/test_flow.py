@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.engine.messages.work import AnswerWork, ScoreWork, WorkKey
+from pipeline.engine.messages.work import AnswerWork, ScoreWork
 from pipeline.manifest.questions import Question
 from pipeline.method.removal import remove_redundant
 from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import score_group
+from pipeline.passes.records import FinalInput, GroupInput
 from pipeline.settings.config import BudgetConfig, RunConfig, SamplingConfig, ScoringConfig
 from tests.unit.engine.fakes import World, make_config, make_probe, make_tasks
 
@@ -39,18 +40,15 @@ def patch_centers_s(case):
 
 @pytest.fixture(scope="module")
 def scored(case, config, question, patch_centers_s):
-    work = ScoreWork(
-        key=WorkKey(video_id=0, attempt=1, stage="score"),
+    group = GroupInput(
         group_index=0,
-        frames=(),
-        num_frames=len(case.frames),
         geometry=case.geometry,
         patches=PATCHES,
         questions=(question,),
         batches=((0,),),
         patch_centers_s=patch_centers_s[PATCHES],
     )
-    return score_group(case.adapter, case.frames, work, config)
+    return score_group(case.adapter, case.frames, group, config)
 
 
 def test_a_group_is_scored_at_its_presentation_times(case, scored):
@@ -73,17 +71,15 @@ def test_redundancy_is_judged_by_merged_features_alone_and_all_columns_reach_the
     )
     piece = scored.candidates.take(0, case.num_tokens, position=0)
     times_s = np.arange(80) * 1.0
-    work = AnswerWork(
-        key=WorkKey(video_id=0, attempt=1, stage="answer"),
+    final = FinalInput(
         question=question,
-        pieces=(),
         final_budget=FINAL_BUDGET,
         geometry=case.geometry,
         patch_times_s=times_s,
         duration_s=80.0,
         patch_centers_s=patch_centers_s,
     )
-    done = answer_question(case.adapter, [piece], work, config)
+    done = answer_question(case.adapter, [piece], final, config)
 
     def kept_by(columns):
         return remove_redundant(
@@ -113,7 +109,7 @@ def test_the_plan_gives_every_group_and_every_answer_the_mean_time_of_its_patche
     answers = [work for _, work in world.done if isinstance(work, AnswerWork)]
     assert len(groups) == 5
     assert len(answers) == 2
-    for group in groups:
-        assert group.patch_centers_s.tolist() == expected[group.patches].tolist()
+    for work in groups:
+        assert work.group.patch_centers_s.tolist() == expected[work.group.patches].tolist()
     for answer in answers:
-        assert answer.patch_centers_s.tolist() == expected.tolist()
+        assert answer.final.patch_centers_s.tolist() == expected.tolist()

@@ -1,0 +1,178 @@
+"""AdaptToken over one whole video, top to bottom, as the paper tells it: no engine, no scheduler, no Ray.
+
+The Python API for one video, and the independent reference of the engine, which gives the same bits. Each step's own
+file says how it is done; this one says in what order.
+
+Shape suffixes: F = frames of a group, H W 3 = pixels, G = groups visited
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.manifest.questions import Question
+from pipeline.method.selectors.base import GroupScore, Selector
+from pipeline.method.selectors.registry import get_selector
+from pipeline.models.interface import VideoModel
+from pipeline.models.loading import is_demo_model
+from pipeline.passes.candidates import GroupCandidates
+from pipeline.passes.final_pass import answer_question
+from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
+from pipeline.passes.records import FinalInput, GroupInput
+from pipeline.passes.video_answer import Asked, VideoAnswer, to_question
+from pipeline.planning.lost_frames import check_lost, warn_of_lost
+from pipeline.planning.video_plan import VideoPlan, plan_video
+from pipeline.results.demo_warning import DEMO_MODEL_WARNING
+from pipeline.settings.config import RunConfig
+from pipeline.video.isolated import IsolatedReader
+from pipeline.video.slot_table import FramePiece
+
+FramesFHW3 = npt.NDArray[np.uint8]
+
+
+def answer_video(
+    path: str, questions: Sequence[Asked], *, model: VideoModel, config: RunConfig
+) -> tuple[VideoAnswer, ...]:
+    """Answer all questions about one local video file.
+
+    Example: ``answer_video("film.mp4", ["Who wins?", ("Who wins?", ("white", "black"))], model=…, config=…)``
+
+    Raises:
+        PipelineError: The video cannot be read, too much of it is lost, or it exceeds a limit; or the model gave no
+            distribution.
+        ValueError: A question cannot be asked.
+    """
+    asked = [to_question(one, path, number) for number, one in enumerate(questions)]
+    with closing(IsolatedReader(config.reading, max_bad_frames_share=config.sampling.max_bad_frames_share)) as reader:
+        # 1. sampling, 2. grouping (1 video → F sampled frames → G groups in visiting order)
+        plan = plan_video(reader.probe(path), layout=model, selector=get_selector(config.method), config=config)
+        bad_frames: set[int] = set()
+        frames = _read_groups(reader, plan, config, bad_frames)
+        return answer_groups(plan, frames, asked, model=model, config=config, bad_frames=bad_frames)
+
+
+def answer_groups(
+    plan: VideoPlan,
+    frames: Iterable[FramesFHW3],
+    questions: Sequence[Question],
+    *,
+    model: VideoModel,
+    config: RunConfig,
+    bad_frames: set[int] | None = None,
+    num_ahead: int = 0,
+    stage: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
+) -> tuple[VideoAnswer, ...]:
+    """Steps 3 to 8 over a planned video.
+
+    Args:
+        plan: what ``plan_video`` returned.
+        frames: each group's, in visiting order; nothing more is taken once every question has stopped.
+        questions: about this video.
+        model: loaded.
+        config: of the run.
+        bad_frames: frames of the video that ``frames`` lacks; may still grow while they are taken.
+        num_ahead: passes queued on the device before the one in front is waited for.
+        stage: opened around each step, e.g. to time it.
+    """
+    selector, held = get_selector(config.method), list[GroupCandidates]()
+    answers = tuple(VideoAnswer(question=question, num_groups=len(plan.groups)) for question in questions)
+    launched, scorer, groups = list[LaunchedGroup](), GroupScorer(model, config), iter(frames)
+    while len(held) < len(plan.groups) and not all(answer.has_stopped for answer in answers):
+        # 3. attention rank, 4. response entropy (1 group × its open questions → scores, ranked tokens)
+        while len(held) + len(launched) < len(plan.groups) and len(launched) <= num_ahead:
+            with stage("assemble frames"):
+                group = _input_of(plan, len(held) + len(launched), answers, config)
+                launched.append(scorer.launch([_as_one_piece(next(groups))], group))
+        with stage("candidates and shares"):
+            scored = launched.pop(0).finish()
+            held.append(scored.candidates)
+            for index, score in scored.scores.items():
+                _visit(answers[index], score, selector=selector, config=config)
+                _drop_beyond_shares(answers[index], index, held)
+    for index, answer in enumerate(answers):
+        check_lost(
+            plan,
+            bad_frames or set(),
+            num_groups=len(answer.scores),
+            max_bad_frames_share=config.sampling.max_bad_frames_share,
+        )
+        # 5. global budget: what each group sold (B' tokens over the visited groups)
+        with stage("gather"):
+            bought = [(position, count) for position, count in enumerate(answer.bought.tolist()) if count]
+            pieces = [held[position].take(index, count, position=position) for position, count in bought]
+        # 6. global removal (B' → B tokens), 7. final pass (B tokens + question → answer, evidence)
+        with stage("merge and prune"):
+            answer.final = answer_question(model, pieces, _final_of(plan, answer.question, selector, config), config)
+        answer.warnings = _warnings(plan, model, bad_frames or set(), num_groups=len(answer.scores))
+    return answers
+
+
+def _visit(answer: VideoAnswer, score: GroupScore, *, selector: Selector, config: RunConfig) -> None:
+    """One more group counts, unless the question has stopped: shares over all that count, and 8. the early stop."""
+    if answer.has_stopped:
+        return
+    answer.scores.append(score)
+    answer.bought = selector.allocate(
+        np.array([one.certainty for one in answer.scores]),
+        np.array([one.num_tokens for one in answer.scores]),
+        config.budget,
+        tokens_per_patch=score.tokens_per_patch,
+    )
+    answer.has_stopped = selector.stop_after(answer.scores, config.stopping) is not None
+
+
+def _drop_beyond_shares(answer: VideoAnswer, index: int, held: Sequence[GroupCandidates]) -> None:
+    """Shares only shrink, but for one token of rounding: what can never be bought need not be held."""
+    for position, group in enumerate(held):
+        limit = int(answer.bought[position]) + 1 if position < len(answer.bought) else 0
+        if 2 * limit <= len(group.ranked.get(index, ())):
+            group.retain(index, limit)
+
+
+def _input_of(plan: VideoPlan, position: int, answers: Sequence[VideoAnswer], config: RunConfig) -> GroupInput:
+    """Micro-batches of fixed questions, so that no stop moves a bit: one goes on whole until all of it has stopped."""
+    size, patches = config.scoring.question_batch, plan.groups[position]
+    batches = [tuple(range(start, min(start + size, len(answers)))) for start in range(0, len(answers), size)]
+    return GroupInput(
+        group_index=plan.group_indices[position],
+        geometry=plan.geometry,
+        patches=patches,
+        questions=tuple(answer.question for answer in answers),
+        batches=tuple(batch for batch in batches if not all(answers[index].has_stopped for index in batch)),
+        patch_centers_s=plan.centers_of(patches),
+    )
+
+
+def _final_of(plan: VideoPlan, question: Question, selector: Selector, config: RunConfig) -> FinalInput:
+    return FinalInput(
+        question=question,
+        final_budget=selector.final_budget(config.budget) if selector.removes_redundancy else None,
+        geometry=plan.geometry,
+        patch_times_s=plan.patch_times_s,
+        duration_s=plan.probe.duration_s,
+        patch_centers_s=plan.patch_centers_s,
+    )
+
+
+def _warnings(plan: VideoPlan, model: VideoModel, bad_frames: set[int], *, num_groups: int) -> tuple[str, ...]:
+    is_beyond_demo = is_demo_model(model.name) and not plan.probe.is_demo_video
+    return (*([DEMO_MODEL_WARNING] if is_beyond_demo else []), *warn_of_lost(plan, bad_frames, num_groups=num_groups))
+
+
+def _read_groups(
+    reader: IsolatedReader, plan: VideoPlan, config: RunConfig, bad_frames: set[int]
+) -> Iterator[FramesFHW3]:
+    """Frames of each group; one reading of the video per decode pass, each as large as the frame buffer allows."""
+    for reading in plan.passes:
+        wanted = reading.frame_indices
+        decoded = reader.decode(plan.probe, wanted, size=plan.decode_size, backend=config.sampling.decoder)
+        bad_frames.update(int(wanted[row]) for row in decoded.bad_frames)
+        for position in reading.group_positions:
+            yield decoded.frames[np.searchsorted(wanted, plan.group_frames(position))]
+
+
+def _as_one_piece(frames_FHW3: FramesFHW3) -> FramePiece:
+    slots = np.arange(len(frames_FHW3))
+    return slots, slots, frames_FHW3

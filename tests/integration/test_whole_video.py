@@ -1,0 +1,177 @@
+"""The engine against the plain loop, which knows no scheduler: the same bits for every selector."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from actors.coordinator import VideoOutcome
+from actors.serial_executor import run_serial
+from jobs.wiring.model_source import load_configured_model
+from pipeline.demo.archive import ArchiveSpec, write_archive
+from pipeline.method.selectors.registry import SELECTORS
+from pipeline.passes.token_record import unpack_tokens
+from pipeline.passes.whole_video import answer_video
+
+
+@pytest.fixture(scope="module")
+def model(make_job):
+    return load_configured_model(make_job("adapttoken").config)
+
+
+def by_engine(job, tasks):
+    """Question id -> row."""
+    events = run_serial(replace(job, tasks=tasks, num_videos=len(tasks)))
+    rows = [row for event in events if isinstance(event, VideoOutcome) for row in event.rows]
+    assert {row.status for row in rows} == {"ok"}
+    return {row.question_id: row for row in rows}
+
+
+def seen_in(row):
+    return {
+        "answer": (row.answer, row.answer_text, row.option_probabilities, row.answer_entropy),
+        "evidence": [(span.start_s, span.end_s, span.weight, span.num_tokens) for span in row.evidence],
+        "tokens": (row.kept_tokens.start_s, row.kept_tokens.weight),
+        "groups": [tuple(getattr(group, name) for name in GROUP_COLUMNS) for group in row.groups],
+        "counts": (row.num_groups, row.num_groups_scored, row.num_tokens_offered, row.num_tokens_kept),
+        "has_stopped": row.stop_reason == "confident",
+        "warnings": row.warnings,
+    }
+
+
+GROUP_COLUMNS = (
+    "group_index",
+    "entropy",
+    "certainty",
+    "response",
+    "num_tokens_offered",
+    "num_tokens_bought",
+    "num_tokens_kept",
+)
+
+
+def said_by_loop(found, plan, *, needs_scores):
+    final, scores = found.final, found.scores
+    tokens = unpack_tokens(final.tokens)
+    groups = [
+        (s.group_index, s.entropy, s.certainty, s.response, s.num_tokens, bought, final.kept.get(position, 0))
+        for position, (s, bought) in enumerate(zip(scores, found.bought.tolist(), strict=True))
+    ]
+    num_offered, num_kept = sum(score.num_tokens for score in scores), sum(final.kept.values())
+    return {
+        "answer": (final.answer, final.answer_text, final.option_probabilities, final.answer_entropy),
+        "evidence": [(span.start_s, span.end_s, span.weight, span.num_tokens) for span in final.evidence],
+        "tokens": (tuple(plan.patch_times_s[tokens["patch"]].tolist()), tuple(tokens["weight"].tolist())),
+        "groups": groups if needs_scores else [],
+        "counts": (found.num_groups, len(scores) if needs_scores else 0, num_offered, num_kept),
+        "has_stopped": found.has_stopped,
+        "warnings": found.warnings,
+    }
+
+
+@pytest.fixture
+def loop(model, monkeypatch):
+    """Answers of the plain loop with the plan they were given under."""
+    from pipeline.passes import whole_video
+
+    plans, plan_video = [], whole_video.plan_video
+    monkeypatch.setattr(whole_video, "plan_video", lambda *a, **k: plans.append(plan_video(*a, **k)) or plans[-1])
+
+    def run(task, config):
+        return answer_video(task.uri, task.questions, model=model, config=config), plans[-1]
+
+    return run
+
+
+@pytest.mark.parametrize("method", sorted(SELECTORS))
+def test_the_engine_gives_the_bits_of_the_plain_loop(method, make_job, loop):
+    job = make_job(method)
+    rows = by_engine(job, tuple(job.tasks))
+    for task in job.tasks:
+        answers, plan = loop(task, job.config)
+        for question, found in zip(task.questions, answers, strict=True):
+            expected = said_by_loop(found, plan, needs_scores=SELECTORS[method].needs_scores)
+            assert seen_in(rows[question.question_id]) == expected
+
+
+@pytest.mark.parametrize("method", ["adapttoken", "adapttoken-lite"])
+def test_so_it_does_where_only_one_question_is_asked(method, make_job, loop):
+    job = make_job(method)
+    task = replace(job.tasks[0], questions=job.tasks[0].questions[1:2], question_keys=job.tasks[0].question_keys[1:2])
+    rows = by_engine(job, (task,))
+    (found,), plan = loop(task, job.config)
+    assert seen_in(rows[task.questions[0].question_id]) == said_by_loop(found, plan, needs_scores=True)
+    assert found.has_stopped == (method == "adapttoken-lite")
+
+
+def test_the_loop_reads_in_several_passes_where_the_frame_buffer_is_small(make_job, loop):
+    job = make_job("adapttoken", **{"execution.frame_buffer_bytes": 5 * 32 * 56 * 56 * 3})
+    whole = loop(job.tasks[0], make_job("adapttoken").config)
+    parts = loop(job.tasks[0], job.config)
+    assert (len(whole[1].passes), len(parts[1].passes)) == (1, 10)
+    assert [one.final for one in parts[0]] == [one.final for one in whole[0]]
+
+
+def test_tokens_that_can_never_be_bought_are_let_go(make_job, model, monkeypatch):
+    """The candidates held at the end stay near the budget; without dropping they would be all of the video."""
+    from pipeline.passes import whole_video
+
+    held = []
+    monkeypatch.setattr(whole_video, "_drop_beyond_shares", _spy(whole_video._drop_beyond_shares, held))
+    job = make_job("adapttoken")
+    answer_video(job.tasks[0].uri, job.tasks[0].questions[:1], model=model, config=job.config)
+    num_groups, num_tokens = len(held[-1]), sum(len(group.held) for group in held[-1])
+    assert num_tokens <= 2 * (512 + 2 * num_groups)  # 4 x 128 bought; cut when half can go
+    assert num_tokens < 0.9 * 1_200
+
+
+def _spy(real, log):
+    def run(answer, index, held):
+        real(answer, index, held)
+        log.append(list(held))
+
+    return run
+
+
+def test_an_option_is_asked_as_text_or_as_a_pair(make_job, model):
+    task, config = make_job("uniform").tasks[0], make_job("uniform").config
+    choice = task.questions[0]
+    opened, chosen = answer_video(task.uri, ["What is it?", (choice.text, choice.options)], model=model, config=config)
+    assert opened.question.options is None
+    assert chosen.answer in "ABCD"
+    assert chosen.final == answer_video(task.uri, [choice], model=model, config=config)[0].final
+
+
+def test_frames_that_are_lost_are_told_in_the_answer(tmp_path, make_job, model):
+    """As in a row: a few lost frames are a warning, too many end the video."""
+    from pipeline.failures import PipelineError
+
+    spec = ArchiveSpec(num_frames=(600,), questions_per_video=1, seed=5)
+    video = next((write_archive(tmp_path, spec).parent / "videos").glob("*.mp4"))
+    data = bytearray(video.read_bytes())
+    rng = np.random.default_rng(0)
+    start = len(data) // 2
+    data[start : start + 6_000] = rng.bytes(6_000)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(data)
+    config = make_job("uniform", **{"sampling.max_bad_frames_share": 0.5}).config
+    (told,) = answer_video(str(broken), ["What is it?"], model=model, config=config)
+    assert "wanted frames are damaged or lost" in told.warnings[0]
+    strict = make_job("uniform", **{"sampling.max_bad_frames_share": 0.0}).config
+    with pytest.raises(PipelineError, match="cannot be decoded, allowed is a share of 0"):
+        answer_video(str(broken), ["What is it?"], model=model, config=strict)
+
+
+def test_the_demo_model_says_that_it_was_not_made_for_a_users_video(make_job, model, tmp_path):
+    import av
+
+    path = tmp_path / "users.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for number in range(80):
+            frame = av.VideoFrame.from_ndarray(np.full((120, 160, 3), number, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (answer,) = answer_video(str(path), ["What is it?"], model=model, config=make_job("uniform").config)
+    assert "answered by the demo model" in answer.warnings[0]
