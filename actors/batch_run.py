@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable, Collection, Sequence
 
-from pipeline.engine.messages.work import Cancelled, Completion, Work, WorkKey
+from pipeline.engine.messages.keys import WorkKey
+from pipeline.engine.messages.work import Cancelled, Completion, Work
 from pipeline.failures import Failure
 
 

@@ -1,15 +1,17 @@
-"""``CoordinatorActor`` behind an event loop: a worker's call waits until there is work for it."""
+"""``JobState`` behind an event loop: a worker's call waits until there is work for it."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from actors.coordinator import CoordinatorActor, VideoOutcome
-from pipeline.engine.dispatch import role_of
+from actors.outcomes import VideoOutcome, take_outcomes
+from pipeline.engine.job_state import JobState
+from pipeline.engine.messages.keys import Role, WorkKey, role_of
 from pipeline.engine.messages.stage_seconds import StageSeconds
-from pipeline.engine.messages.work import Batch, Completion, WorkKey
+from pipeline.engine.messages.work import Batch, Completion
 from pipeline.engine.progress import Progress
 from pipeline.failures import Failure
+from pipeline.results.rows import RunStamp
 
 _LONG_POLL_S = 2.0
 
@@ -41,24 +43,25 @@ def is_empty(batch: Batch) -> bool:
 class CoordinatorService:
     """Plain class; its async methods interleave only where they await."""
 
-    def __init__(self, build: Callable[[], CoordinatorActor], *, patience_s: Mapping[str, float]) -> None:
-        """Build the coordinator here, in its own process.
+    def __init__(self, build: Callable[[], JobState], *, stamp: RunStamp, patience_s: Mapping[Role, float]) -> None:
+        """Build the state here, in the coordinator's own process.
 
         Args:
             build: makes it.
-            patience_s: wall seconds that a batch may take, by role: what a worker's name says before the ``-``.
+            stamp: what all rows of the run carry.
+            patience_s: wall seconds that a batch may take.
         """
-        self._coordinator, self._patience_s = build(), patience_s
-        self._waiting: dict[str, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
+        self._state, self._stamp, self._patience_s = build(), stamp, patience_s
+        self._waiting: dict[Role, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
         self._is_wake_due = False
         self._due: dict[str, float] = {}
         self._spent: list[StageSeconds] = []
 
     async def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
-        """See ``CoordinatorActor``; an empty batch comes back after two seconds at the latest."""
+        """See ``JobState``; an empty batch comes back after two seconds at the latest."""
         self._due.pop(worker, None)
         self._spent += [completion.seconds for completion in completions]
-        batch = self._coordinator.exchange(worker, completions)
+        batch = self._state.exchange(worker, completions)
         if completions:
             self._notify()
         if is_empty(batch):
@@ -75,15 +78,15 @@ class CoordinatorService:
         try:
             return await asyncio.wait_for(reply, _LONG_POLL_S)
         except TimeoutError:
-            return self._coordinator.exchange(worker, ())
+            return self._state.exchange(worker, ())
         finally:
             if waiting.get(worker) is reply:
                 del waiting[worker]
 
     async def lose_worker(self, worker: str, failure: Failure | None) -> None:
-        """See ``CoordinatorActor``."""
+        """See ``JobState``."""
         self._due.pop(worker, None)
-        self._coordinator.lose_worker(worker, failure)
+        self._state.lose_worker(worker, failure)
         self._notify()
 
     async def poll(self) -> JobStatus:
@@ -91,11 +94,11 @@ class CoordinatorService:
         now_s = asyncio.get_running_loop().time()
         spent, self._spent = tuple(self._spent), []
         return JobStatus(
-            outcomes=tuple(self._coordinator.take_outcomes()),
-            progress=self._coordinator.progress(),
-            is_finished=self._coordinator.is_finished(),
+            outcomes=tuple(take_outcomes(self._state, self._stamp)),
+            progress=self._state.progress,
+            is_finished=self._state.is_finished,
             overdue=tuple(worker for worker, due_s in self._due.items() if due_s < now_s),
-            cancelled=self._coordinator.take_cancelled(),
+            cancelled=self._state.take_cancelled(),
             spent=spent,
         )
 
@@ -115,14 +118,14 @@ class CoordinatorService:
             for worker in [*waiting]:
                 if not self._answer(waiting, worker):
                     break
-            for worker in self._coordinator.with_mail() & waiting.keys():
+            for worker in self._state.with_mail & waiting.keys():
                 self._answer(waiting, worker)
 
     def _answer(self, waiting: dict[str, asyncio.Future[Batch]], worker: str) -> bool:
         """End a wait, if there is anything; returns whether."""
         if waiting[worker].done():
             return True
-        batch = self._coordinator.exchange(worker, ())
+        batch = self._state.exchange(worker, ())
         if is_empty(batch):
             return False
         waiting[worker].set_result(batch)

@@ -5,7 +5,8 @@ from typing import Any
 
 import ray
 
-from pipeline.engine.messages.work import Completion, WorkKey
+from pipeline.engine.messages.keys import WorkKey
+from pipeline.engine.messages.work import Completion
 from pipeline.failures import Failure, PipelineError
 
 CONTROL = "control"

@@ -9,11 +9,12 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from actors.builders import Job
-from actors.coordinator import CoordinatorActor, VideoOutcome
 from actors.coordinator_service import CoordinatorService, JobStatus
 from actors.metrics import RunMetrics
+from actors.outcomes import VideoOutcome
 from actors.worker_pool import COORDINATOR_TIMEOUT_S, ActorOptions, WorkerPool
-from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER
+from pipeline.engine.job_state import JobState
+from pipeline.engine.messages.keys import Role, role_of
 from pipeline.engine.progress import Progress, Tally
 from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.settings.config import RunConfig
@@ -68,9 +69,9 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
 def _serve(job: Job, options: ActorOptions, pool: WorkerPool, metrics: RunMetrics) -> Iterator[VideoOutcome | Progress]:
     """Until the job or this coordinator ends; the latter as ``RayActorError``, or ``GetTimeoutError`` when it hangs."""
     patience_s = _patience_s(job.config)
-    build = partial(CoordinatorActor, job.tasks, config=job.config, stamp=job.stamp)
+    build = partial(JobState, job.tasks, config=job.config)
     remote_service: Any = ray.remote(**options.coordinator)(CoordinatorService)
-    coordinator = remote_service.remote(build, patience_s=patience_s)
+    coordinator = remote_service.remote(build, stamp=job.stamp, patience_s=patience_s)
     try:
         pool.serve(coordinator)
         is_finished = False
@@ -80,7 +81,7 @@ def _serve(job: Job, options: ActorOptions, pool: WorkerPool, metrics: RunMetric
             if status.outcomes:
                 pool.renew_patience()
             for worker in status.overdue:
-                pool.kill(worker, _overdue(worker.partition("-")[0], patience_s))
+                pool.kill(worker, _overdue(role_of(worker), patience_s))
             pool.cancel(status.cancelled)
             metrics.observe_seconds(status.spent)
             yield from status.outcomes
@@ -90,14 +91,14 @@ def _serve(job: Job, options: ActorOptions, pool: WorkerPool, metrics: RunMetric
         ray.kill(coordinator)
 
 
-def _patience_s(config: RunConfig) -> dict[str, float]:
+def _patience_s(config: RunConfig) -> dict[Role, float]:
     """Wall seconds that a batch may take, by role."""
-    scoring = config.execution.score_timeout_s
-    return {DECODER: _BACKSTOP_FACTOR * config.reading.decode_timeout_s, SCORER: scoring, ANSWERER: scoring}
+    reading, scoring = _BACKSTOP_FACTOR * config.reading.decode_timeout_s, config.execution.score_timeout_s
+    return {Role.DECODER: reading, Role.SCORER: scoring, Role.ANSWERER: scoring}
 
 
-def _overdue(role: str, patience_s: dict[str, float]) -> Failure:
-    if role == DECODER:
+def _overdue(role: Role, patience_s: dict[Role, float]) -> Failure:
+    if role == Role.DECODER:
         return Failure(
             failure_class=FailureClass.DECODE_TIMEOUT,
             message=f"fetching and reading the video took more than {patience_s[role]:g} s; check its storage, or "

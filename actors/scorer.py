@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from actors.store import ObjectStore
+from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.messages.stage_seconds import StageSeconds
-from pipeline.engine.messages.work import Completion, GatherDone, GatherWork, Retention, ScoreDone, ScoreWork, WorkKey
+from pipeline.engine.messages.work import Completion, GatherDone, GatherWork, Retention, ScoreDone, ScoreWork
 from pipeline.models.interface import VideoModel
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.group_pass import GroupScorer, LaunchedGroup

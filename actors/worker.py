@@ -14,6 +14,7 @@ from actors.answerer import AnswererActor
 from actors.batch_run import BatchRun
 from actors.decoder import DecoderActor
 from actors.scorer import QueuedGroup, ScorerActor
+from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.messages.work import (
     AnswerWork,
     Batch,
@@ -23,7 +24,6 @@ from pipeline.engine.messages.work import (
     ProbeWork,
     ScoreWork,
     Work,
-    WorkKey,
 )
 from pipeline.failures import Failure, FailureClass, PipelineError
 

@@ -16,12 +16,11 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
 from actors.store import RayStore
-from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER
-from pipeline.engine.messages.work import WorkKey
+from pipeline.engine.messages.keys import Role, WorkKey
 from pipeline.failures import Failure, FailureClass, PipelineError
 
 COORDINATOR_TIMEOUT_S = 300.0  # for an answer that takes milliseconds
-_CLASSES: dict[str, type[PullLoop]] = {SCORER: Scorer, ANSWERER: Answerer, DECODER: Decoder}
+_CLASSES: dict[str, type[PullLoop]] = {Role.SCORER: Scorer, Role.ANSWERER: Answerer, Role.DECODER: Decoder}
 _log = logging.getLogger("adapttoken.workers")
 
 
@@ -64,9 +63,9 @@ class WorkerPool:
     def __init__(self, job: Job, options: ActorOptions) -> None:
         self._job = replace(job, tasks=())  # workers need everything else
         self._execution = job.config.execution
-        self._places = [(SCORER, place) for place in options.scorer]
-        self._places += [(ANSWERER, place) for place in options.answerer]
-        self._places += [(DECODER, place) for place in options.decoder]
+        self._places = [(Role.SCORER, place) for place in options.scorer]
+        self._places += [(Role.ANSWERER, place) for place in options.answerer]
+        self._places += [(Role.DECODER, place) for place in options.decoder]
         self._numbers = {role: itertools.count() for role in _CLASSES}
         self._workers: dict[str, _Worker] = {}
         self._coordinator: Any = None
@@ -134,7 +133,7 @@ class WorkerPool:
     def _spawn(self, role: str, options: dict[str, Any]) -> str:
         """Names are never used again: a call of a dead worker may still wait at the coordinator."""
         name = self._new_name(role)
-        build = build_decode_worker if role == DECODER else build_model_worker
+        build = build_decode_worker if role == Role.DECODER else build_model_worker
         all_options: dict[str, Any] = {"concurrency_groups": {CONTROL: 1}, **options}
         remote_class: Any = ray.remote(**all_options)(_CLASSES[role])
         actor = remote_class.remote(partial(build, self._job, RayStore()))
@@ -198,7 +197,7 @@ class WorkerPool:
 
     def _run_ready(self) -> None:
         """Set to work whoever can; the first ones wait for each other until there are enough."""
-        if not self._has_begun and self._num_at(SCORER, _Stage.READY) < self._execution.min_scorers:
+        if not self._has_begun and self._num_at(Role.SCORER, _Stage.READY) < self._execution.min_scorers:
             return
         self._has_begun = True
         for worker in self._workers.values():
@@ -216,7 +215,7 @@ class WorkerPool:
                 ray.kill(worker.actor)
         short = [
             f"{able} of at least {least} {role}s"
-            for role, least in ((SCORER, self._execution.min_scorers), (DECODER, 1))
+            for role, least in ((Role.SCORER, self._execution.min_scorers), (Role.DECODER, 1))
             if (able := self._num_at(role, _Stage.LOADING, _Stage.READY, _Stage.RUNNING)) < least
         ]
         if not short:

@@ -15,11 +15,11 @@ from typing import Any
 
 import ray
 
-from actors.coordinator import CoordinatorActor
 from actors.coordinator_service import CoordinatorService, JobStatus
 from actors.pull_loop import CONTROL, Decoder, PullLoop, Scorer
 from actors.store import RayStore
 from cluster.session import ray_session
+from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.work import Batch, Completion
 from pipeline.lab.simulation.archive import Archive
 from pipeline.lab.simulation.results import KnownResults
@@ -116,10 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(settings: SimulationSettings, *, references: int) -> tuple[_Moment, _Moment]:
     """1 coordinator, its workers → the first and the last moment at which groups had been scored."""
     config = _roomy(settings.run_config())
-    build = partial(CoordinatorActor, Archive(settings).tasks(), config=config, stamp=_STAMP)
+    build = partial(JobState, Archive(settings).tasks(), config=config)
     build_worker = partial(IdleWorker, settings, references=references)
     service: Any = ray.remote(num_cpus=0)(TimedService)
-    coordinator = service.remote(build, patience_s=_PATIENCE_S)
+    coordinator = service.remote(build, stamp=_STAMP, patience_s=_PATIENCE_S)
     workers = {f"scorer-{n}": _start(Scorer, build_worker) for n in range(config.execution.num_scorers)}
     workers |= {f"decoder-{n}": _start(Decoder, build_worker) for n in range(config.execution.num_decoders)}
     ray.get([worker.load.remote() for worker in workers.values()])

@@ -24,11 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.builders import Job, build_decode_worker
-from actors.coordinator import CoordinatorActor
 from actors.local_store import LocalStore
 from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.engine.dispatch import DECODER, SCORER
+from pipeline.engine.job_state import JobState
+from pipeline.engine.messages.keys import Role
 from pipeline.engine.messages.work import Completion, ScoreWork
 from pipeline.manifest.reading import read_manifest
 from pipeline.models.loading import describe_model
@@ -142,15 +142,13 @@ def _dispatch(path: Path) -> int:
     """What a coordinator and a decoder do until a scorer is given its first group."""
     clock = Clock()
     job: Job = clock.time("unpickle_s", lambda: pickle.loads(path.read_bytes()))
-    coordinator = clock.time(
-        "build_coordinator_s", lambda: CoordinatorActor(job.tasks, config=job.config, stamp=job.stamp)
-    )
+    coordinator = clock.time("build_coordinator_s", lambda: JobState(job.tasks, config=job.config))
     store = LocalStore(memory_bytes=job.config.execution.frame_memory_bytes)
     decoder = build_decode_worker(job, store)
     started, completions = time.monotonic(), list[Completion]()
     while True:
-        completions = decoder.run_batch(coordinator.exchange(f"{DECODER}-0", completions))
-        work = coordinator.exchange(f"{SCORER}-0", ()).work
+        completions = decoder.run_batch(coordinator.exchange(f"{Role.DECODER}-0", completions))
+        work = coordinator.exchange(f"{Role.SCORER}-0", ()).work
         if any(isinstance(one, ScoreWork) for one in work):
             break
     decoder.close()

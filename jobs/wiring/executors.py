@@ -4,7 +4,7 @@ import os
 from collections.abc import Generator
 
 from actors.builders import Job
-from actors.coordinator import VideoOutcome
+from actors.outcomes import VideoOutcome
 from cluster.answering_share import assign_answerers, expect_workload
 from cluster.placement import ClusterSize, NodeSize, Placement, plan_workers
 from jobs.wiring.logs import LOG

@@ -5,21 +5,14 @@ from collections.abc import Sequence
 
 from pipeline.engine.flow import Flow
 from pipeline.engine.mailbox import Mailbox
-from pipeline.engine.messages.work import AnswerWork, GatherWork, ProbeWork, ScoreWork, Work, WorkKey
+from pipeline.engine.messages.keys import Role, Stage, WorkKey, role_of
+from pipeline.engine.messages.work import GatherWork, ScoreWork, Work
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
 from pipeline.method.selectors.base import Selector
-from pipeline.passes.records import FinalInput
 from pipeline.planning.task_queue import TaskQueue
 from pipeline.planning.tasks import VideoTask
 from pipeline.settings.config import RunConfig
-
-DECODER, SCORER, ANSWERER = "decoder", "scorer", "answerer"
-
-
-def role_of(worker: str) -> str:
-    """Workers are known by name; the part before ``-`` is their role."""
-    return worker.partition("-")[0]
 
 
 class Dispatcher:
@@ -30,7 +23,7 @@ class Dispatcher:
         self.waiting = TaskQueue(tasks)
         self.flow = Flow(config.execution)
         self.boxes: dict[str, Mailbox] = {}
-        self._num_workers: Counter[str] = Counter()
+        self._num_workers: Counter[Role] = Counter()
         self._num_begun = 0
         self.with_mail: set[str] = set()  # workers that have gathers waiting
 
@@ -56,9 +49,9 @@ class Dispatcher:
     def next_work(self, worker: str) -> list[Work]:
         """What a worker does next, in order; it counts as assigned."""
         box, role = self.boxes[worker], role_of(worker)
-        if role == DECODER:
+        if role is Role.DECODER:
             work = [] if box.assigned else self._next_to_read(worker)
-        elif role == ANSWERER:
+        elif role is Role.ANSWERER:
             work = [] if box.assigned else self._next_answer(worker)
         else:
             work = self._next_for_scorer(worker, box)
@@ -85,9 +78,9 @@ class Dispatcher:
             num_unprobed=total.num_unprobed,
             mean_groups=self.flow.mean_groups,
             num_queued=total.num_queued,
-            num_decoders=self._num_workers[DECODER],
+            num_decoders=self._num_workers[Role.DECODER],
             num_ready=total.num_certain,
-            num_in_hand=self._num_workers[SCORER] * execution.groups_per_call,
+            num_in_hand=self._num_workers[Role.SCORER] * execution.groups_per_call,
         ):
             self._num_begun += 1
             task = self.waiting.popleft()
@@ -97,15 +90,8 @@ class Dispatcher:
         for video in self.flow.videos_to_read():
             if not self._may_take(worker, video):
                 continue
-            if video.plan is None:
-                video.probing = video.key("probe")
-                self.flow.file(video)
-                task = video.task
-                return [
-                    ProbeWork(key=video.probing, uri=task.uri, fingerprint=task.fingerprint, questions=task.questions)
-                ]
-            assert video.frames is not None
-            work = video.frames.hand_out(worker, video.key)
+            planned = video.planned
+            work = video.start_probe() if planned is None else planned.frames.hand_out(worker, video.make_key)
             self.flow.file(video)
             return [work] if work is not None else self._read(worker)
         return []
@@ -115,32 +101,32 @@ class Dispatcher:
         if gathers:
             return gathers
         stages = [key.stage for key in box.assigned]
-        if "answer" not in stages and self._may_answer():
+        if Stage.ANSWER not in stages and self._may_answer():
             answers = self._next_answer(worker)
             if answers:
                 return answers
         execution = self._config.execution
         num_ready = self.flow.total.num_ready if self._selector.can_stop else self.flow.total.num_certain
-        room = execution.groups_per_call - stages.count("score")
-        most = groups_to_hand(num_ready=num_ready, num_scorers=self._num_workers[SCORER], room=room)
+        room = execution.groups_per_call - stages.count(Stage.SCORE)
+        most = groups_to_hand(num_ready=num_ready, num_scorers=self._num_workers[Role.SCORER], room=room)
         window, work = self._window(), list[ScoreWork]()
         while len(work) < most:
             found = self.flow.next_to_score(window, lambda video: self._may_take(worker, video))
             if found is None:
                 break
-            video, end = found
-            if video.is_suspect and (work or box.assigned):
+            video, planned, end = found
+            if video.faults.is_suspect and (work or box.assigned):
                 break
-            most = 1 if video.is_suspect else most
-            while len(work) < most and (position := self.flow.first_group(video, end)) is not None:
-                work.append(video.next_score(position, worker=worker))
+            most = 1 if video.faults.is_suspect else most
+            while len(work) < most and (position := self.flow.first_group(planned, video.age, end)) is not None:
+                work.append(planned.next_score(position, worker=worker, make_key=video.make_key))
             self.flow.file(video)
         return list(work)
 
     def _take_gathers(self, box: Mailbox) -> list[Work]:
         """All that are still awaited; those of a suspect video one by one."""
         gathers = [work for work in box.take_gathers() if self._is_current(work.key)]
-        if any(self.flow.videos[work.key.video_id].is_suspect for work in gathers):
+        if any(self.flow.videos[work.key.video_id].faults.is_suspect for work in gathers):
             box.gathers, gathers = gathers, []
             if not box.assigned:
                 gathers = [box.gathers.pop(0)]
@@ -148,11 +134,11 @@ class Dispatcher:
 
     def _may_answer(self) -> bool:
         """Scorers run final passes where no answerer is, or where those fall behind."""
-        return self.flow.num_to_answer > self._num_workers[ANSWERER]
+        return self.flow.num_to_answer > self._num_workers[Role.ANSWERER]
 
     def _is_current(self, key: WorkKey) -> bool:
         video = self.flow.videos.get(key.video_id)
-        return video is not None and video.final.is_current(key)
+        return video is not None and video.is_awaited(key)
 
     def _window(self) -> int:
         """Groups beyond those that a video needs in any case."""
@@ -161,36 +147,22 @@ class Dispatcher:
         num_waiting = 0 if self.flow.is_short_of_room else len(self.waiting)
         return speculation_window(
             num_videos=self.flow.total.num_scoring + num_waiting,
-            num_scorers=self._num_workers[SCORER],
+            num_scorers=self._num_workers[Role.SCORER],
             groups_in_hand=self._config.execution.groups_per_call,
         )
 
     def _next_answer(self, worker: str) -> list[Work]:
-        for video in self.flow.videos_to_answer():
+        for video, planned in self.flow.videos_to_answer():
             if self._may_take(worker, video):
-                work = self._build_answer(video, video.final.to_hand_out[0])
+                work = planned.next_answer(video.make_key)
                 self.flow.file(video)
                 return [work]
         return []
 
-    def _build_answer(self, video: VideoState, index: int) -> AnswerWork:
-        assert video.plan is not None
-        key, plan, selector = video.key("answer", index), video.plan, self._selector
-        final = FinalInput(
-            question=video.task.questions[index],
-            final_budget=selector.final_budget(self._config.budget) if selector.removes_redundancy else None,
-            geometry=plan.geometry,
-            patch_times_s=plan.patch_times_s,
-            duration_s=plan.probe.duration_s,
-            patch_centers_s=video.patch_centers_s,
-            rung=video.questions[index].answer_rung,
-        )
-        return AnswerWork(key=key, pieces=video.final.hand_out(index, key), final=final)
-
     def _may_take(self, worker: str, video: VideoState) -> bool:
         """Another worker tries again what failed, as long as there is another."""
-        if worker not in video.shunned:
+        if worker not in video.faults.excluded:
             return True
         role = role_of(worker)
-        num_shunned = sum(role_of(other) == role and other in self.boxes for other in video.shunned)
-        return num_shunned >= self._num_workers[role]
+        num_excluded = sum(role_of(other) == role and other in self.boxes for other in video.faults.excluded)
+        return num_excluded >= self._num_workers[role]

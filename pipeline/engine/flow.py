@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from heapq import merge
 
 from pipeline.engine.age_queue import AgeQueue
+from pipeline.engine.one_video.planned import Planned
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.settings.config import ExecutionConfig
 
@@ -15,7 +16,7 @@ class Holdings:
 
     Attributes:
         frame_bytes: reserved for frames.
-        candidate_bytes: reserved for candidates: what is held, at least the bound of a video that was let in.
+        candidate_bytes: reserved for candidates: what is held, at least the bound of an admitted video.
         num_certain: groups ready that are needed in any case; ``num_ready`` with those that may not be.
         num_queued: stretches that wait for a decoder.
         num_scoring: videos of which a question still waits for groups; ``num_unprobed`` those without a plan.
@@ -54,15 +55,15 @@ class Flow:
         self.total = Holdings()
         self._shares: dict[int, Holdings] = {}
         self._by_age: dict[int, VideoState] = {}
-        self._let_in: set[int] = set()  # ages of videos that may read and score
+        self._admitted: set[int] = set()  # ages of videos that may read and score
         self._unprobed, self._undecoded, self._unanswered = AgeQueue(), AgeQueue(), AgeQueue()
         self._certain, self._speculative = AgeQueue(), AgeQueue()
-        self._hungry, self._ahead = AgeQueue(), AgeQueue()
+        self._unread, self._unread_ahead = AgeQueue(), AgeQueue()
 
     @property
     def is_short_of_room(self) -> bool:
         """Whether a video that was begun waits for room; true after ``start_readings`` only."""
-        return len(self._hungry) > 0
+        return len(self._unread) > 0
 
     @property
     def mean_groups(self) -> float | None:
@@ -71,45 +72,47 @@ class Flow:
         return self.total.num_planned / num_planned if num_planned else None
 
     @property
-    def num_let_in(self) -> int:
+    def num_admitted(self) -> int:
         """Videos that may read and score."""
-        return len(self._let_in)
+        return len(self._admitted)
 
     def file(self, video: VideoState) -> None:
         """After anything that happened to a video."""
         self.videos[video.task.video_id] = self._by_age[video.age] = video
-        frames, end = video.frames, video.certain_end
-        unread = None if frames is None else frames.first_unread
-        ready = None if frames is None else frames.first_ready
-        self._unprobed.put(video.age, is_in=video.plan is None and video.probing is None)
-        self._undecoded.put(video.age, is_in=frames is not None and frames.num_queued > 0)
-        self._unanswered.put(video.age, is_in=bool(video.final.to_hand_out))
-        self._certain.put(video.age, is_in=ready is not None and ready < end)
-        self._speculative.put(video.age, is_in=ready is not None and ready >= end)
-        self._hungry.put(video.age, is_in=unread is not None and unread < end)
-        self._ahead.put(video.age, is_in=unread is not None and unread >= end)
+        planned, age = video.planned, video.age
+        end = 0 if planned is None else planned.certain_end
+        unread = None if planned is None else planned.frames.first_unread
+        ready = None if planned is None else planned.frames.first_ready
+        self._unprobed.put(age, is_in=video.waits_for_probe)
+        self._undecoded.put(age, is_in=planned is not None and planned.frames.num_queued > 0)
+        self._unanswered.put(age, is_in=planned is not None and bool(planned.final.to_hand_out))
+        self._certain.put(age, is_in=ready is not None and ready < end)
+        self._speculative.put(age, is_in=ready is not None and ready >= end)
+        self._unread.put(age, is_in=unread is not None and unread < end)
+        self._unread_ahead.put(age, is_in=unread is not None and unread >= end)
         share = self._measure(video, end)
-        self.total.replace(self._shares.get(video.age, _NOTHING), share)
-        self._shares[video.age] = share
+        self.total.replace(self._shares.get(age, _NOTHING), share)
+        self._shares[age] = share
 
     def _measure(self, video: VideoState, end: int) -> Holdings:
-        counts = Holdings(num_scoring=video.needs_scores, num_unprobed=video.plan is None)
-        if video.plan is None or video.frames is None:
+        planned = video.planned
+        counts = Holdings(num_scoring=video.needs_scores, num_unprobed=planned is None)
+        if planned is None:
             return counts
-        counts.frame_bytes, counts.num_queued = video.frames.reserved_bytes, video.frames.num_queued
-        counts.candidate_bytes = self._charge(video, extra_tokens=0) if video.age in self._let_in else 0
-        counts.num_certain = video.frames.num_ready(end)
-        counts.num_ready = video.frames.num_ready(len(video.plan.groups))
-        counts.num_planned = len(video.plan.groups)
+        counts.frame_bytes, counts.num_queued = planned.frames.reserved_bytes, planned.frames.num_queued
+        counts.candidate_bytes = planned.charge_bytes() if video.age in self._admitted else 0
+        counts.num_certain = planned.frames.num_ready(end)
+        counts.num_ready = planned.frames.num_ready(len(planned.plan.groups))
+        counts.num_planned = len(planned.plan.groups)
         return counts
 
     def remove(self, video: VideoState) -> None:
         """It is over."""
         self.total.replace(self._shares.pop(video.age), _NOTHING)
         del self.videos[video.task.video_id], self._by_age[video.age]
-        self._let_in.discard(video.age)
+        self._admitted.discard(video.age)
         queues = (self._unprobed, self._undecoded, self._unanswered, self._certain, self._speculative)
-        for queue in (*queues, self._hungry, self._ahead):
+        for queue in (*queues, self._unread, self._unread_ahead):
             queue.put(video.age, is_in=False)
 
     @property
@@ -126,11 +129,11 @@ class Flow:
             self._start_reading(video)
 
     def _next_to_start(self) -> VideoState | None:
-        is_let_in_only = False
-        for age in self._hungry:
+        is_admitted_only = False
+        for age in self._unread:
             video = self._by_age[age]
-            if age not in self._let_in and (is_let_in_only or not self._has_room_for_candidates(video)):
-                is_let_in_only = True
+            if age not in self._admitted and (is_admitted_only or not self._has_room_for_candidates(video)):
+                is_admitted_only = True
             else:
                 return video if self._has_room_for_frames(video) else None
         return None
@@ -141,57 +144,57 @@ class Flow:
         Args:
             window: groups beyond the certain ones; None: decoders have nothing else to do.
         """
-        for age in self._ahead:
-            video = self._by_age[age]
-            assert video.frames is not None
-            first = video.frames.first_unread or 0
-            is_near = window is None or first < video.certain_end + window
+        for age in self._unread_ahead:
+            video, planned = self._by_age[age], self._planned(age)
+            first = planned.frames.first_unread or 0
+            is_near = window is None or first < planned.certain_end + window
             if is_near and self._has_room_for_candidates(video) and self._has_room_for_frames(video):
                 self._start_reading(video)
                 return True
         return False
 
+    def _planned(self, age: int) -> Planned:
+        planned = self._by_age[age].planned
+        assert planned is not None, "only planned videos are filed for reading and scoring"
+        return planned
+
     def _start_reading(self, video: VideoState) -> None:
-        assert video.frames is not None
-        self._let_in.add(video.age)
-        video.frames.start_chunk()
+        self._admitted.add(video.age)
+        self._planned(video.age).frames.start_chunk()
         self.file(video)
 
     def _has_room_for_frames(self, video: VideoState) -> bool:
         """The whole next reading fits."""
-        assert video.frames is not None
-        return video.frames.chunk_bytes() <= self._execution.frame_buffer_bytes - self.total.frame_bytes
+        room = self._execution.frame_buffer_bytes - self.total.frame_bytes
+        return self._planned(video.age).frames.chunk_bytes() <= room
 
     def _has_room_for_candidates(self, video: VideoState) -> bool:
-        """It has been let in, or can be: as the only one in any case."""
-        if video.age in self._let_in or not self._let_in:
+        """It has been admitted, or can be: as the only one in any case."""
+        if video.age in self._admitted or not self._admitted:
             return True
-        return self.total.candidate_bytes + self._charge(video, extra_tokens=0) <= self._execution.candidate_bytes
+        charge = self._planned(video.age).charge_bytes()
+        return self.total.candidate_bytes + charge <= self._execution.candidate_bytes
 
-    def _charge(self, video: VideoState, *, extra_tokens: int) -> int:
-        assert video.plan is not None
-        assert video.candidates is not None
-        return max(video.bound_tokens, video.candidates.num_tokens + extra_tokens) * video.plan.token_bytes
-
-    def _has_room_to_score(self, video: VideoState, position: int) -> bool:
+    def _has_room_to_score(self, planned: Planned, age: int, position: int) -> bool:
         """Within its own bound a video always gets on; beyond, only where the others leave room."""
-        assert video.candidates is not None
-        cost = video.candidates.cost([position, *video.passed_over(position)])
+        cost = planned.candidates.cost([position, *planned.passed_over(position)])
         if not cost:
             return True
-        charge, before = self._charge(video, extra_tokens=cost), self._charge(video, extra_tokens=0)
-        others = self.total.candidate_bytes - self._shares[video.age].candidate_bytes
+        charge, before = planned.charge_bytes(extra_tokens=cost), planned.charge_bytes()
+        others = self.total.candidate_bytes - self._shares[age].candidate_bytes
         return charge == before or others + charge <= self._execution.candidate_bytes
 
     def videos_to_read(self) -> Iterator[VideoState]:
         """With a timeline or a stretch to read."""
         return (self._by_age[age] for age in merge(self._unprobed, self._undecoded))
 
-    def videos_to_answer(self) -> Iterator[VideoState]:
+    def videos_to_answer(self) -> Iterator[tuple[VideoState, Planned]]:
         """With a final pass to run."""
-        return (self._by_age[age] for age in self._unanswered)
+        return ((self._by_age[age], self._planned(age)) for age in self._unanswered)
 
-    def next_to_score(self, window: int, may_take: Callable[[VideoState], bool]) -> tuple[VideoState, int] | None:
+    def next_to_score(
+        self, window: int, may_take: Callable[[VideoState], bool]
+    ) -> tuple[VideoState, Planned, int] | None:
         """The oldest video with a group that is needed in any case, else with one within the window.
 
         Returns:
@@ -199,18 +202,17 @@ class Flow:
         """
         for ages, ahead in ((self._certain, 0), (self._speculative, window)):
             for age in ages if ages is self._certain or window else ():
-                video = self._by_age[age]
-                end = video.certain_end + ahead
-                if may_take(video) and self.first_group(video, end) is not None:
-                    return video, end
+                video, planned = self._by_age[age], self._planned(age)
+                end = planned.certain_end + ahead
+                if may_take(video) and self.first_group(planned, age, end) is not None:
+                    return video, planned, end
         return None
 
-    def first_group(self, video: VideoState, end: int) -> int | None:
+    def first_group(self, planned: Planned, age: int, end: int) -> int | None:
         """The next group of a video that a scorer can have; it may have been given others since it was filed."""
-        assert video.frames is not None
-        for position in video.frames.ready_positions():
-            if position < end and self._has_room_to_score(video, position):
+        for position in planned.frames.ready_positions():
+            if position < end and self._has_room_to_score(planned, age, position):
                 return position
-            if position >= end or not video.is_known(position):
+            if position >= end or not planned.is_known(position):
                 return None  # in visiting order; but what is lost and known waits without holding up the rest
         return None

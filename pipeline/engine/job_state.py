@@ -1,17 +1,18 @@
-"""The job as a pure state machine: completions in, work out. ``actors.coordinator`` executes it; there is no clock.
+"""The job as a pure state machine: completions in, work out. There is no clock; ``actors.coordinator_service`` has it.
 
 Order of preference: finish what is begun (gathers, final passes), then groups of the oldest video. Every piece of work
 has a key of its own and is awaited from one worker: whatever else comes in, late, twice or from a worker given up for
 lost, changes nothing. What is lost with a worker is done again; how far to run ahead is in ``policy``, what a failure
-means in ``blame``. Neither changes a row.
+means in ``one_video.faults``. Neither changes a row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER, Dispatcher, role_of
+from pipeline.engine.dispatch import Dispatcher
 from pipeline.engine.flow import Holdings
 from pipeline.engine.mailbox import post_limits
+from pipeline.engine.messages.keys import WorkKey, role_of
 from pipeline.engine.messages.work import (
     AnswerDone,
     Batch,
@@ -20,21 +21,17 @@ from pipeline.engine.messages.work import (
     DecodeDone,
     GatherDone,
     ProbeDone,
+    Result,
     ScoreDone,
-    WorkKey,
 )
-from pipeline.engine.one_video.question_state import Phase
-from pipeline.engine.one_video.recovery import fail_open, is_awaited, is_in_use, lose_holdings, put_back, trim
-from pipeline.engine.one_video.verdict import ask_next, excuse, punish, take_failure
+from pipeline.engine.one_video.planned import Limits, Planned
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.progress import Progress, Tally, measure_progress
-from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.failures import Failure, FailureClass
 from pipeline.method.selectors.registry import get_selector
 from pipeline.planning.task_queue import count_questions
 from pipeline.planning.tasks import VideoTask
 from pipeline.settings.config import RunConfig
-
-__all__ = ["ANSWERER", "DECODER", "SCORER", "JobState"]
 
 
 class JobState:
@@ -72,9 +69,9 @@ class JobState:
         return self._flow.total
 
     @property
-    def num_let_in(self) -> int:
+    def num_admitted(self) -> int:
         """Those that may read and score."""
-        return self._flow.num_let_in
+        return self._flow.num_admitted
 
     def take_finished(self) -> list[VideoState]:
         """Videos that ended since the last call."""
@@ -106,7 +103,7 @@ class JobState:
                 self._settle(video)
         for video in changed.values():
             if video.task.video_id in self._flow.videos:
-                self._tell(video, video.share_out())
+                self._share_out(video)
                 self._settle(video)
         work = tuple(self._dispatcher.next_work(worker))
         retain, released = box.take_retain(), box.take_released()
@@ -134,23 +131,22 @@ class JobState:
         role = role_of(worker)  # not the name, which a message would carry into rows
         lost = Failure(failure_class=FailureClass.WORKER_LOST, message=f"a {role} died while it worked on the video")
         pieces = [(self._flow.videos.get(key.video_id), key) for key in box.assigned]
-        awaited = [(video, key) for video, key in pieces if video is not None and is_awaited(video, key)]
+        awaited = [(video, key) for video, key in pieces if video is not None and video.is_awaited(key)]
         blamed = awaited if len(pieces) == 1 else []
         for video, key in awaited:
-            video.is_suspect |= not blamed
-            put_back(video, key, lost=self._lost)
+            video.faults.is_suspect |= not blamed
+            video.put_back(key, lost=self._lost)
         hit = {video.task.video_id for video, _ in awaited}
         videos = list(self._flow.videos.values())
-        hit |= {video.task.video_id for video in videos if lose_holdings(video, worker)}
+        hit |= {v.task.video_id for v in videos if v.planned is not None and v.planned.lose_worker(worker)}
         for video, _ in blamed:
             hit.discard(video.task.video_id)
         for video in videos:
-            trim(video)
+            video.trim()
             if video.task.video_id in hit:
-                excuse(video, lost)
+                video.excuse(lost)
         for video, key in blamed:
-            most = self._config.execution.max_attempts
-            punish(video, key, failure or lost, is_death=True, max_attempts=most, lost=self._lost)
+            video.blame(key, failure or lost, is_death=True, lost=self._lost)
         for video in videos:
             self._settle(video)
 
@@ -167,82 +163,80 @@ class JobState:
                 box.release(key.video_id)
             return None
         video.count_seconds(key, completion.seconds)
-        if is_awaited(video, key):
-            self._take_result(video, worker, completion)
-        elif isinstance(completion.result, ScoreDone):
-            self._drop_late(video, worker, key, completion.result)
+        if not video.is_awaited(key):
+            if isinstance(completion.result, ScoreDone) and video.planned is not None:
+                self._drop_late(video, video.planned, worker, key, completion.result)
+        elif isinstance(completion.result, Failure):
+            video.take_failure(key, completion.result, worker=worker, lost=self._lost)
+        elif isinstance(completion.result, ProbeDone):
+            video.take_plan(completion.result)
+        elif isinstance(completion.result, Cancelled):
+            video.put_back(key, lost=self._lost)
+        else:
+            assert video.planned is not None, "only a planned video awaits anything else"
+            self._take_result(video, video.planned, worker, key, completion.result)
         return video
 
-    def _take_result(self, video: VideoState, worker: str, completion: Completion) -> None:
-        key, result = completion.key, completion.result
-        if isinstance(result, Failure):
-            most = self._config.execution.max_attempts
-            take_failure(video, key, result, worker=worker, max_attempts=most, lost=self._lost)
-        elif isinstance(result, ProbeDone):
-            video.start(result.plan, result.probe, result.check)
-        elif isinstance(result, DecodeDone):
-            try:
-                video.take_decoded(key, result)
-            except PipelineError as error:
-                fail_open(video, error.to_failure())
+    def _take_result(self, video: VideoState, planned: Planned, worker: str, key: WorkKey, result: Result) -> None:
+        if isinstance(result, DecodeDone):
+            video.take_decoded(planned, key, result)
         elif isinstance(result, ScoreDone):
-            num_open = sum(question.phase is Phase.SCORING for question in video.questions)
-            self._tell(video, video.take_scores(key, result))
-            if num_open != sum(question.phase is Phase.SCORING for question in video.questions):
-                trim(video)
+            self._tell(video, planned, video.take_scores(planned, key, result))
         elif isinstance(result, GatherDone):
-            video.final.take_gathered(key, worker, result.pieces)
-        elif isinstance(result, AnswerDone):
-            video.questions[key.index].answer, video.questions[key.index].phase = result.final, Phase.DONE
-            video.final.forget(key.index)
+            planned.final.take_gathered(key, worker, result.pieces)
         else:
-            assert isinstance(result, Cancelled)
-            put_back(video, key, lost=self._lost)
+            assert isinstance(result, AnswerDone)
+            planned.take_answer(key.index, result.final)
 
-    def _tell(self, video: VideoState, limits: Mapping[int, Mapping[int, int]]) -> None:
-        """Question -> group position -> candidates that may be kept."""
+    def _share_out(self, video: VideoState) -> None:
+        if video.planned is not None:
+            self._tell(video, video.planned, video.planned.share_out())
+
+    def _tell(self, video: VideoState, planned: Planned, limits: Limits) -> None:
+        """Have holders drop the candidates that nobody needs any more."""
         for index, of_question in limits.items():
-            candidates = video.task.video_id, video.attempt, index
-            post_limits(self._boxes, candidates, of_question, holder=video.holder)
+            candidates = video.task.video_id, planned.round.attempt, index
+            post_limits(self._boxes, candidates, of_question, holder=planned.round.holder)
 
-    def _drop_late(self, video: VideoState, worker: str, key: WorkKey, done: ScoreDone) -> None:
+    def _drop_late(self, video: VideoState, planned: Planned, worker: str, key: WorkKey, done: ScoreDone) -> None:
         """Candidates came to be that nobody awaits any more: they are dropped before the video ends."""
-        video.num_groups_encoded += 1
-        video.num_groups_prefilled += done.was_prefilled
+        video.spent.count_group(was_prefilled=done.was_prefilled)
         self._tally.num_groups_wasted += 1
-        video.scorers.add(worker)  # it may have been given nothing since scoring started over
-        for index in () if is_in_use(video, key, worker) else done.scores:
+        planned.round.scorers.add(worker)  # it may have been given nothing since scoring started over
+        for index in () if planned.round.is_in_use(key, worker) else done.scores:
             self._boxes[worker].limits_of((key.video_id, key.attempt, index))[key.index] = 0
 
     def _settle(self, video: VideoState) -> None:
         """After anything that happened to a video: what follows from it, and where it is filed."""
-        ask_next(video, lost=self._lost)
-        for index in list(video.final.waiting):
-            question = video.questions[index]
-            assert question.bought is not None
-            for holder, gather in video.final.start(index, question.bought, video.holder, video.key).items():
-                question.phase = Phase.ANSWERING
-                self._dispatcher.post(holder, gather)
-        if video.is_over:
-            trim(video)
-        for worker, key in video.cancelled:
-            if worker in self._boxes and key in self._boxes[worker].assigned:
-                self._cancelled.setdefault(worker, []).append(key)
-        video.cancelled.clear()
-        for worker in video.abandoned:
-            if worker in self._boxes:
-                self._boxes[worker].release(video.task.video_id)
-        video.abandoned.clear()
+        video.isolate_next(lost=self._lost)
+        if video.planned is not None:
+            self._settle_planned(video, video.planned)
         if video.is_over:
             self._finish(video)
         else:
             self._flow.file(video)
 
+    def _settle_planned(self, video: VideoState, planned: Planned) -> None:
+        for holder, gather in planned.start_gathers(video.make_key):
+            self._dispatcher.post(holder, gather)
+        if video.is_over:
+            planned.trim()
+        for worker, key in planned.leftovers.cancelled:
+            if worker in self._boxes and key in self._boxes[worker].assigned:
+                self._cancelled.setdefault(worker, []).append(key)
+        planned.leftovers.cancelled.clear()
+        self._release(video, planned.leftovers.abandoned)
+        planned.leftovers.abandoned.clear()
+
+    def _release(self, video: VideoState, workers: AbstractSet[str]) -> None:
+        for worker in workers:
+            if worker in self._boxes:
+                self._boxes[worker].release(video.task.video_id)
+
     def _finish(self, video: VideoState) -> None:
         """Every question has its end: whoever holds something of the video may drop it."""
         self._flow.remove(video)
         self._tally.add(video)
-        for worker in video.scorers:
-            if worker in self._boxes:
-                self._boxes[worker].release(video.task.video_id)
+        if video.planned is not None:
+            self._release(video, video.planned.round.scorers)
         self._finished.append(video)

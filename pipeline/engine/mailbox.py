@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.engine.messages.work import GatherWork, Retention, WorkKey
+from pipeline.engine.messages.keys import WorkKey
+from pipeline.engine.messages.work import GatherWork, Retention
 
 
 @dataclass(kw_only=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ def speculation_window(*, num_videos: int, num_scorers: int, groups_in_hand: int
         64 scorers, 2 in hand:  64 videos -> 0   63 videos -> 2   10 videos -> 12   1 video -> 127
 
     Args:
-        num_videos: that still score, or will when they are let in.
+        num_videos: that still score, or will when they are admitted.
         num_scorers: known now.
         groups_in_hand: of one scorer.
     """

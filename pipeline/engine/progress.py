@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 
 from pipeline.engine.flow import Flow
+from pipeline.engine.messages.keys import Role
 from pipeline.engine.messages.stage_seconds import StageSeconds
-from pipeline.engine.one_video.question_state import Phase
+from pipeline.engine.one_video.question_state import QuestionPhase
 from pipeline.engine.one_video.video_state import VideoState
 
 
@@ -45,12 +46,12 @@ class Tally:
 
     def add_open(self, video: VideoState) -> None:
         """A video as it stands."""
-        self.num_redone += video.num_redone
-        self.stage_seconds += video.seconds
+        self.num_redone += video.faults.num_redone
+        self.stage_seconds += video.spent.seconds
         for question in video.questions:
-            if question.phase is Phase.SCORING and not question.seconds.answer_s:
+            if question.phase is QuestionPhase.SCORING and not question.seconds.answer_s:
                 continue  # most of them, most of the time
-            has_failed = question.phase is Phase.FAILED
+            has_failed = question.phase is QuestionPhase.FAILED
             self.num_questions_done += question.is_over
             self.num_questions_failed += has_failed
             self.num_questions_stopped += question.stop_reason == "confident" and not has_failed
@@ -113,7 +114,7 @@ class Progress:
 
 
 def measure_progress(
-    ended: Tally, flow: Flow, *, num_videos: int, num_questions: int, roles: Iterable[str]
+    ended: Tally, flow: Flow, *, num_videos: int, num_questions: int, roles: Iterable[Role]
 ) -> Progress:
     """Look at every video in flight: some dozens, however long the job is.
 
@@ -138,9 +139,9 @@ def measure_progress(
         open_share=open_share,
         frame_bytes=flow.total.frame_bytes,
         candidate_bytes=flow.total.candidate_bytes,
-        num_scorers=num_workers["scorer"],
-        num_answerers=num_workers["answerer"],
-        num_decoders=num_workers["decoder"],
+        num_scorers=num_workers[Role.SCORER],
+        num_answerers=num_workers[Role.ANSWERER],
+        num_decoders=num_workers[Role.DECODER],
         ended=replace(ended),
         **{item.name: getattr(sums, item.name) for item in fields(Tally)},
     )
@@ -152,7 +153,7 @@ def _open_share(video: VideoState) -> float:
         return 0.0
     num_scored, num_groups = 0, len(video.plan.groups)
     for question in video.questions:
-        if question.phase is Phase.SCORING:
+        if question.phase is QuestionPhase.SCORING:
             num_scored += len(question.prefix)
         elif not question.is_over:
             num_scored += num_groups

@@ -73,17 +73,17 @@ def _build_row(
 
 def _known_of_video(video: VideoState, state: QuestionState, stamp: RunStamp) -> dict[str, Any]:
     """Columns that do not depend on whether there is an answer; a failed question has its share of the cost too."""
-    seconds = video.seconds.scaled(1 / len(video.questions)) + state.seconds
+    seconds = video.spent.seconds.scaled(1 / len(video.questions)) + state.seconds
     columns: dict[str, Any] = {
         "warnings": _warnings(video, state, stamp),
-        "attempts": 1 + video.num_redone,
+        "attempts": 1 + video.faults.num_redone,
         "memory_rung": state.memory_rung,
         "video_fingerprint": video.task.fingerprint,
-        "decoder": "+".join(sorted(video.decoders)) or None,
-        "video_num_frames_decoded": video.num_frames_decoded,
-        "video_num_decode_passes": video.num_passes_started,
-        "video_num_groups_encoded": video.num_groups_encoded,
-        "video_num_groups_prefilled": video.num_groups_prefilled,
+        "decoder": "+".join(sorted(video.spent.decoders)) or None,
+        "video_num_frames_decoded": video.spent.num_frames_decoded,
+        "video_num_decode_passes": 0 if video.planned is None else video.planned.frames.num_passes_started,
+        "video_num_groups_encoded": video.spent.num_groups_encoded,
+        "video_num_groups_prefilled": video.spent.num_groups_prefilled,
         **asdict(seconds),
         "total_s": seconds.total_s,
     }
@@ -136,9 +136,9 @@ def _warnings(video: VideoState, state: QuestionState, stamp: RunStamp) -> tuple
 
     How many frames count for a question that failed hangs on what came first.
     """
-    if video.plan is None or state.answer is None:
+    if video.planned is None or state.answer is None:
         return ()
-    found = []
-    if stamp.is_demo_model and not video.plan.probe.is_demo_video:
-        found.append(DEMO_MODEL_WARNING)
-    return (*found, *warn_of_lost(video.plan, video.bad_frames, num_groups=len(state.prefix)))
+    plan, bad_frames = video.planned.plan, video.planned.bad_frames
+    is_beyond_demo = stamp.is_demo_model and not plan.probe.is_demo_video
+    found = [DEMO_MODEL_WARNING] if is_beyond_demo else []
+    return (*found, *warn_of_lost(plan, bad_frames, num_groups=len(state.prefix)))

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.builders import Job
-from actors.coordinator import VideoOutcome
+from actors.outcomes import VideoOutcome
 from actors.serial_executor import run_serial
 from cluster.session import ray_session
 from jobs.wiring.cli import build_parser, resolve_config

@@ -8,7 +8,7 @@ from collections import defaultdict
 import pytest
 import ray
 
-from actors.coordinator import VideoOutcome
+from actors.outcomes import VideoOutcome
 from actors.ray_executor import run_on_ray
 from actors.worker_pool import ActorOptions
 from pipeline.engine.progress import Progress

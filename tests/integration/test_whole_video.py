@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from actors.coordinator import VideoOutcome
+from actors.outcomes import VideoOutcome
 from actors.serial_executor import run_serial
 from jobs.wiring.model_source import load_configured_model
 from pipeline.demo.archive import ArchiveSpec, write_archive

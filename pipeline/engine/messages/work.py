@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.failures import Failure
 from pipeline.manifest.questions import Question
@@ -21,23 +22,6 @@ from pipeline.video.decode_plan import Stretch
 from pipeline.video.slot_table import SlotTable
 
 Ref = Any
-
-
-class WorkKey(NamedTuple):
-    """Which piece of work; a named tuple, because the coordinator compares and hashes little else.
-
-    Attributes:
-        attempt: of scoring the video; candidates are kept apart by it, so that those of an abandoned one are not used.
-        stage: ``probe``, ``decode-<pass>``, ``score``, ``gather`` or ``answer``.
-        index: stretch of the pass, position of the group, or question.
-        turn: tells apart the times that a piece is handed out, so that late results of an earlier one are recognised.
-    """
-
-    video_id: int
-    attempt: int
-    stage: str
-    index: int = 0  # type: ignore[assignment]  # tuple.index is not used on keys
-    turn: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

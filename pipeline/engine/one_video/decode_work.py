@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.engine.messages.work import DecodeWork, Ref, WorkKey
+from pipeline.engine.messages.keys import WorkKey
+from pipeline.engine.messages.work import DecodeWork, Ref
 from pipeline.engine.one_video.frame_parts import GroupParts
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.video.decode_plan import Stretch, frames_to_decode

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.engine.messages.work import GatherWork, Ref, WorkKey
+from pipeline.engine.messages.keys import Stage, WorkKey
+from pipeline.engine.messages.work import GatherWork, Ref
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ class FinalPasses:
         question: int,
         bought: npt.NDArray[np.int64],
         holder: Mapping[int, str],
-        make_key: Callable[[str, int], WorkKey],
+        make_key: Callable[[Stage, int], WorkKey],
     ) -> dict[str, GatherWork]:
         """One gather per worker that holds bought tokens; none, and it waits on, while a bought group has no holder."""
         positions = np.flatnonzero(bought).tolist()
@@ -44,14 +45,14 @@ class FinalPasses:
         by_worker: dict[str, dict[int, int]] = {}
         for position in positions:
             by_worker.setdefault(holder[position], {})[position] = int(bought[position])
-        gathers = {w: GatherWork(key=make_key("gather", question), bought=part) for w, part in by_worker.items()}
+        gathers = {w: GatherWork(key=make_key(Stage.GATHER, question), bought=part) for w, part in by_worker.items()}
         self.waiting.remove(question)
         self._gathers[question] = _Gather(awaited={worker: gather.key for worker, gather in gathers.items()})
         return gathers
 
     def is_current(self, key: WorkKey) -> bool:
         """Whether the result of a gather or a final pass is still awaited."""
-        if key.stage == "answer":
+        if key.stage is Stage.ANSWER:
             return self._answering.get(key.index) == key
         gather = self._gathers.get(key.index)
         return gather is not None and key in gather.awaited.values()

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.engine.messages.work import DecodeDone, DecodeWork, Ref, WorkKey
+from pipeline.engine.messages.keys import Stage, WorkKey
+from pipeline.engine.messages.work import DecodeDone, DecodeWork, Ref
 from pipeline.engine.one_video.decode_work import VideoSource, build_decode_work
 from pipeline.engine.one_video.frame_parts import FrameRoom, GroupParts, Request
 from pipeline.planning.video_plan import VideoPlan
@@ -128,7 +129,7 @@ class FrameLedger:
         for (pass_index, stretch), group in sorted(by_stretch.items(), reverse=True):
             self._queue.appendleft(Request(pass_index=pass_index, stretch=stretch, positions=tuple(group)))
 
-    def hand_out(self, worker: str, make_key: Callable[[str, int], WorkKey]) -> DecodeWork | None:
+    def hand_out(self, worker: str, make_key: Callable[[Stage, int], WorkKey]) -> DecodeWork | None:
         """The next stretch that somebody needs."""
         while self._queue:
             request = self._queue.popleft()
@@ -136,7 +137,7 @@ class FrameLedger:
             parts = {position: part for position, part in parts.items() if not part.is_asked[request.stretch]}
             if not parts:
                 continue
-            key = make_key(f"decode-{request.pass_index}", request.stretch)
+            key = make_key(Stage.DECODE, request.stretch)
             self._in_flight[key] = replace(request, positions=tuple(parts)), worker
             for part in parts.values():
                 part.is_asked[request.stretch] = 1

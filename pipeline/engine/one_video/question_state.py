@@ -20,7 +20,7 @@ LARGEST_LAG = 4  # groups of the prefix that may wait for their cut
 WORTH_TELLING = 5, 4  # a limit is told once 5 times the new one is at most 4 times the one told before
 
 
-class Phase(StrEnum):
+class QuestionPhase(StrEnum):
     """Where a question stands."""
 
     SCORING = "scoring"
@@ -42,12 +42,12 @@ class QuestionState:
         limits: per prefix position, how many candidates its holder was told to keep; the last few may not be cut yet.
         num_wasted: groups scored for it beyond the prefix that counts.
         last_ahead: highest position handed out when scoring ended; what comes in up to there was speculation.
-        strikes: failures of work that it alone answers for.
+        num_failures: of work that it alone answers for.
         rung: of the memory ladder at which it was scored; ``answer_rung`` at which its final pass runs.
     """
 
     num_groups: int
-    phase: Phase = Phase.SCORING
+    phase: QuestionPhase = QuestionPhase.SCORING
     scores: dict[int, GroupScore] = field(default_factory=dict)
     prefix: list[GroupScore] = field(default_factory=list)
     stop_reason: str | None = None
@@ -58,7 +58,7 @@ class QuestionState:
     seconds: StageSeconds = field(default_factory=StageSeconds)
     num_wasted: int = 0
     last_ahead: int = -1
-    strikes: int = 0
+    num_failures: int = 0
     rung: int = 0
     answer_rung: int = 0
     _support: Counter[str] = field(default_factory=Counter)
@@ -71,7 +71,7 @@ class QuestionState:
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.phase in (Phase.DONE, Phase.FAILED)
+        return self.phase in (QuestionPhase.DONE, QuestionPhase.FAILED)
 
     @property
     def memory_rung(self) -> int:
@@ -79,8 +79,14 @@ class QuestionState:
         return max(self.rung, self.answer_rung)
 
     def restart(self, *, rung: int) -> None:
-        """Score it from the start; strikes, seconds and what was wasted stay."""
-        self.phase, self.rung, self.stop_reason, self.bought, self.answer = Phase.SCORING, rung, None, None, None
+        """Score it from the start; failures, seconds and what was wasted stay."""
+        self.phase, self.rung, self.stop_reason, self.bought, self.answer = (
+            QuestionPhase.SCORING,
+            rung,
+            None,
+            None,
+            None,
+        )
         self.scores, self.prefix, self._support = {}, [], Counter()
         self.limits, self.last_ahead = np.zeros(0, dtype=np.int64), -1
 
@@ -88,7 +94,7 @@ class QuestionState:
         """Take in one group; returns whether the prefix grew."""
         self.scores[position] = score
         before = len(self.prefix)
-        while self.phase is Phase.SCORING and len(self.prefix) in self.scores:
+        while self.phase is QuestionPhase.SCORING and len(self.prefix) in self.scores:
             self._append(self.scores[len(self.prefix)], selector=selector, stopping=stopping)
         return len(self.prefix) > before
 
@@ -99,9 +105,14 @@ class QuestionState:
         if is_confident:
             self._support[normalize_response(score.response)] += 1
         if is_confident and selector.stop_after(self.prefix, stopping) is not None:
-            self.phase, self.stop_reason = Phase.STOPPED, "confident"
+            self.phase, self.stop_reason = QuestionPhase.STOPPED, "confident"
         elif len(self.prefix) == self.num_groups:
-            self.phase, self.stop_reason = Phase.EXHAUSTED, "all_groups"
+            self.phase, self.stop_reason = QuestionPhase.EXHAUSTED, "all_groups"
+
+    def end_scoring(self, *, last_ahead: int) -> None:
+        """Its prefix is known; what was scored beyond it, or is on its way up to ``last_ahead``, is wasted."""
+        self.num_wasted += len(self.scores) - len(self.prefix)
+        self.last_ahead = last_ahead
 
     def certain_end(self, *, selector: Selector, stopping: StoppingConfig) -> int:
         """Positions below this are scored in any case: it cannot stop before enough groups can have agreed."""
@@ -112,7 +123,7 @@ class QuestionState:
 
     def fail(self, failure: Failure) -> None:
         """End it without an answer."""
-        self.failure, self.phase = failure, Phase.FAILED
+        self.failure, self.phase = failure, QuestionPhase.FAILED
 
     def update_shares(self, *, selector: Selector, budget: BudgetConfig) -> dict[int, int]:
         """Shares over the prefix so far; returns the limits that shrank enough to be told, by group position.
@@ -126,14 +137,14 @@ class QuestionState:
             budget,
             tokens_per_patch=self.prefix[0].tokens_per_patch,
         )
-        spare = 1 if self.phase is Phase.SCORING else 0
+        spare = 1 if self.phase is QuestionPhase.SCORING else 0
         before = np.concatenate([self.limits, self._num_tokens_G[len(self.limits) : length]])
         wanted = np.minimum(shares + spare, before)
         of_new, of_old = WORTH_TELLING
         is_told = (of_new * wanted <= of_old * before) & (wanted < before)
         self.limits = np.where(is_told, wanted, before)
         told = np.flatnonzero(is_told)
-        if self.phase is not Phase.SCORING:
+        if self.phase is not QuestionPhase.SCORING:
             self.bought = shares
         return dict(zip(told.tolist(), wanted[told].tolist(), strict=True))
 
@@ -150,18 +161,18 @@ class QuestionState:
         """
         num_uncut = len(self.prefix) - len(self.limits)
         lag = 1 if len(self.prefix) <= 4 * LARGEST_LAG else LARGEST_LAG
-        return num_uncut >= lag and self.phase is Phase.SCORING
+        return num_uncut >= lag and self.phase is QuestionPhase.SCORING
 
     def known_limit(self, position: int) -> int | None:
         """Candidates of a group that it may need; None where that may be all of them."""
-        if self.phase is Phase.SCORING:
+        if self.phase is QuestionPhase.SCORING:
             return int(self.limits[position]) if position < len(self.limits) else None
         is_bought = not self.is_over and self.bought is not None and position < len(self.bought)
         return int(self.bought[position]) if is_bought and self.bought is not None else 0
 
     def needed(self) -> npt.NDArray[np.bool_]:
         """``(G,)`` what ``wants`` says of every group."""
-        if self.phase is Phase.SCORING:
+        if self.phase is QuestionPhase.SCORING:
             needed_G = np.ones(self.num_groups, dtype=bool)
             needed_G[: len(self.limits)] = self.limits > 0
             return needed_G

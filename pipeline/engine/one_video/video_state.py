@@ -1,250 +1,292 @@
-"""One video in flight: its questions, what it holds, its work in flight. What is lost is made again in ``recovery``."""
+"""One video in flight, from its admission to its rows: a phase with a state of its own, a record of faults and costs.
 
+::
+
+    PROBING ── plan ──> SCORING ── last group that counts ──> ANSWERING ── last answer ──> OVER
+       │                  │  ^                                    │                         ^
+       └── unreadable ────┼──┼────────────────────────────────────┼─────────────────────────┘
+                          └──┴── lost, out of memory, isolated <──┘
+"""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-import numpy as np
-import numpy.typing as npt
-
+from pipeline.engine.messages.keys import Stage, WorkKey
 from pipeline.engine.messages.stage_seconds import StageSeconds
-from pipeline.engine.messages.work import DecodeDone, Ref, ScoreDone, ScoreWork, WorkKey
+from pipeline.engine.messages.work import DecodeDone, ProbeDone, ProbeWork, ScoreDone
 from pipeline.engine.one_video.candidate_ledger import CandidateLedger, bound_tokens
 from pipeline.engine.one_video.decode_work import VideoSource
-from pipeline.engine.one_video.final_passes import FinalPasses
+from pipeline.engine.one_video.faults import Faults, Remedy, is_unblamed
 from pipeline.engine.one_video.frame_ledger import FrameLedger
-from pipeline.engine.one_video.question_state import Phase, QuestionState, begin_questions, open_batches
-from pipeline.failures import PipelineError
+from pipeline.engine.one_video.planned import Limits, Planned
+from pipeline.engine.one_video.question_state import QuestionPhase, QuestionState, begin_questions
+from pipeline.engine.one_video.spent import Spent
+from pipeline.failures import Failure, PipelineError
 from pipeline.method.budget import overselected
-from pipeline.method.selectors.base import GroupScore, Selector
-from pipeline.passes.records import GroupInput
-from pipeline.planning.lost_frames import check_lost
-from pipeline.planning.question_check import QuestionCheck
+from pipeline.method.selectors.base import Selector
 from pipeline.planning.tasks import VideoTask
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.settings.config import RunConfig
 
 
+class Phase(StrEnum):
+    """Where a video stands; a step back is always to scoring."""
+
+    PROBING = "probing"
+    SCORING = "scoring"
+    ANSWERING = "answering"
+    OVER = "over"
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Probing:
+    """The timeline is not known: ``key`` of the probe in flight."""
+
+    key: WorkKey | None = None
+    questions: Sequence[QuestionState] = ()
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Unreadable:
+    """It ended without a plan, and every question of it has failed."""
+
+    questions: Sequence[QuestionState]
+
+
 @dataclass(kw_only=True, slots=True, eq=False)
 class VideoState:
-    """Everything the coordinator knows of one video, from its admission to its rows.
+    """Everything the coordinator knows of one video.
 
     Attributes:
         age: order of admission; the oldest goes first.
-        attempt: of scoring; candidates of an earlier one are not used.
-        check: which questions can be asked; those that cannot have failed from the start.
-        alone: the one question that is asked, where they are asked apart; None asks all.
-        probing: key of the probe in flight; ``scoring`` groups in flight -> their scorer.
-        holder: group position -> worker that holds its candidates, for every question that may buy of them.
-        scorers: workers that were given groups of this attempt, and may hold something.
-        abandoned: workers that may hold something of an earlier attempt, until they are told to drop it.
-        cancelled: (worker, key) of work in flight that nobody needs any more, until it is reported.
-        reading_strikes: failures and deaths in reading; ``scoring_strikes`` in scoring all questions together.
-        num_redone: how often anything was done again; ``num_losses`` through no fault of its own.
-        is_suspect: a worker died that had work of it among other work; from then on its work is handed out alone.
-        num_felled: questions that failed alone through deaths; ``shunned`` workers on which something of it failed.
+        state: what its phase needs.
+        num_turns: pieces of work handed out.
     """
 
     task: VideoTask
     config: RunConfig
     selector: Selector
     age: int = 0
-    attempt: int = 1
-    plan: VideoPlan | None = None
-    check: QuestionCheck = field(default_factory=QuestionCheck)
-    questions: list[QuestionState] = field(default_factory=list)
-    frames: FrameLedger | None = None
-    candidates: CandidateLedger | None = None
-    bound_tokens: int = 0
-    patch_centers_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    final: FinalPasses = field(default_factory=FinalPasses)
-    alone: int | None = None
-    probing: WorkKey | None = None
-    scoring: dict[WorkKey, str] = field(default_factory=dict)
-    holder: dict[int, str] = field(default_factory=dict)
-    scorers: set[str] = field(default_factory=set)
-    abandoned: set[str] = field(default_factory=set)
-    cancelled: list[tuple[str, WorkKey]] = field(default_factory=list)
-    rung: int = 0
-    reading_strikes: int = 0
-    scoring_strikes: int = 0
-    num_redone: int = 0
-    num_losses: int = 0
-    is_suspect: bool = False
-    num_felled: int = 0
-    shunned: set[str] = field(default_factory=set)
-    seconds: StageSeconds = field(default_factory=StageSeconds)
-    decoders: set[str] = field(default_factory=set)
-    num_frames_decoded: int = 0
-    bad_frames: set[int] = field(default_factory=set)  # frames of the video
-    num_groups_encoded: int = 0
-    num_groups_prefilled: int = 0
-    num_groups_wasted: int = 0  # scored when nobody needed them any more
+    state: Probing | Planned | Unreadable = field(default_factory=Probing)
+    faults: Faults = field(init=False)
+    spent: Spent = field(default_factory=Spent)
     num_turns: int = 0
-    last_given: int = -1
 
-    def key(self, stage: str, index: int = 0) -> WorkKey:
-        """Key of one piece of work; no two are equal."""
-        self.num_turns += 1
-        return WorkKey(video_id=self.task.video_id, attempt=self.attempt, stage=stage, index=index, turn=self.num_turns)
+    def __post_init__(self) -> None:
+        self.faults = Faults(max_attempts=self.config.execution.max_attempts)
 
-    def count_seconds(self, key: WorkKey, seconds: StageSeconds) -> None:
-        """What a piece of work cost."""
-        if key.stage in ("answer", "gather"):
-            self.questions[key.index].seconds += seconds
-        else:
-            self.seconds += seconds
+    # ---- where it stands
+
+    @property
+    def planned(self) -> Planned | None:
+        """Its state once the plan is known, and to the end; None before, and where it never became known."""
+        return self.state if isinstance(self.state, Planned) else None
+
+    @property
+    def plan(self) -> VideoPlan | None:
+        """What will be done with it."""
+        return self.state.plan if isinstance(self.state, Planned) else None
+
+    @property
+    def questions(self) -> Sequence[QuestionState]:
+        """In manifest order; none before the plan is known."""
+        return self.state.questions
+
+    @property
+    def phase(self) -> Phase:
+        """Follows from its state."""
+        if isinstance(self.state, Probing):
+            return Phase.PROBING
+        if any(question.phase is QuestionPhase.SCORING for question in self.state.questions):
+            return Phase.SCORING
+        return Phase.OVER if all(question.is_over for question in self.state.questions) else Phase.ANSWERING
 
     @property
     def is_over(self) -> bool:
         """Whether every question has ended."""
-        return bool(self.questions) and all(question.is_over for question in self.questions)
-
-    @property
-    def scope(self) -> range:
-        """Questions that are asked now."""
-        return range(len(self.questions)) if self.alone is None else range(self.alone, self.alone + 1)
+        return not isinstance(self.state, Probing) and all(question.is_over for question in self.state.questions)
 
     @property
     def needs_scores(self) -> bool:
         """Whether a question still waits for groups; before the plan is known they all do."""
-        return not self.questions or any(question.phase is Phase.SCORING for question in self.questions)
+        return self.phase in (Phase.PROBING, Phase.SCORING)
 
     @property
-    def certain_end(self) -> int:
-        """Groups below this position are needed in any case; what is lost and needed again always lies below."""
-        ends = [
-            self.questions[index].certain_end(selector=self.selector, stopping=self.config.stopping)
-            for index in self.scope
-            if self.questions[index].phase is Phase.SCORING
-        ]
-        return max(ends, default=len(self.plan.groups) if self.plan else 0)
+    def waits_for_probe(self) -> bool:
+        """Whether its timeline is to be read, and nobody does."""
+        return isinstance(self.state, Probing) and self.state.key is None
 
     @property
     def num_groups_known(self) -> int:
         """Groups scored, each once."""
         return max((len(question.scores) for question in self.questions), default=0)
 
-    @property
-    def num_passes_started(self) -> int:
-        """Readings of the video."""
-        return 0 if self.frames is None else self.frames.num_passes_started
+    def make_key(self, stage: Stage, index: int = 0) -> WorkKey:
+        """Key of one piece of work; no two are equal."""
+        self.num_turns += 1
+        attempt = self.state.round.attempt if isinstance(self.state, Planned) else 1
+        return WorkKey(video_id=self.task.video_id, attempt=attempt, stage=stage, index=index, turn=self.num_turns)
 
-    def start(self, plan: VideoPlan, probe: Ref, check: QuestionCheck) -> None:
-        """Take in the plan; questions begin to score, but for those that cannot be asked."""
-        self.check, self.plan, self.probing, self.patch_centers_s = check, plan, None, plan.patch_centers_s
-        self.questions = begin_questions(self.task.questions, num_groups=len(plan.groups), refused=check.refused)
+    def count_seconds(self, key: WorkKey, seconds: StageSeconds) -> None:
+        """What a piece of work cost."""
+        if key.stage.is_of_one_question:
+            self.questions[key.index].seconds += seconds
+        else:
+            self.spent.seconds += seconds
+
+    def is_awaited(self, key: WorkKey) -> bool:
+        """Whether a piece of work is in flight and still needed."""
+        if isinstance(self.state, Probing):
+            return self.state.key == key
+        return isinstance(self.state, Planned) and self.state.is_awaited(key)
+
+    # ---- what comes back
+
+    def start_probe(self) -> ProbeWork:
+        """Have its timeline read."""
+        key = self.make_key(Stage.PROBE)
+        self.state, task = Probing(key=key), self.task
+        return ProbeWork(key=key, uri=task.uri, fingerprint=task.fingerprint, questions=task.questions)
+
+    def take_plan(self, done: ProbeDone) -> None:
+        """Questions begin to score, but for those that cannot be asked."""
+        plan, task, budget = done.plan, self.task, self.config.budget
         size = self.config.execution.groups_per_call
-        task = self.task
-        source = VideoSource(uri=task.uri, fingerprint=task.fingerprint, probe=probe, groups_per_bundle=size)
-        self.frames = FrameLedger(plan, source)
-        self.candidates = CandidateLedger(plan.group_num_tokens, num_questions=len(self.questions))
-        budget = self.config.budget
+        source = VideoSource(uri=task.uri, fingerprint=task.fingerprint, probe=done.probe, groups_per_bundle=size)
         is_bounded = self.selector.final_budget(budget) is not None
         most = overselected(budget.token_budget, budget.over_select) if is_bounded else None
-        self.bound_tokens = bound_tokens(plan.group_num_tokens, budget=most, num_questions=len(self.questions))
-
-    def take_decoded(self, key: WorkKey, done: DecodeDone) -> None:
-        """File one stretch.
-
-        Raises:
-            PipelineError: ``CORRUPT_MEDIA``, where a question cannot stop early and too many frames are lost for all.
-        """
-        assert self.plan is not None
-        assert self.frames is not None
-        self.decoders.add(done.decoder)
-        self.num_frames_decoded += done.num_frames_decoded
-        self.bad_frames.update(done.bad_frames)
-        self.frames.file(key, done)
-        if not self.selector.can_stop and self.frames.was_all_read:  # else judged by the frames that count
-            self.check_frames(len(self.plan.groups))
-
-    def is_known(self, position: int) -> bool:
-        """Whether a group has been scored for all that ask; when it is needed again, its candidates were lost."""
-        scoring = (self.questions[i] for i in self.scope if self.questions[i].phase is Phase.SCORING)
-        return all(position in question.scores for question in scoring)
-
-    def passed_over(self, position: int) -> list[int]:
-        """Lower groups not scored that a group overtakes."""
-        assert self.frames is not None
-        return [skipped for skipped in self.frames.skipped(position) if not self.is_known(skipped)]
-
-    def next_score(self, position: int, *, worker: str) -> ScoreWork:
-        """Hand out a ready group, with the micro-batches that are not empty."""
-        assert self.plan is not None
-        assert self.frames is not None
-        assert self.candidates is not None
-        size, refused = self.config.scoring.question_batch, self.check.refused
-        batches = tuple(open_batches(self.questions, position, scope=self.scope, refused=refused, size=size))
-        only = None if self.alone is None else (self.alone,)
-        asked = only or [index for batch in batches for index in batch]
-        self.candidates.hand_out([position, *self.passed_over(position)], asked)
-        key = self.key("score", position)
-        self.scoring[key] = worker
-        self.scorers.add(worker)
-        self.last_given = max(self.last_given, position)
-        group = GroupInput(
-            group_index=self.plan.group_indices[position],
-            geometry=self.plan.geometry,
-            patches=self.plan.groups[position],
-            questions=self.task.questions,
-            batches=batches,
-            patch_centers_s=self.patch_centers_s[self.plan.groups[position]],
-            rung=self.rung,
-            only=only,
-            question_tokens=self.check.num_tokens,
+        num_tokens_G, num_questions = plan.group_num_tokens, len(task.questions)
+        self.state = Planned(
+            plan=plan,
+            config=self.config,
+            selector=self.selector,
+            asked=task.questions,
+            check=done.check,
+            questions=begin_questions(task.questions, num_groups=len(plan.groups), refused=done.check.refused),
+            frames=FrameLedger(plan, source),
+            candidates=CandidateLedger(num_tokens_G, num_questions=num_questions),
+            bound_tokens=bound_tokens(num_tokens_G, budget=most, num_questions=num_questions),
+            patch_centers_s=plan.patch_centers_s,
         )
-        return ScoreWork(key=key, frames=self.frames.give(position), group=group)
 
-    def take_scores(self, key: WorkKey, done: ScoreDone) -> dict[int, dict[int, int]]:
-        """File one group; returns which candidates can be dropped: question -> group position -> limit."""
-        assert self.frames is not None
-        assert self.candidates is not None
-        self.holder[position := key.index] = self.scoring.pop(key)
-        self.frames.drop([position])
-        self.num_groups_encoded += 1
-        self.num_groups_prefilled += done.was_prefilled
-        limits = {index: self._take_score(index, position, score) for index, score in done.scores.items()}
-        self.candidates.cut(limits)
-        return limits
-
-    def share_out(self) -> dict[int, dict[int, int]]:
-        """Where enough groups came in: question -> group position -> limit that shrank."""
-        assert self.candidates is not None
-        selector, budget = self.selector, self.config.budget
-        due = {index: self.questions[index] for index in self.scope if self.questions[index].is_due}
-        limits = {i: question.update_shares(selector=selector, budget=budget) for i, question in due.items()}
-        self.candidates.cut(limits)
-        return limits
-
-    def _take_score(self, index: int, position: int, score: GroupScore) -> dict[int, int]:
-        """Group position -> limit, where scoring ended or a new holder must be told one."""
-        question = self.questions[index]
-        if question.phase is not Phase.SCORING or position in question.scores:
-            # scored ahead of the stop, masked in its micro-batch, or lost and scored again
-            question.num_wasted += len(question.prefix) <= position <= question.last_ahead
-            limit = question.known_limit(position)
-            return {} if limit is None else {position: limit}
-        question.add_score(position, score, selector=self.selector, stopping=self.config.stopping)
-        if question.phase is Phase.SCORING:
-            return {}  # shares are worked out once per call of a worker
-        limits = question.update_shares(selector=self.selector, budget=self.config.budget)
-        self._end_scoring(index)
-        limits.update({p: 0 for p in question.scores if p >= len(question.prefix)})
-        return limits
-
-    def _end_scoring(self, index: int) -> None:
-        """A question's prefix is known: it can be answered, unless too many of the frames that count were lost."""
-        question = self.questions[index]
-        question.num_wasted += len(question.scores) - len(question.prefix)
-        question.last_ahead = self.last_given
+    def take_decoded(self, planned: Planned, key: WorkKey, done: DecodeDone) -> None:
+        """File one stretch; a video of which too much is lost fails."""
+        self.spent.count_decoded(done.decoder, done.num_frames_decoded)
         try:
-            self.check_frames(len(question.prefix))
+            planned.take_decoded(key, done)
         except PipelineError as error:
-            question.fail(error.to_failure())
-        else:
-            self.final.waiting.append(index)
+            self.fail_open(error.to_failure())
 
-    def check_frames(self, num_groups: int) -> None:
-        """Raise ``PipelineError`` (``CORRUPT_MEDIA``) where too many frames of a prefix of groups were lost."""
-        assert self.plan is not None
-        share = self.config.sampling.max_bad_frames_share
-        check_lost(self.plan, self.bad_frames, num_groups=num_groups, max_bad_frames_share=share)
+    def take_scores(self, planned: Planned, key: WorkKey, done: ScoreDone) -> Limits:
+        """File one group; returns which candidates can be dropped."""
+        self.spent.count_group(was_prefilled=done.was_prefilled)
+        return planned.take_scores(key, done)
+
+    # ---- what fails
+
+    def put_back(self, key: WorkKey, *, lost: AbstractSet[str], has_lost_input: bool = False) -> None:
+        """A piece in flight was not done: somebody else will be given it."""
+        if isinstance(self.state, Probing):
+            self.state = Probing()
+        elif isinstance(self.state, Planned):
+            self.state.put_back(key, lost=lost, has_lost_input=has_lost_input)
+
+    def trim(self) -> None:
+        """Drop and cancel what nobody needs, have read what is needed."""
+        if isinstance(self.state, Planned):
+            self.state.trim()
+
+    def fail_open(self, failure: Failure) -> None:
+        """End every question that is not over."""
+        if isinstance(self.state, Probing):
+            self.state = Unreadable(questions=[QuestionState(num_groups=0) for _ in self.task.questions])
+        for index, question in enumerate(self.questions):
+            if not question.is_over and isinstance(self.state, Planned):
+                self.state.fail(index, failure)
+            elif not question.is_over:
+                question.fail(failure)
+        self.trim()
+
+    def excuse(self, failure: Failure) -> None:
+        """Something was lost through no fault of the video's; it is done again, but not for ever."""
+        if not self.faults.note_loss():
+            self.fail_open(failure)
+
+    def take_failure(self, key: WorkKey, failure: Failure, *, worker: str, lost: AbstractSet[str]) -> None:
+        """A worker reports that a piece failed: it is put back, and what that means is carried out."""
+        self.put_back(key, lost=lost, has_lost_input=is_unblamed(failure))
+        if key.stage is Stage.GATHER and isinstance(self.state, Planned):
+            wants = self.state.questions[key.index].wants  # what cannot be handed out is as good as lost
+            self.state.lose_candidates([p for p in self.state.round.held_by(worker) if wants(p)])
+        self.trim()
+        if is_unblamed(failure):
+            self.excuse(failure)
+        else:
+            self.faults.excluded.add(worker)
+            self.blame(key, failure, is_death=False, lost=lost)
+
+    def blame(self, key: WorkKey, failure: Failure, *, is_death: bool, lost: AbstractSet[str]) -> None:
+        """A piece failed, or killed its worker; it has been put back already.
+
+        Args:
+            key: the piece.
+            failure: what the rows say if this is the end.
+            is_death: the worker died of it.
+            lost: workers that are gone.
+        """
+        planned = self.planned
+        if key.stage.is_reading or planned is None:
+            if self.faults.judge_reading(failure) is Remedy.FAIL_VIDEO:
+                self.fail_open(failure)
+        elif key.stage is Stage.SCORE and planned.round.isolated is None and len(self.questions) > 1:
+            self._blame_all(planned, failure, lost=lost)
+        elif key.stage is Stage.SCORE:
+            self._blame_asked(planned, failure, is_death=is_death, lost=lost)
+        else:
+            remedy = self._blame_one(planned, key.index, failure, rung=self.questions[key.index].answer_rung)
+            self.questions[key.index].answer_rung += remedy is Remedy.NEXT_RUNG
+
+    def isolate_next(self, *, lost: AbstractSet[str]) -> None:
+        """Where questions are asked one at a time and one is over, the next has its turn."""
+        planned = self.planned
+        if planned is None or planned.round.isolated is None or self.is_over:
+            return
+        if planned.questions[planned.round.isolated].is_over:
+            isolated = _first_open(planned)
+            planned.restart([isolated], rung=0, isolated=isolated, lost=lost)
+
+    def _blame_all(self, planned: Planned, failure: Failure, *, lost: AbstractSet[str]) -> None:
+        rung = planned.round.rung
+        remedy = self.faults.judge_scoring(failure, rung=rung)
+        if remedy is Remedy.NEXT_RUNG:  # all at one rung, whatever was answered before
+            again = [i for i, question in enumerate(self.questions) if question.phase is not QuestionPhase.FAILED]
+            planned.restart(again, rung=rung + 1, isolated=None, lost=lost)
+        elif remedy is Remedy.ISOLATE:
+            for question in self.questions:
+                question.num_failures += 1
+            again = [index for index, question in enumerate(self.questions) if not question.is_over]
+            planned.restart(again, rung=0, isolated=_first_open(planned), lost=lost)
+
+    def _blame_asked(self, planned: Planned, failure: Failure, *, is_death: bool, lost: AbstractSet[str]) -> None:
+        """The one question that was asked."""
+        index, rung = planned.round.isolated or 0, planned.round.rung
+        remedy = self._blame_one(planned, index, failure, rung=rung)
+        if remedy is Remedy.NEXT_RUNG:
+            planned.restart([index], rung=rung + 1, isolated=planned.round.isolated, lost=lost)
+        elif remedy is Remedy.FAIL_QUESTION:
+            has_answered = any(question.phase is QuestionPhase.DONE for question in self.questions)
+            if self.faults.note_fatal(is_death=is_death, has_answered=has_answered):
+                self.fail_open(failure)
+
+    def _blame_one(self, planned: Planned, index: int, failure: Failure, *, rung: int) -> Remedy:
+        remedy = self.faults.judge_question(failure, planned.questions[index], rung=rung)
+        if remedy is Remedy.FAIL_QUESTION:
+            planned.fail(index, failure)
+            planned.trim()
+        return remedy
+
+
+def _first_open(planned: Planned) -> int:
+    return next(index for index, question in enumerate(planned.questions) if not question.is_over)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from pipeline.engine.dispatch import ANSWERER, DECODER, SCORER, role_of
 from pipeline.engine.flow import Holdings
 from pipeline.engine.job_state import JobState
-from pipeline.engine.messages.work import Cancelled, Completion, DecodeWork, ProbeWork, ScoreWork, Work, WorkKey
+from pipeline.engine.messages.keys import Role, WorkKey, role_of
+from pipeline.engine.messages.work import Cancelled, Completion, DecodeWork, ProbeWork, ScoreWork, Work
 from pipeline.engine.rows import build_rows
 from pipeline.failures import Failure
 from pipeline.lab.chaos.faults import Fault, Kind, Moment
@@ -46,7 +46,11 @@ class ChaosCase:
         self.state = JobState(job.tasks, config=job.config)
         self.workers: dict[str, ChaosWorker] = {}
         self._current = job
-        for role, count in ((SCORER, job.num_scorers), (DECODER, job.num_decoders), (ANSWERER, job.num_answerers)):
+        for role, count in (
+            (Role.SCORER, job.num_scorers),
+            (Role.DECODER, job.num_decoders),
+            (Role.ANSWERER, job.num_answerers),
+        ):
             for _ in range(count):
                 self._spawn(role)
 
@@ -162,7 +166,7 @@ class ChaosCase:
         return self._strike_key(work.key, moment)
 
     def _strike_key(self, key: WorkKey, moment: Moment) -> Fault | None:
-        stage = key.stage.partition("-")[0]
+        stage = key.stage
         for number, (fault, skip) in enumerate(self.pending):
             if (fault.stage, fault.moment) != (stage, moment):
                 continue
@@ -198,8 +202,8 @@ class ChaosCase:
         total, execution = self.state.holdings, self.job.config.execution
         if not 0 <= total.frame_bytes <= execution.frame_buffer_bytes:
             raise BrokenPromiseError(f"{total.frame_bytes} bytes of frames, allowed {execution.frame_buffer_bytes}")
-        if total.candidate_bytes > execution.candidate_bytes and self.state.num_let_in > 1:
-            raise BrokenPromiseError(f"{total.candidate_bytes} bytes of candidates in {self.state.num_let_in} videos")
+        if total.candidate_bytes > execution.candidate_bytes and self.state.num_admitted > 1:
+            raise BrokenPromiseError(f"{total.candidate_bytes} bytes of candidates in {self.state.num_admitted} videos")
 
     def _check_nothing_is_held(self) -> None:
         for _ in range(3):
@@ -214,7 +218,7 @@ class ChaosCase:
 
 
 def _is_hit(fault: Fault, work: Work, video_id: int, index: int) -> bool:
-    if work.key.video_id != video_id or work.key.stage.partition("-")[0] != fault.stage:
+    if work.key.video_id != video_id or work.key.stage != fault.stage:
         return False
     if isinstance(work, ScoreWork):
         return index in work.group.asked

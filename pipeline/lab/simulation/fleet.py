@@ -5,11 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pipeline.engine.dispatch import DECODER, SCORER
+from pipeline.engine.messages.keys import Role
 from pipeline.lab.simulation.settings import SimulationSettings
 from pipeline.lab.simulation.stages import Piece
-
-ANSWERER = "answerer"
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -100,11 +98,11 @@ def _roles_by_node(settings: SimulationSettings) -> list[Counter[str]]:
     num_nodes = -(-settings.num_gpus // settings.gpus_per_node)
     nodes = [Counter[str]() for _ in range(num_nodes)]
     for gpu in range(settings.num_gpus):
-        nodes[gpu // settings.gpus_per_node][SCORER] += 1
+        nodes[gpu // settings.gpus_per_node][Role.SCORER] += 1
     for answerer in range(settings.num_answerers):
         node = nodes[answerer * settings.num_gpus // settings.num_answerers // settings.gpus_per_node]
-        node[SCORER] -= 1
-        node[ANSWERER] += 1
+        node[Role.SCORER] -= 1
+        node[Role.ANSWERER] += 1
     for decoder in range(settings.num_decoders):
-        nodes[decoder * num_nodes // settings.num_decoders][DECODER] += 1
+        nodes[decoder * num_nodes // settings.num_decoders][Role.DECODER] += 1
     return nodes

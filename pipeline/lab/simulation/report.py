@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from pipeline.engine.dispatch import DECODER, SCORER
-from pipeline.lab.simulation.fleet import ANSWERER
+from pipeline.engine.messages.keys import Role
 from pipeline.lab.simulation.records import Observation, Snapshot
 from pipeline.lab.simulation.settings import SimulationSettings
 from pipeline.planning.video_plan import VideoPlan
@@ -96,7 +95,7 @@ def bound_s(settings: SimulationSettings, plan: VideoPlan, seen: Observation) ->
     gpu_s = (seen.groups_useful * settings.group_s + answer_s) / settings.num_gpus
     is_whole = seen.groups_useful == settings.num_videos * len(plan.groups)
     path_s = critical_path_s(settings, plan) if is_whole else 0.0
-    decoder_s = seen.end.spent_s[DECODER][0] / settings.num_decoders if is_whole else 0.0
+    decoder_s = seen.end.spent_s[Role.DECODER][0] / settings.num_decoders if is_whole else 0.0
     return max(gpu_s, decoder_s, path_s)
 
 
@@ -109,7 +108,7 @@ def make_report(settings: SimulationSettings, seen: Observation, *, wall_s: floa
         steady_from, steady_to = seen.start, end
     steady_s = steady_to.time_s - steady_from.time_s
     busy = (steady_to.coordinator_s - steady_from.coordinator_s) / steady_s
-    utilisation = _utilisation(steady_to, SCORER, steady_from)
+    utilisation = _utilisation(steady_to, Role.SCORER, steady_from)
     latencies = np.array(seen.latencies_s)
     return SimulationReport(
         settings=asdict(settings),
@@ -119,11 +118,11 @@ def make_report(settings: SimulationSettings, seen: Observation, *, wall_s: floa
         makespan_s=seen.makespan_s,
         bound_s=bound_s(settings, seen.plan, seen),
         critical_path_s=critical_path_s(settings, seen.plan),
-        scorer_utilisation=_utilisation(end, SCORER),
+        scorer_utilisation=_utilisation(end, Role.SCORER),
         scorer_utilisation_steady=utilisation,
-        decoder_utilisation=_utilisation(end, DECODER),
-        decoder_utilisation_steady=_utilisation(steady_to, DECODER, steady_from),
-        answerer_utilisation=end.utilisation(ANSWERER),
+        decoder_utilisation=_utilisation(end, Role.DECODER),
+        decoder_utilisation_steady=_utilisation(steady_to, Role.DECODER, steady_from),
+        answerer_utilisation=end.utilisation(Role.ANSWERER),
         groups_scored=seen.groups_scored,
         wasted_groups_share=1 - seen.groups_useful / seen.groups_scored if seen.groups_scored else 0.0,
         video_latency_s=(

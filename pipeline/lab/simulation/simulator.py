@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from pipeline.engine.job_state import JobState
-from pipeline.engine.messages.work import Batch, Cancelled, Completion, DecodeWork, ProbeWork, ScoreDone, WorkKey
+from pipeline.engine.messages.keys import WorkKey
+from pipeline.engine.messages.work import Batch, Cancelled, Completion, DecodeWork, ProbeWork, ScoreDone
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.rows import build_rows
 from pipeline.lab.simulation.archive import Archive

@@ -5,11 +5,12 @@ import threading
 import pytest
 
 from actors.batch_run import BatchRun
-from pipeline.engine.messages.work import Cancelled, Completion, ProbeDone, ProbeWork, WorkKey
+from pipeline.engine.messages.keys import Stage, WorkKey
+from pipeline.engine.messages.work import Cancelled, Completion, ProbeDone, ProbeWork
 from pipeline.failures import Failure, FailureClass
 
 WORKS = tuple(
-    ProbeWork(key=WorkKey(video_id=video, attempt=1, stage="probe"), uri=str(video), fingerprint="f")
+    ProbeWork(key=WorkKey(video_id=video, attempt=1, stage=Stage.PROBE), uri=str(video), fingerprint="f")
     for video in range(3)
 )
 KEYS = [work.key for work in WORKS]

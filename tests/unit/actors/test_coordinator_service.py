@@ -6,20 +6,21 @@ import pytest
 
 from actors import coordinator_service
 from actors.coordinator_service import CoordinatorService
+from pipeline.engine.messages.keys import Stage, WorkKey
 from pipeline.engine.messages.stage_seconds import StageSeconds
-from pipeline.engine.messages.work import Batch, Cancelled, Completion, ProbeWork, WorkKey
+from pipeline.engine.messages.work import Batch, Cancelled, Completion, ProbeWork
 from pipeline.engine.progress import Progress
 
 DONE = Completion(
-    key=WorkKey(video_id=0, attempt=1, stage="score"), result=Cancelled(), seconds=StageSeconds(score_s=0.5)
+    key=WorkKey(video_id=0, attempt=1, stage=Stage.SCORE), result=Cancelled(), seconds=StageSeconds(score_s=0.5)
 )
-WORK = Batch(work=(ProbeWork(key=WorkKey(video_id=0, attempt=1, stage="probe"), uri="v", fingerprint="f"),))
+WORK = Batch(work=(ProbeWork(key=WorkKey(video_id=0, attempt=1, stage=Stage.PROBE), uri="v", fingerprint="f"),))
 
 
 PATIENCE_S = {"decoder": 60.0, "scorer": 60.0}
 
 
-class Coordinator:
+class State:
     """Hands a scorer its work only after a decoder has reported."""
 
     def __init__(self):
@@ -30,6 +31,7 @@ class Coordinator:
         self.has_report |= bool(completions)
         return WORK if self.has_report or worker == "decoder-9" else Batch()
 
+    @property
     def with_mail(self):
         return set()
 
@@ -37,12 +39,13 @@ class Coordinator:
         self.lost.append((worker, failure))
         self.has_report = True
 
-    def take_outcomes(self):
+    def take_finished(self):
         return []
 
     def take_cancelled(self):
         return {"scorer-0": (WORK.work[0].key,)}
 
+    @property
     def progress(self):
         return Progress(
             num_videos=1,
@@ -53,6 +56,7 @@ class Coordinator:
             num_groups_planned=0,
         )
 
+    @property
     def is_finished(self):
         return False
 
@@ -60,7 +64,7 @@ class Coordinator:
 @pytest.mark.parametrize("wake", ["completion", "loss"])
 def test_a_waiting_call_wakes_when_another_worker_reports_or_is_lost(wake):
     async def scenario():
-        service = CoordinatorService(Coordinator, patience_s=PATIENCE_S)
+        service = CoordinatorService(State, stamp=None, patience_s=PATIENCE_S)
         waiting = [asyncio.create_task(service.exchange(f"scorer-{i}", [])) for i in range(3)]
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
@@ -74,13 +78,13 @@ def test_a_waiting_call_wakes_when_another_worker_reports_or_is_lost(wake):
 
 
 def test_after_many_reports_a_role_is_asked_once_and_no_further_when_it_gets_nothing():
-    class Busy(Coordinator):
+    class Busy(State):
         def exchange(self, worker, completions):
             super().exchange(worker, completions)
             return WORK if worker == "scorer-0" else Batch()
 
     async def scenario():
-        service = CoordinatorService(Busy, patience_s=PATIENCE_S)
+        service = CoordinatorService(Busy, stamp=None, patience_s=PATIENCE_S)
         waiting = [asyncio.create_task(service.exchange(f"decoder-{i}", [])) for i in range(50)]
         await asyncio.sleep(0)
         for _ in range(100):
@@ -88,22 +92,23 @@ def test_after_many_reports_a_role_is_asked_once_and_no_further_when_it_gets_not
         await asyncio.sleep(0.1)
         for task in waiting:
             task.cancel()
-        return service._coordinator.num_calls
+        return service._state.num_calls
 
     assert asyncio.run(scenario()) == 50 + 100 + 1
 
 
 def test_who_alone_can_do_something_is_asked_though_others_of_its_role_get_nothing():
-    class Mail(Coordinator):
+    class Mail(State):
         def exchange(self, worker, completions):
             self.has_report |= bool(completions)
             return WORK if worker == "decoder-0" or (self.has_report and worker == "scorer-2") else Batch()
 
+        @property
         def with_mail(self):
             return {"scorer-2"} if self.has_report else set()
 
     async def scenario():
-        service = CoordinatorService(Mail, patience_s=PATIENCE_S)
+        service = CoordinatorService(Mail, stamp=None, patience_s=PATIENCE_S)
         waiting = [asyncio.create_task(service.exchange(f"scorer-{i}", [])) for i in range(4)]
         await asyncio.sleep(0)
         await service.exchange("decoder-0", [DONE])
@@ -117,7 +122,7 @@ def test_who_alone_can_do_something_is_asked_though_others_of_its_role_get_nothi
 
 def test_a_call_without_work_returns_empty_after_the_long_poll(monkeypatch):
     monkeypatch.setattr(coordinator_service, "_LONG_POLL_S", 0.01)
-    service = CoordinatorService(Coordinator, patience_s=PATIENCE_S)
+    service = CoordinatorService(State, stamp=None, patience_s=PATIENCE_S)
     assert asyncio.run(service.exchange("scorer-0", [])) == Batch()
 
 
@@ -128,7 +133,7 @@ def test_a_call_without_work_returns_empty_after_the_long_poll(monkeypatch):
 def test_a_worker_that_takes_longer_than_its_role_may_is_overdue_until_it_is_lost(worker, timeout_s, overdue):
     async def scenario():
         patience_s = PATIENCE_S | {worker.partition("-")[0]: timeout_s}
-        service = CoordinatorService(Coordinator, patience_s=patience_s)
+        service = CoordinatorService(State, stamp=None, patience_s=patience_s)
         await service.exchange("decoder-0", [DONE])
         await service.lose_worker("decoder-0", None)
         await service.exchange(worker, [])
@@ -144,7 +149,7 @@ def test_a_worker_that_waits_for_work_is_never_overdue(monkeypatch):
     monkeypatch.setattr(coordinator_service, "_LONG_POLL_S", 0.001)
 
     async def scenario():
-        service = CoordinatorService(Coordinator, patience_s={"scorer": 1e-9})
+        service = CoordinatorService(State, stamp=None, patience_s={"scorer": 1e-9})
         await service.exchange("scorer-0", [])
         return await service.poll()
 
@@ -153,14 +158,14 @@ def test_a_worker_that_waits_for_work_is_never_overdue(monkeypatch):
 
 def test_the_driver_learns_what_nobody_needs_any_more():
     async def scenario():
-        return await CoordinatorService(Coordinator, patience_s=PATIENCE_S).poll()
+        return await CoordinatorService(State, stamp=None, patience_s=PATIENCE_S).poll()
 
     assert asyncio.run(scenario()).cancelled == {"scorer-0": (WORK.work[0].key,)}
 
 
 def test_the_driver_learns_once_what_each_piece_of_work_took():
     async def scenario():
-        service = CoordinatorService(Coordinator, patience_s=PATIENCE_S)
+        service = CoordinatorService(State, stamp=None, patience_s=PATIENCE_S)
         await service.exchange("decoder-0", [DONE, DONE])
         return [(await service.poll()).spent for _ in range(2)]
 

@@ -11,7 +11,8 @@ from actors.decoder import DecoderActor
 from actors.local_store import LocalStore
 from actors.worker import DecodeWorker
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.engine.messages.work import Batch, ProbeWork, WorkKey
+from pipeline.engine.messages.keys import Stage, WorkKey
+from pipeline.engine.messages.work import Batch, ProbeWork
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.settings.config import ReadingConfig, RunConfig
 
@@ -24,7 +25,7 @@ def video(tmp_path_factory):
 
 def probe_work(video, number):
     return ProbeWork(
-        key=WorkKey(video_id=number, attempt=1, stage="probe"), uri=str(video), fingerprint=f"version {number}"
+        key=WorkKey(video_id=number, attempt=1, stage=Stage.PROBE), uri=str(video), fingerprint=f"version {number}"
     )
 
 

@@ -6,7 +6,8 @@ import pytest
 from actors.decoder import DecoderActor
 from actors.local_store import LocalStore
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.engine.messages.work import DecodeWork, ProbeWork, WorkKey
+from pipeline.engine.messages.keys import Stage, WorkKey
+from pipeline.engine.messages.work import DecodeWork, ProbeWork
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.settings.config import ReadingConfig, RunConfig
@@ -41,7 +42,7 @@ def video(tmp_path_factory):
 def decode_work(video, probe, *, first):
     frames = np.arange(first, first + 4)
     return DecodeWork(
-        key=WorkKey(video_id=0, attempt=1, stage="decode-0", index=first),
+        key=WorkKey(video_id=0, attempt=1, stage=Stage.DECODE, index=first),
         uri=str(video),
         fingerprint="version 0",
         probe=probe,
@@ -62,7 +63,7 @@ def test_a_timeline_is_opened_once_per_video_and_read_again_where_it_is_gone(vid
         config=config,
     )
     try:
-        key = WorkKey(video_id=0, attempt=1, stage="probe")
+        key = WorkKey(video_id=0, attempt=1, stage=Stage.PROBE)
         probed = decoder.probe(ProbeWork(key=key, uri=str(video), fingerprint="version 0")).result
         assert probed.plan == 64
         assert probed.check.num_tokens == (0, 64)

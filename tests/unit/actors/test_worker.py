@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from actors.worker import DecodeWorker, run_guarded
-from pipeline.engine.messages.work import Batch, Completion, ProbeWork, WorkKey
+from pipeline.engine.messages.keys import Stage, WorkKey
+from pipeline.engine.messages.work import Batch, Completion, ProbeWork
 from pipeline.failures import Failure, FailureClass, PipelineError
 
-WORK = ProbeWork(key=WorkKey(video_id=1, attempt=2, stage="probe"), uri="v", fingerprint="f")
+WORK = ProbeWork(key=WorkKey(video_id=1, attempt=2, stage=Stage.PROBE), uri="v", fingerprint="f")
 
 
 def raising(error):

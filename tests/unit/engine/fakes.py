@@ -179,7 +179,7 @@ class World:
         self._collect()
 
     def _check_buffer(self) -> None:
-        buffered = [video.frames.reserved_bytes for video in self.state._flow.videos.values() if video.frames]
+        buffered = [video.planned.frames.reserved_bytes for video in self.state._flow.videos.values() if video.planned]
         assert all(num_bytes >= 0 for num_bytes in buffered)
         assert sum(buffered) <= self.config.execution.frame_buffer_bytes
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.engine.messages.keys import Stage, WorkKey
 from pipeline.engine.messages.work import (
     AnswerWork,
     Completion,
@@ -15,7 +16,6 @@ from pipeline.engine.messages.work import (
     ProbeWork,
     ScoreDone,
     ScoreWork,
-    WorkKey,
 )
 from pipeline.failures import RETRYABLE, Failure, FailureClass
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING
@@ -141,11 +141,13 @@ def test_a_reader_killed_for_hanging_fails_its_video_with_the_reason_given():
 
 def test_results_of_an_abandoned_attempt_are_ignored():
     world = World(make_config(), make_tasks(num_questions=1))
-    while not world.state._flow.videos or not world.state._flow.videos[0].holder:
+    while not (planned := next((video.planned for video in world.state._flow.videos.values()), None)) or not (
+        planned.round.holder
+    ):
         world.step("decoder-0")
         world.step("scorer-0")
     before = world.state.progress
-    stale = WorkKey(video_id=0, attempt=0, stage="score", index=5)
+    stale = WorkKey(video_id=0, attempt=0, stage=Stage.SCORE, index=5)
     for result in (ScoreDone(scores={}, was_prefilled=True), Failure(failure_class=FailureClass.MODEL, message="old")):
         world.doing["scorer-0"] += world.state.exchange("scorer-0", [Completion(key=stale, result=result)]).work
         assert world.state.progress == before

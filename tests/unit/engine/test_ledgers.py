@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.engine.messages.work import DecodeDone, WorkKey
+from pipeline.engine.messages.keys import WorkKey
+from pipeline.engine.messages.work import DecodeDone
 from pipeline.engine.one_video.candidate_ledger import CandidateLedger, bound_tokens
 from pipeline.engine.one_video.decode_work import VideoSource
 from pipeline.engine.one_video.frame_ledger import FrameLedger
@@ -121,7 +122,7 @@ def test_candidates_of_several_videos_stay_within_their_bound_and_nothing_stands
     while not world.state.is_finished:
         world.step(rng.choice(sorted(world.doing)))
         total = world.state.holdings.candidate_bytes
-        assert total <= config.execution.candidate_bytes or world.state.num_let_in == 1
+        assert total <= config.execution.candidate_bytes or world.state.num_admitted == 1
     assert [row.status for row in world.rows] == ["ok"] * 6
 
 

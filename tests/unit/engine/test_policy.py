@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.one_video.blame import LAST_RUNG, Remedy, for_question, for_reading, for_scoring_together
+from pipeline.engine.one_video.faults import LAST_RUNG, Remedy, for_question, for_reading, for_scoring_together
 from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
 from pipeline.failures import Failure, FailureClass
 from pipeline.planning.stretches import stretches_per_pass
@@ -88,7 +88,7 @@ def failure(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "strikes", "remedy"),
+    ("name", "num_failures", "remedy"),
     [
         ("transfer", 2, "redo"),
         ("transfer", 3, "fail_video"),
@@ -96,29 +96,29 @@ def failure(name):
         ("worker_lost", 2, "redo"),
     ],
 )
-def test_reading_is_the_videos_own_fault(name, strikes, remedy):
-    assert for_reading(failure(name), strikes=strikes, max_attempts=3) is Remedy(remedy)
+def test_reading_is_the_videos_own_fault(name, num_failures, remedy):
+    assert for_reading(failure(name), num_failures=num_failures, max_attempts=3) is Remedy(remedy)
 
 
 @pytest.mark.parametrize(
-    ("name", "strikes", "rung", "remedy"),
+    ("name", "num_failures", "rung", "remedy"),
     [
         ("worker_lost", 1, 0, "redo"),
-        ("worker_lost", 2, 0, "ask_apart"),
-        ("internal", 2, 0, "ask_apart"),
-        ("model", 1, 0, "ask_apart"),
+        ("worker_lost", 2, 0, "isolate"),
+        ("internal", 2, 0, "isolate"),
+        ("model", 1, 0, "isolate"),
         ("out_of_memory", 0, 0, "next_rung"),
-        ("out_of_memory", 0, LAST_RUNG, "ask_apart"),
+        ("out_of_memory", 0, LAST_RUNG, "isolate"),
     ],
 )
-def test_questions_scored_together_are_asked_apart_before_any_of_them_fails(name, strikes, rung, remedy):
-    assert for_scoring_together(failure(name), strikes=strikes, rung=rung, max_attempts=3) is Remedy(remedy)
+def test_questions_scored_together_are_asked_apart_before_any_of_them_fails(name, num_failures, rung, remedy):
+    assert for_scoring_together(failure(name), num_failures=num_failures, rung=rung, max_attempts=3) is Remedy(remedy)
     if remedy == "redo":
-        assert for_scoring_together(failure(name), strikes=1, rung=0, max_attempts=1) is Remedy.ASK_APART
+        assert for_scoring_together(failure(name), num_failures=1, rung=0, max_attempts=1) is Remedy.ISOLATE
 
 
 @pytest.mark.parametrize(
-    ("name", "strikes", "rung", "remedy"),
+    ("name", "num_failures", "rung", "remedy"),
     [
         ("worker_lost", 2, 0, "redo"),
         ("worker_lost", 3, 0, "fail_question"),
@@ -127,5 +127,5 @@ def test_questions_scored_together_are_asked_apart_before_any_of_them_fails(name
         ("out_of_memory", 0, LAST_RUNG, "fail_question"),
     ],
 )
-def test_a_question_alone_fails_when_its_attempts_or_rungs_are_spent(name, strikes, rung, remedy):
-    assert for_question(failure(name), strikes=strikes, rung=rung, max_attempts=3) is Remedy(remedy)
+def test_a_question_alone_fails_when_its_attempts_or_rungs_are_spent(name, num_failures, rung, remedy):
+    assert for_question(failure(name), num_failures=num_failures, rung=rung, max_attempts=3) is Remedy(remedy)

@@ -5,7 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from pipeline.engine.messages.work import ScoreWork, WorkKey
+from pipeline.engine.messages.keys import Stage, WorkKey
+from pipeline.engine.messages.work import ScoreWork
 from pipeline.models.interface import FrameGeometry
 from pipeline.passes.records import GroupInput
 
@@ -14,7 +15,7 @@ from pipeline.passes.records import GroupInput
 @pytest.mark.parametrize("patches", [[0, 7, 311], []], ids=["three patches", "none"])
 def test_a_group_to_score_arrives_as_it_was_sent(patches, centers_s):
     sent = ScoreWork(
-        key=WorkKey(3, 1, "score", 17, 2),
+        key=WorkKey(3, 1, Stage.SCORE, 17, 2),
         frames=("bundle",),
         group=GroupInput(
             group_index=5,

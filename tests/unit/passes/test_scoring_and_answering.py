@@ -13,16 +13,8 @@ from actors.answerer import AnswererActor
 from actors.local_store import LocalStore
 from actors.scorer import ScorerActor
 from actors.worker import ModelWorker
-from pipeline.engine.messages.work import (
-    AnswerWork,
-    Batch,
-    Completion,
-    GatherWork,
-    Retention,
-    ScoreDone,
-    ScoreWork,
-    WorkKey,
-)
+from pipeline.engine.messages.keys import WorkKey
+from pipeline.engine.messages.work import AnswerWork, Batch, Completion, GatherWork, Retention, ScoreDone, ScoreWork
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.method.removal import remove_redundant

@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 
 from jobs.lab import chaos_state
-from pipeline.engine import job_state
 from pipeline.engine.mailbox import Mailbox
+from pipeline.engine.one_video.planned import Planned
 from pipeline.lab.chaos import case
 from pipeline.lab.chaos.campaign import Campaign, run_campaign, run_case
 from pipeline.lab.chaos.faults import CELLS, Fault, Kind, Moment
@@ -46,7 +46,7 @@ def keep_nothing(box, candidates):
 
 @pytest.mark.parametrize(
     ("owner", "name", "broken"),
-    [(job_state, "lose_holdings", lambda video, worker: False), (Mailbox, "limits_of", keep_nothing)],
+    [(Planned, "lose_worker", lambda planned, worker: False), (Mailbox, "limits_of", keep_nothing)],
     ids=["candidates of the dead are not made again", "tokens are dropped that will be bought"],
 )
 def test_a_broken_state_machine_is_found_out(monkeypatch, owner, name, broken):

@@ -1,0 +1,25 @@
+"""What an executor yields: the rows of each finished video."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.engine.job_state import JobState
+from pipeline.engine.rows import build_rows
+from pipeline.results.rows import QuestionResult, RunStamp
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoOutcome:
+    """All rows of one finished video: what one commit holds."""
+
+    video_id: int
+    rows: tuple[QuestionResult, ...]
+
+
+def take_outcomes(state: JobState, stamp: RunStamp) -> list[VideoOutcome]:
+    """Videos that finished since the last call."""
+    now = datetime.now(UTC)
+    return [
+        VideoOutcome(video_id=video.task.video_id, rows=tuple(build_rows(video, stamp=stamp, finished_at=now)))
+        for video in state.take_finished()
+    ]

@@ -1,0 +1,111 @@
+"""What is done about failed work: counters and decisions, so that poison fails alone and bad luck fails nobody.
+
+Failures and deaths in reading are the video's own fault. In scoring, all questions of the video are in it together:
+from the second failure they are isolated, asked one at a time, and only the one whose turn it is can fail. Gathers and
+final passes belong to one question. Memory is another matter: batches are halved, rung by rung of a fixed ladder.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pipeline.engine.one_video.question_state import QuestionState
+from pipeline.failures import Failure, FailureClass
+
+LAST_RUNG = 3  # of the memory ladder: batches an eighth of what is configured
+MOST_LOSSES = 50  # of one video, through workers that others made die
+TOGETHER_FAILURES = 2  # before questions are isolated
+_FATAL_ALIKE = 2  # questions asked alone whose turns only kill: then it is the video's fault, not theirs
+
+
+class Remedy(StrEnum):
+    """The piece has been put back already; what else is to be done."""
+
+    REDO = "redo"
+    NEXT_RUNG = "next_rung"
+    ISOLATE = "isolate"
+    FAIL_QUESTION = "fail_question"
+    FAIL_VIDEO = "fail_video"
+
+
+def is_unblamed(failure: Failure) -> bool:
+    """Whether what a piece needed went with a worker: nobody's fault."""
+    return failure.failure_class is FailureClass.WORKER_LOST
+
+
+def for_reading(failure: Failure, *, num_failures: int, max_attempts: int) -> Remedy:
+    """A probe or a stretch failed, or killed its decoder; ``num_failures`` of the video include this one."""
+    can_mend = failure.is_retryable and num_failures < max_attempts
+    return Remedy.REDO if can_mend else Remedy.FAIL_VIDEO
+
+
+def for_scoring_together(failure: Failure, *, num_failures: int, rung: int, max_attempts: int) -> Remedy:
+    """A group failed with several questions in it. What no retry can mend may still be one question's own."""
+    if failure.failure_class is FailureClass.OUT_OF_MEMORY:
+        return Remedy.NEXT_RUNG if rung < LAST_RUNG else Remedy.ISOLATE
+    can_mend = failure.is_retryable and num_failures < min(TOGETHER_FAILURES, max_attempts)
+    return Remedy.REDO if can_mend else Remedy.ISOLATE
+
+
+def for_question(failure: Failure, *, num_failures: int, rung: int, max_attempts: int) -> Remedy:
+    """A piece failed that one question alone answers for; ``num_failures`` are its own and include this one."""
+    if failure.failure_class is FailureClass.OUT_OF_MEMORY:
+        return Remedy.NEXT_RUNG if rung < LAST_RUNG else Remedy.FAIL_QUESTION
+    can_mend = failure.is_retryable and num_failures < max_attempts
+    return Remedy.REDO if can_mend else Remedy.FAIL_QUESTION
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Faults:
+    """One video's record.
+
+    Attributes:
+        num_redone: how often anything was done again; ``num_losses`` through no fault of its own.
+        is_suspect: a worker died that had work of it among other work; from then on its work is handed out alone.
+        num_fatal: questions that failed alone, by turns that only killed workers.
+        excluded: workers on which something of it failed; others try again, as long as there are others.
+    """
+
+    max_attempts: int
+    num_reading_failures: int = 0
+    num_scoring_failures: int = 0
+    num_redone: int = 0
+    num_losses: int = 0
+    is_suspect: bool = False
+    num_fatal: int = 0
+    excluded: set[str] = field(default_factory=set)
+
+    def note_loss(self) -> bool:
+        """Something was lost through no fault of the video's; returns whether it is done again, which has an end."""
+        self.num_losses += 1
+        self.num_redone += 1
+        return self.num_losses <= MOST_LOSSES
+
+    def judge_reading(self, failure: Failure) -> Remedy:
+        """A probe or a stretch failed."""
+        self.num_reading_failures += 1
+        remedy = for_reading(failure, num_failures=self.num_reading_failures, max_attempts=self.max_attempts)
+        self.num_redone += remedy is not Remedy.FAIL_VIDEO
+        return remedy
+
+    def judge_scoring(self, failure: Failure, *, rung: int) -> Remedy:
+        """A group failed that was scored for several questions."""
+        self.num_scoring_failures += failure.failure_class is not FailureClass.OUT_OF_MEMORY
+        self.num_redone += 1
+        return for_scoring_together(
+            failure, num_failures=self.num_scoring_failures, rung=rung, max_attempts=self.max_attempts
+        )
+
+    def judge_question(self, failure: Failure, question: QuestionState, *, rung: int) -> Remedy:
+        """A piece of one question failed."""
+        question.num_failures += failure.failure_class is not FailureClass.OUT_OF_MEMORY
+        remedy = for_question(failure, num_failures=question.num_failures, rung=rung, max_attempts=self.max_attempts)
+        self.num_redone += remedy is not Remedy.FAIL_QUESTION
+        return remedy
+
+    def note_fatal(self, *, is_death: bool, has_answered: bool) -> bool:
+        """A question asked alone has failed; returns whether the others are spared the try.
+
+        So it is when its turn only killed workers, and that is all that ever happens.
+        """
+        self.num_fatal += is_death
+        return self.num_fatal >= _FATAL_ALIKE and not has_answered

@@ -1,0 +1,31 @@
+"""What one video has cost so far, its questions' own work aside."""
+
+from dataclasses import dataclass, field
+
+from pipeline.engine.messages.stage_seconds import StageSeconds
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Spent:
+    """Counted as results come in, also those that nobody needed any more.
+
+    Attributes:
+        seconds: of work that all questions share.
+        decoders: names of the libraries that read the video.
+    """
+
+    seconds: StageSeconds = field(default_factory=StageSeconds)
+    decoders: set[str] = field(default_factory=set)
+    num_frames_decoded: int = 0
+    num_groups_encoded: int = 0
+    num_groups_prefilled: int = 0
+
+    def count_decoded(self, decoder: str, num_frames: int) -> None:
+        """One stretch was read."""
+        self.decoders.add(decoder)
+        self.num_frames_decoded += num_frames
+
+    def count_group(self, *, was_prefilled: bool) -> None:
+        """One group was encoded."""
+        self.num_groups_encoded += 1
+        self.num_groups_prefilled += was_prefilled
