@@ -13,8 +13,14 @@ import numpy.typing as npt
 from pipeline.evaluation.statistics import clustered_error, measure_auroc
 from pipeline.method.grouping import plan_groups
 from pipeline.method.stopping import normalize_response
+from pipeline.results.tables import pipe_rows
 
 Row = Mapping[str, Any]
+
+_HEADER = (
+    *("method", "questions", "accuracy", "groups scored", "tokens in final pass", "top evidence on needle"),
+    *("evidence covers at most", "model seconds per question"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,16 +131,17 @@ def groups_with_needle(row: Row, *, sample_fps: float, frames_per_patch: int) ->
 
 def format_scoreboard(scores: Sequence[MethodScore]) -> str:
     """A Markdown table."""
-    lines = [
-        "| method | questions | accuracy | groups scored | tokens in final pass | top evidence on needle | "
-        "evidence covers at most | model seconds per question |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for score in scores:
-        groups = f"{score.groups_share:.1%}" if score.groups_share else "none"
-        lines.append(
-            f"| {score.method} | {score.num_questions} | {score.accuracy:.1%} ± {score.standard_error:.1%} | {groups} "
-            f"| {score.tokens_kept:.0f} | {score.evidence_hit_share:.1%} | {score.evidence_cover_share:.1%} "
-            f"| {score.model_s / max(1, score.num_questions):.2f} |"
-        )
-    return "\n".join(lines)
+    return "\n".join(pipe_rows([_cells(score) for score in scores], header=_HEADER))
+
+
+def _cells(score: MethodScore) -> tuple[object, ...]:
+    return (
+        score.method,
+        score.num_questions,
+        f"{score.accuracy:.1%} ± {score.standard_error:.1%}",
+        f"{score.groups_share:.1%}" if score.groups_share else "none",
+        f"{score.tokens_kept:.0f}",
+        f"{score.evidence_hit_share:.1%}",
+        f"{score.evidence_cover_share:.1%}",
+        f"{score.model_s / max(1, score.num_questions):.2f}",
+    )

@@ -8,7 +8,7 @@ import torch
 
 from jobs.lab.bench import main
 from pipeline.lab.benchmarks import stage_clock
-from pipeline.lab.benchmarks.model_report import format_table, to_markdown
+from pipeline.lab.benchmarks.model_report import to_markdown
 from pipeline.lab.benchmarks.model_run import OPTIONS, build_clip, build_questions
 from pipeline.lab.benchmarks.model_shapes import SHAPES
 from pipeline.lab.benchmarks.random_models import build_config, build_tokenizer, video_token
@@ -112,10 +112,6 @@ def test_a_baseline_that_does_not_fit_is_named_and_leaves_its_columns_empty(meas
     assert "not possible here: CUDA out of memory" in text
     assert next(line for line in text.splitlines() if line.startswith("| 1 |")).endswith("|  |  |")
     assert "Naive baseline: not measured." in to_markdown(plain | {"naive": None})
-
-
-def test_format_table_is_markdown():
-    assert format_table(("a", "b"), [(1, "x"), (2.5, "")]) == ["| a | b |", "|---|---|", "| 1 | x |", "| 2.5 |  |"]
 
 
 @pytest.mark.parametrize(
