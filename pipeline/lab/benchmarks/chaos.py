@@ -86,7 +86,7 @@ def count_kills(reports: Sequence[RunReport]) -> Counter[str]:
     return Counter({kind: sum(report.kills.get(kind, 0) for report in reports) for kind in KINDS})
 
 
-def to_markdown(reports: Sequence[RunReport], *, num_questions: int) -> str:
+def format_runs(reports: Sequence[RunReport], *, num_questions: int) -> str:
     """A table, one line per run and one for all."""
     header = ("run", *KINDS, "drivers", "wall s", "rows", "lost", "doubled", "different")
     rows: list[list[object]] = [[number, *_cells(report)] for number, report in enumerate(reports)]

@@ -86,7 +86,7 @@ def _device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{device} ({platform.machine()})"
 
 
-def to_markdown(plain: dict[str, Any]) -> str:
+def format_measurement(plain: dict[str, Any]) -> str:
     """Two tables, end to end and by stage, with what they mean."""
     height, width = plain["frame_size"]
     lines = [

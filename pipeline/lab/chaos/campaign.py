@@ -55,7 +55,7 @@ def run_case(campaign: Campaign, cell: Fault, rng: random.Random, *, name: str) 
     expected = ChaosCase(job, random.Random(0)).run()
     try:
         rows = case.run()
-        campaign.broken += [f"{name} ({cell}): {text}" for text in compare_rows(case, rows, expected)]
+        campaign.broken += [f"{name} ({cell}): {text}" for text in _find_differences(case, rows, expected)]
     except BrokenPromiseError as error:
         campaign.broken.append(f"{name} ({cell}): {error}")
         return
@@ -64,7 +64,7 @@ def run_case(campaign: Campaign, cell: Fault, rng: random.Random, *, name: str) 
     campaign.num_failed_rows += sum(row.status == "failed" for row in rows.values())
 
 
-def compare_rows(
+def _find_differences(
     case: ChaosCase, rows: dict[str, QuestionResult], expected: dict[str, QuestionResult]
 ) -> Iterator[str]:
     """What is not as it must be."""

@@ -86,7 +86,7 @@ def covered_share(row: Row) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class NeedleEntropies:
+class GroupEntropies:
     """Response entropies in nats of all scored groups, by whether the asked object is on any of their frames."""
 
     with_needle: npt.NDArray[np.float64]
@@ -104,9 +104,9 @@ class NeedleEntropies:
         return float((self.without_needle < threshold).mean())
 
 
-def collect_entropies(
+def split_entropies(
     rows: Sequence[Row], *, sample_fps: float, frames_per_patch: int, choices_only: bool = True
-) -> NeedleEntropies:
+) -> GroupEntropies:
     """Part the groups of ``adapttoken`` rows by the manifest's needle times."""
     with_needle: list[float] = []
     without: list[float] = []
@@ -116,7 +116,7 @@ def collect_entropies(
         shows_G = groups_with_needle(row, sample_fps=sample_fps, frames_per_patch=frames_per_patch)
         for group in row["groups"]:
             (with_needle if shows_G[group["group_index"]] else without).append(group["entropy"])
-    return NeedleEntropies(with_needle=np.array(with_needle), without_needle=np.array(without))
+    return GroupEntropies(with_needle=np.array(with_needle), without_needle=np.array(without))
 
 
 def groups_with_needle(row: Row, *, sample_fps: float, frames_per_patch: int) -> npt.NDArray[np.bool_]:

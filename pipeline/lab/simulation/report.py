@@ -101,7 +101,7 @@ def bound_s(settings: SimulationSettings, plan: VideoPlan, seen: Observation) ->
     return max(gpu_s, decoder_s, path_s)
 
 
-def make_report(settings: SimulationSettings, seen: Observation, *, wall_s: float) -> SimulationReport:
+def summarize_run(settings: SimulationSettings, seen: Observation, *, wall_s: float) -> SimulationReport:
     """Figures of a run that has ended; a run too short for a steady state is taken whole."""
     end = seen.end
     assert end is not None
