@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.manifest.columns import FEWEST_OPTIONS, MOST_OPTIONS, clean_ids, clean_options, clean_texts
-from pipeline.manifest.questions import BLOCK_ROWS
+from pipeline.manifest.record_table import BLOCK_ROWS
 from pipeline.uris import strip_secrets
 
 KNOWN_COLUMNS = ("question_id", "video", "question", "options")
