@@ -16,12 +16,7 @@ from pipeline.lab.benchmarks.model_figures import NaiveFigures, RunFigures, Spee
 from pipeline.lab.benchmarks.model_run import Clip, ProductRun, build_clip, build_questions, run_product
 from pipeline.lab.benchmarks.model_shapes import SHAPES
 from pipeline.lab.benchmarks.naive_baseline import NaiveScore, StockPixels, StockPrompt, lay_out_prompt, score_naively
-from pipeline.lab.benchmarks.random_models import (
-    build_config,
-    build_family_tokenizer,
-    build_stock_model,
-    count_parameters,
-)
+from pipeline.lab.benchmarks.random_models import build_config, build_stock_model, count_parameters, family_tokenizer
 from pipeline.lab.benchmarks.stage_clock import StageClock, measure_matmul_peak
 from pipeline.manifest.questions import Question
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
@@ -85,7 +80,7 @@ def _prepare(case: SpeedCase) -> _Setup:
     if case.shape not in SHAPES:
         raise ValueError(f"--model-shape must be one of {', '.join(SHAPES)}, got {case.shape!r}")
     family = SHAPES[case.shape].family
-    tokenizer = build_family_tokenizer(family)
+    tokenizer = family_tokenizer(family)
     checkpoint = build_config(SHAPES[case.shape], tokenizer)
     layout = FAMILIES[family].read_layout(checkpoint)
     config = _run_config(case, layout, family=family)

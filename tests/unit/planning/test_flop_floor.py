@@ -8,12 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
 from pipeline.lab.benchmarks.model_shapes import SHAPES
-from pipeline.lab.benchmarks.random_models import (
-    build_config,
-    build_family_tokenizer,
-    build_stock_model,
-    count_parameters,
-)
+from pipeline.lab.benchmarks.random_models import build_config, build_stock_model, count_parameters, family_tokenizer
 from pipeline.method.grouping import plan_groups
 from pipeline.models.registry import FAMILIES
 from pipeline.planning.flop_floor import (
@@ -32,7 +27,7 @@ ISSUE_RESOLUTION = (308, 560)
 
 
 def config_of(shape):
-    tokenizer = build_family_tokenizer(SHAPES[shape].family)
+    tokenizer = family_tokenizer(SHAPES[shape].family)
     return build_config(SHAPES[shape], tokenizer)
 
 

@@ -11,7 +11,7 @@ from pipeline.lab.benchmarks import stage_clock
 from pipeline.lab.benchmarks.model_report import format_measurement
 from pipeline.lab.benchmarks.model_run import OPTIONS, build_clip, build_questions
 from pipeline.lab.benchmarks.model_shapes import SHAPES
-from pipeline.lab.benchmarks.random_models import build_config, build_family_tokenizer, video_token
+from pipeline.lab.benchmarks.random_models import build_config, family_tokenizer, video_token
 from pipeline.lab.benchmarks.stage_clock import StageClock
 from pipeline.models.prompt import build_prompt
 from pipeline.models.registry import FAMILIES
@@ -130,14 +130,14 @@ def test_a_bad_option_is_refused_with_what_is_allowed(arguments, message, capsys
 
 
 def test_a_question_cannot_be_shorter_than_its_template():
-    tokenizer = build_family_tokenizer("qwen2_5_vl")
+    tokenizer = family_tokenizer("qwen2_5_vl")
     with pytest.raises(ValueError, match=r"--question-tokens must be above \d+.*num_tokens=5"):
         build_questions(tokenizer, "qwen2_5_vl", 1, num_tokens=5)
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_questions_differ_and_have_the_wanted_length(family):
-    tokenizer = build_family_tokenizer(family)
+    tokenizer = family_tokenizer(family)
     questions = build_questions(tokenizer, family, 16, num_tokens=100)
     assert len({question.text for question in questions}) == 16
     for question in questions:
@@ -147,7 +147,7 @@ def test_questions_differ_and_have_the_wanted_length(family):
 
 
 def test_a_clip_is_planned_like_a_video_of_that_many_frames():
-    config = build_config(SHAPES["tiny"], build_family_tokenizer("qwen2_5_vl"))
+    config = build_config(SHAPES["tiny"], family_tokenizer("qwen2_5_vl"))
     layout = FAMILIES["qwen2_5_vl"].read_layout(config)
     run = RunConfig(sampling=SamplingConfig(frames_per_group=8))
     clip = build_clip(layout, num_frames=21, height=56, width=84, config=run)
