@@ -17,7 +17,7 @@ _USUAL_FRAME = (720, 1280)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workload:
+class ExpectedWorkload:
     """What a job is about to do, on average; tokens are visual ones.
 
     Attributes:
@@ -43,7 +43,7 @@ class Workload:
 
 def expect_workload(
     *, num_videos: int, num_questions: int, config: RunConfig, layout: ModelLayout, selector: Selector
-) -> Workload:
+) -> ExpectedWorkload:
     """Before any video is read: as if each were as long as ``sampling.max_frames`` allows.
 
     Shorter videos mean more answering than predicted; the scorers then answer, as they do without answerers.
@@ -58,7 +58,7 @@ def expect_workload(
     )
     tokens = len(patches) * geometry.tokens_per_patch
     budget = selector.final_budget(config.budget)
-    return Workload(
+    return ExpectedWorkload(
         questions_per_video=num_questions / num_videos,
         tokens_per_video=tokens,
         final_tokens=tokens if budget is None else budget,
@@ -67,7 +67,7 @@ def expect_workload(
     )
 
 
-def assign_answerers(execution: ExecutionConfig, workload: Workload) -> tuple[ExecutionConfig, int]:
+def assign_answerers(execution: ExecutionConfig, workload: ExpectedWorkload) -> tuple[ExecutionConfig, int]:
     """Scorers and dedicated answerers.
 
     A number that the settings name is added to the scorers. Else answerers are taken from ``num_scorers``, in

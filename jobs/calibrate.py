@@ -16,9 +16,9 @@ from pipeline.evaluation.analysis.asked_questions import CHOICE, OPEN, AskedQues
 from pipeline.evaluation.analysis.calibration import FULL_METHOD, Target, calibrate
 from pipeline.evaluation.analysis.calibration_plot import draw_calibration
 from pipeline.evaluation.analysis.calibration_report import calibration_json, calibration_tables, preset_yaml
-from pipeline.evaluation.tables import to_text
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.finished import read_answers
+from pipeline.results.tables import to_text
 from pipeline.uris import redact_text
 
 EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2

@@ -22,10 +22,10 @@ from pipeline.evaluation.scoring.report import report_tables
 from pipeline.evaluation.scoring.report_json import report_json
 from pipeline.evaluation.scoring.scorers import SCORERS
 from pipeline.evaluation.scoring.submissions import submission_bytes
-from pipeline.evaluation.tables import Table, to_markdown, to_text
 from pipeline.manifest.reading import read_manifest
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.finished import read_answers
+from pipeline.results.tables import Table, to_markdown, to_text
 from pipeline.uris import redact_text
 
 EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2

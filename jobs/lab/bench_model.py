@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from pipeline.lab.benchmarks.model_figures import SpeedCase
-from pipeline.lab.benchmarks.model_report import to_markdown, to_plain
+from pipeline.lab.benchmarks.model_report import format_measurement, to_plain
 from pipeline.lab.benchmarks.model_shapes import SHAPES
 from pipeline.lab.benchmarks.model_speed import measure_speed
 
@@ -56,7 +56,7 @@ def run_model(options: argparse.Namespace) -> int:
         dtype=_DTYPES[dtype],
     )
     plain = to_plain(measure_speed(case))
-    table = to_markdown(plain)
+    table = format_measurement(plain)
     print(table, end="")
     if options.output:
         options.output.write_text(json.dumps(plain, indent=2) + "\n")

@@ -30,9 +30,9 @@ from pipeline.lab.benchmarks.chaos import (
     RunReport,
     compare_rows,
     count_kills,
+    format_runs,
     from_record,
     plan_kills,
-    to_markdown,
     to_record,
 )
 
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
             reports.append(report)
             with (folder / "chaos.jsonl").open("a") as log:
                 print(json.dumps(to_record(report)), file=log, flush=True)
-            (folder / "chaos.md").write_text(to_markdown(reports, num_questions=len(undisturbed)))
+            (folder / "chaos.md").write_text(format_runs(reports, num_questions=len(undisturbed)))
             print(json.dumps(to_record(report)), flush=True)
     print((folder / "chaos.md").read_text())
     return 0 if all(report.is_clean for report in reports) else 1

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from pipeline.lab.chaos.campaign import format_campaign, run_campaign
-from pipeline.lab.simulation.speed import measure_speed
+from pipeline.lab.simulation.speed import measure_decisions
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.speed:
         for method in ("adapttoken", "adapttoken-lite"):
             for num_scorers in (8, 64):
-                speed = measure_speed(method=method, num_scorers=num_scorers)
+                speed = measure_decisions(method=method, num_scorers=num_scorers)
                 print(f"{method}, {num_scorers} scorers: {speed}", flush=True)
         return 0
     campaign = run_campaign(num_faults=options.faults, seed=options.seed)

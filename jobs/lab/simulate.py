@@ -17,7 +17,7 @@ from typing import TypeVar
 from cluster.answering_share import assign_answerers, expect_workload
 from pipeline.lab.simulation.archive import LAYOUT
 from pipeline.lab.simulation.plot import draw_plot
-from pipeline.lab.simulation.report import SimulationReport, make_report, markdown_table
+from pipeline.lab.simulation.report import SimulationReport, markdown_table, summarize_run
 from pipeline.lab.simulation.settings import GIB, CoordinatorTimes, SimulationSettings, StageTimes
 from pipeline.lab.simulation.simulator import Simulation
 from pipeline.method.selectors.registry import SELECTORS, get_selector
@@ -150,7 +150,7 @@ def _run(settings: SimulationSettings, folder: Path) -> SimulationReport:
         return _load(path)
     started = time.perf_counter()
     seen = Simulation(settings).observe()
-    report = make_report(settings, seen, wall_s=time.perf_counter() - started)
+    report = summarize_run(settings, seen, wall_s=time.perf_counter() - started)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(report.as_json(), indent=2) + "\n")
     temporary.rename(path)

@@ -1,19 +1,12 @@
-"""Questions as records, and many of them as columns: a million take tens of megabytes, and become records on access."""
+"""Questions as records, and many of them as columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from string import ascii_uppercase
-from typing import overload
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-IntArray = npt.NDArray[np.int64]
-
-BLOCK_ROWS = 16_384
-"""Rows that are Python objects at once, wherever a manifest is walked through."""
+from pipeline.manifest.record_table import IntArray, RecordTable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +34,8 @@ class RejectedRow:
     message: str
 
 
-class QuestionTable(Sequence[Question]):
-    """Questions in columns. Behaves like a tuple of ``Question``; a slice is a table again."""
+class QuestionTable(RecordTable[Question]):
+    """Questions in columns."""
 
     def __init__(self, *, texts: pa.Table, video_codes: IntArray, row_indices: IntArray, videos: Sequence[str]) -> None:
         """Take columns of equal length.
@@ -75,7 +68,7 @@ class QuestionTable(Sequence[Question]):
         return self._texts.column("question_id")
 
     def take(self, positions: IntArray) -> "QuestionTable":
-        """The questions at these positions, in that order, copied into memory of their own."""
+        """See ``RecordTable``."""
         return QuestionTable(
             texts=self._texts.take(pa.array(positions)).combine_chunks(),
             video_codes=self._codes[positions],
@@ -85,23 +78,6 @@ class QuestionTable(Sequence[Question]):
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Question: ...
-    @overload
-    def __getitem__(self, index: slice) -> "QuestionTable": ...
-    def __getitem__(self, index: int | slice) -> "Question | QuestionTable":
-        if isinstance(index, slice):
-            return self.take(np.arange(len(self), dtype=np.int64)[index])
-        position = index + len(self) if index < 0 else index
-        if not 0 <= position < len(self):
-            raise IndexError(f"question {index} of {len(self)}")
-        return self.records(position, position + 1)[0]
-
-    def __iter__(self) -> Iterator[Question]:
-        bounds = [*range(0, len(self), BLOCK_ROWS), len(self)]
-        for start, stop in pairwise(bounds):
-            yield from self.records(start, stop)
 
     def records(self, start: int, stop: int) -> list[Question]:
         """Questions ``[start, stop)`` as records; those of one video share its URI."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.manifest.columns import FEWEST_OPTIONS, MOST_OPTIONS, clean_ids, clean_options, clean_texts
-from pipeline.manifest.questions import BLOCK_ROWS
+from pipeline.manifest.record_table import BLOCK_ROWS
 from pipeline.uris import strip_secrets
 
 KNOWN_COLUMNS = ("question_id", "video", "question", "options")
@@ -170,11 +170,11 @@ def check_options(values: Sequence[object]) -> tuple[list[tuple[str, ...] | None
         parsed = _parse_options(value)
         if isinstance(parsed, str):
             problems.append(CellProblem(row_index=row_index, column="options", message=parsed))
-        rows.append(None if parsed is None or isinstance(parsed, str) else strip_letters(parsed))
+        rows.append(None if parsed is None or isinstance(parsed, str) else _strip_letters(parsed))
     return rows, problems
 
 
-def strip_letters(options: tuple[str, ...]) -> tuple[str, ...]:
+def _strip_letters(options: tuple[str, ...]) -> tuple[str, ...]:
     """Remove the letters of options that already carry them, if each carries its right one.
 
     Example: ``("A. red", "B. blue") -> ("red", "blue")``; ``("A. red", "blue")`` stays.

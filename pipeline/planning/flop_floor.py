@@ -54,7 +54,7 @@ class LanguageFlops:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workload:
+class RunWork:
     """How much of everything a run does.
 
     Attributes:
@@ -74,7 +74,7 @@ class Workload:
     answer_tokens: int
 
 
-def count_flops(config: Any, geometry: FrameGeometry, work: Workload) -> dict[str, int]:
+def count_flops(config: Any, geometry: FrameGeometry, work: RunWork) -> dict[str, int]:
     """FLOPs by stage: ``ENCODE``, ``PREFILL``, ``SCORE`` and ``FINAL``."""
     language = LanguageFlops.from_config(config)
     questions = [language.forward(work.suffix_length, before=prefix) for prefix in work.prefix_lengths]

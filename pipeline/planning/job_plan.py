@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.failures import Failure, FailureClass
-from pipeline.manifest.questions import IntArray, Question, QuestionTable, RejectedRow
+from pipeline.manifest.questions import Question, QuestionTable, RejectedRow
 from pipeline.manifest.reading import Manifest
+from pipeline.manifest.record_table import IntArray
 from pipeline.planning.fingerprints import look_up_fingerprints
 from pipeline.planning.task_table import TaskTable
 from pipeline.results.finished import finished_keys

@@ -16,7 +16,7 @@ from pipeline.models.devices.memory_plan import MemoryNeed, estimate_need, measu
 from pipeline.models.interface import ModelLayout
 from pipeline.models.loading import choose_dtype
 from pipeline.models.registry import FAMILIES
-from pipeline.planning.flop_floor import FINAL, PREFILL, SCORE, Workload, count_flops
+from pipeline.planning.flop_floor import FINAL, PREFILL, SCORE, RunWork, count_flops
 from pipeline.planning.video_sample import VideoCost
 from pipeline.settings.config import RunConfig
 from pipeline.uris import StorageOptions
@@ -112,7 +112,7 @@ def count_video_flops(
     one = count_flops(
         checkpoint,
         video.geometry,
-        Workload(
+        RunWork(
             num_patches=sum(video.group_patches),
             prefix_lengths=[patches * tokens_per_patch + _TEXT_TOKENS for patches in video.group_patches],
             suffix_length=QUESTION_TOKENS,

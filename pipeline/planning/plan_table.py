@@ -1,6 +1,7 @@
 """A job's estimate for people: a short table, in which everything that was not read is marked."""
 
 from pipeline.planning.estimate import JobEstimate
+from pipeline.results.tables import align_rows
 
 
 def format_plan(plan: JobEstimate) -> str:
@@ -20,8 +21,7 @@ def format_plan(plan: JobEstimate) -> str:
         rows += [(name, f"{mark}{figure}", note) for name, figure, note in _work(plan)]
         rows += [(name, f"~{figure}", note) for name, figure, note in _costs(plan)]
     rows += _placement(plan)
-    names, figures = (max(len(row[column]) for row in rows) for column in (0, 1))
-    return "\n".join(f"{name:<{names}}  {figure:>{figures}}  {note}".rstrip() for name, figure, note in rows)
+    return "\n".join(align_rows(rows, numbers={1}))
 
 
 def _describe_probes(plan: JobEstimate) -> str:

@@ -1,20 +1,20 @@
 """What a run has to do, video by video, in columns: a million questions pickle at once, and are records on access."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from itertools import pairwise
-from typing import overload
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.manifest.questions import BLOCK_ROWS, IntArray, QuestionTable
+from pipeline.manifest.questions import QuestionTable
+from pipeline.manifest.record_table import BLOCK_ROWS, IntArray, RecordTable
 from pipeline.planning.tasks import VideoTask
 from pipeline.results.key_set import KeySet
 from pipeline.results.keys import question_keys
 
 
-class TaskTable(Sequence[VideoTask]):
-    """Behaves like a tuple of ``VideoTask``; a slice is a table again."""
+class TaskTable(RecordTable[VideoTask]):
+    """Tasks in columns, in the order of their videos."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class TaskTable(Sequence[VideoTask]):
 
     def without(self, video_ids: Collection[int]) -> "TaskTable":
         """The tasks of all other videos."""
-        return self._take(np.flatnonzero(~np.isin(self._video_ids, list(video_ids))))
+        return self.take(np.flatnonzero(~np.isin(self._video_ids, list(video_ids))))
 
     def less(self, finished: KeySet) -> "TaskTable":
         """Without the questions of these keys, and without videos that have no other."""
@@ -80,24 +80,12 @@ class TaskTable(Sequence[VideoTask]):
     def __len__(self) -> int:
         return len(self._video_ids)
 
-    @overload
-    def __getitem__(self, index: int) -> VideoTask: ...
-    @overload
-    def __getitem__(self, index: slice) -> "TaskTable": ...
-    def __getitem__(self, index: int | slice) -> "VideoTask | TaskTable":
-        if isinstance(index, slice):
-            return self._take(np.arange(len(self), dtype=np.int64)[index])
-        position = index + len(self) if index < 0 else index
-        if not 0 <= position < len(self):
-            raise IndexError(f"task {index} of {len(self)}")
-        return self._records(position, position + 1)[0]
+    def records_per_block(self) -> int:
+        """See ``RecordTable``; rows are questions."""
+        return max(1, BLOCK_ROWS * len(self) // max(1, self.num_questions))
 
-    def __iter__(self) -> Iterator[VideoTask]:
-        per_block = max(1, BLOCK_ROWS * len(self) // max(1, self.num_questions))
-        for start, stop in pairwise([*range(0, len(self), per_block), len(self)]):
-            yield from self._records(start, stop)
-
-    def _records(self, start: int, stop: int) -> list[VideoTask]:
+    def records(self, start: int, stop: int) -> list[VideoTask]:
+        """See ``RecordTable``."""
         bounds = self._starts[start : stop + 1].tolist()
         first = bounds[0]
         questions = self._questions.records(first, bounds[-1])
@@ -121,7 +109,8 @@ class TaskTable(Sequence[VideoTask]):
             for at, (low, high) in enumerate(pairwise(bounds))
         ]
 
-    def _take(self, positions: IntArray) -> "TaskTable":
+    def take(self, positions: IntArray) -> "TaskTable":
+        """See ``RecordTable``."""
         sizes = self.num_questions_each()[positions]
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         rows = np.repeat(self._starts[:-1][positions] - starts[:-1], sizes) + np.arange(starts[-1])

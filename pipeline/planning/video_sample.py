@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,11 @@ import numpy as np
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry, ModelLayout
+from pipeline.planning.assumed_video import assume_video
 from pipeline.planning.headers import Header, fetch_header
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.settings.config import RunConfig
 from pipeline.uris import StorageOptions
-from pipeline.video.containers import Container
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import VideoProbe
 
@@ -135,23 +134,12 @@ def plan_cost(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout) -> V
 
 def _assumed_probe() -> VideoProbe:
     """An hour of 720p at 30 frames per second: what is planned with where no header can be read."""
-    num_frames = ASSUMED_DURATION_S * ASSUMED_FPS
-    pts = np.arange(num_frames, dtype=np.int64)
-    keyframes = np.arange(0, num_frames, ASSUMED_GOP, dtype=np.int64)
-    return VideoProbe(
-        path="an assumed video",
-        container=Container.ISO_BMFF,
-        codec="h264",
-        bit_depth=8,
-        duration_s=float(ASSUMED_DURATION_S),
-        time_base=Fraction(1, ASSUMED_FPS),
-        pts=pts,
-        pts_s=pts / ASSUMED_FPS,
-        keyframe_indices=keyframes,
-        keyframe_pts=keyframes,
-        keyframe_dts=keyframes,
-        width=ASSUMED_SIZE[1],
-        height=ASSUMED_SIZE[0],
-        rotation=0,
-        is_constant_rate=True,
+    height, width = ASSUMED_SIZE
+    return assume_video(
+        "an assumed video",
+        num_frames=ASSUMED_DURATION_S * ASSUMED_FPS,
+        fps=ASSUMED_FPS,
+        gop_frames=ASSUMED_GOP,
+        height=height,
+        width=width,
     )

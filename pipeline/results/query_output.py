@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from pipeline.results.tables import align_rows
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -55,12 +57,8 @@ def write_result(connection: "duckdb.DuckDBPyConnection", sql: str, target: Bina
 def format_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Columns under their names, numbers to the right; control characters, which steer terminals, are written out."""
     cells = [[_format_cell(value) for value in row] for row in rows]
-    columns = list(zip(*cells, strict=True)) if cells else [()] * len(names)
-    shown = [printable(name) for name in names]
-    widths = [max(map(len, (name, *column))) for name, column in zip(shown, columns, strict=True)]
-    is_number = [_holds_numbers([row[index] for row in rows]) for index in range(len(names))]
-    lines = [_join(shown, widths, is_number), "  ".join("-" * width for width in widths)]
-    return "\n".join(lines + [_join(row, widths, is_number) for row in cells])
+    numbers = [column for column in range(len(names)) if _holds_numbers([row[column] for row in rows])]
+    return "\n".join(align_rows(cells, header=[printable(name) for name in names], numbers=numbers))
 
 
 def _as_table(result: "duckdb.DuckDBPyConnection") -> str:
@@ -71,14 +69,6 @@ def _as_table(result: "duckdb.DuckDBPyConnection") -> str:
     hidden = result.fetchone() is not None
     more = f"… only the first {MAX_TABLE_ROWS} rows; --format csv, json or parquet gives all\n" if hidden else ""
     return f"{text}\n{more}({len(rows)}{'+' if hidden else ''} {'row' if len(rows) == 1 else 'rows'})\n"
-
-
-def _join(cells: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> str:
-    padded = [
-        cell.rjust(width) if number else cell.ljust(width)
-        for cell, width, number in zip(cells, widths, is_number, strict=True)
-    ]
-    return "  ".join(padded).rstrip()
 
 
 def _holds_numbers(column: Sequence[object]) -> bool:

@@ -15,7 +15,7 @@ from pipeline.video.containers import identify_container
 from pipeline.video.http_source import HttpVideo
 from pipeline.video.remote import RemoteVideo, check_size
 from pipeline.video.s3_source import S3Video
-from pipeline.video.staging import VideoCache, cache_folder
+from pipeline.video.staging import VideoCopy, cache_folder, video_cache
 
 _UNSTABLE_ERRNOS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
 
@@ -52,8 +52,9 @@ def local_video(uri: str, *, reading: ReadingConfig, storage_options: Mapping[st
             f"{shown_uri} has {found.size_bytes} bytes, the cache of a node holds {reading.cache_bytes}; raise "
             "reading.cache_bytes.",
         )
-    cache = VideoCache(cache_folder(reading) / "videos", max_bytes=reading.cache_bytes)
-    with cache.hold(remote, found, max_file_bytes=reading.max_file_bytes) as path:
+    cache = video_cache(cache_folder(reading) / "videos", max_bytes=reading.cache_bytes)
+    with cache.hold(VideoCopy(remote=remote, found=found, max_file_bytes=reading.max_file_bytes)) as copy:
+        path = str(copy)
         try:
             check_file(path, max_file_bytes=reading.max_file_bytes)
             _check_content(path)

@@ -8,7 +8,7 @@ import pytest
 
 from jobs import run
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.lab.demo_training.scoreboard import collect_entropies, covered_share, score_method
+from pipeline.lab.demo_training.scoreboard import covered_share, score_method, split_entropies
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.results.finished import read_answers
 from tests.unit.report.report_rows import make_video
@@ -42,7 +42,7 @@ def test_adapttoken_finds_short_needles_and_says_where_they_are(answer):
 
 
 def test_groups_that_show_the_needle_are_certain_and_others_are_not(answer):
-    entropies = collect_entropies(answer("adapttoken"), sample_fps=2.0, frames_per_patch=2)
+    entropies = split_entropies(answer("adapttoken"), sample_fps=2.0, frames_per_patch=2)
     assert entropies.auroc > 0.97
     assert entropies.false_certainty(0.1) < 0.03
     assert np.median(entropies.with_needle) < 0.1

@@ -19,7 +19,7 @@ PLANNING = MIDDLE | {"models", "results"}
 PASSES = PLANNING | {"planning"}
 ENGINE = PASSES | {"passes"}
 JOB = ENGINE | {"engine", "watch", "report", "evaluation", "demo"}
-EVALUATION = ("benchmarks", "subtitles", "statistics", "tables")
+EVALUATION = ("benchmarks", "subtitles", "statistics")
 DOORS = {
     "failures": set(),
     "uris": set(),

@@ -11,7 +11,7 @@ from pipeline.evaluation.analysis.pictures import COLORS, draw_line, finish_axis
 from pipeline.evaluation.scoring.accuracy import Accuracy, accuracy_by_category
 from pipeline.evaluation.scoring.paired import FEW_VIDEOS, Comparison
 from pipeline.evaluation.statistics import Estimate
-from pipeline.evaluation.tables import Table
+from pipeline.results.tables import Table
 
 
 def analyse_ablation(ablation: Ablation, runs: Sequence[AblationRun]) -> Analysis:

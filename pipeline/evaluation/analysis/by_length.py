@@ -10,7 +10,7 @@ from pipeline.evaluation.analysis.asked_questions import AskedQuestion
 from pipeline.evaluation.analysis.output import Analysis, Json
 from pipeline.evaluation.analysis.pictures import draw_line, finish_axis, new_figure, save_figure
 from pipeline.evaluation.statistics import Estimate, estimate_mean
-from pipeline.evaluation.tables import Table
+from pipeline.results.tables import Table
 
 MOST_LENGTHS = 12
 _FEWEST_OPTIONS_CHANCE = 25.0

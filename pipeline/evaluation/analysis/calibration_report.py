@@ -9,7 +9,7 @@ from pipeline.evaluation.analysis.calibration import Calibration, choose, trade_
 from pipeline.evaluation.analysis.replay import TradePoint, trade_point
 from pipeline.evaluation.scoring.paired import FEW_VIDEOS
 from pipeline.evaluation.statistics import Estimate
-from pipeline.evaluation.tables import Table
+from pipeline.results.tables import Table
 
 _SHOWN_POINTS = 12
 _HEADER = ("questions", "groups % [95 %]", "stop early %", "answer changed %", "accuracy %", "loss, points [95 %]")

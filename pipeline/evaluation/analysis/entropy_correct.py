@@ -12,7 +12,7 @@ from pipeline.evaluation.analysis.asked_questions import AskedQuestion
 from pipeline.evaluation.analysis.entropy_histograms import EntropyPanel, draw_histograms
 from pipeline.evaluation.analysis.output import Analysis, Json
 from pipeline.evaluation.statistics import Estimate, estimate_ratio, measure_auroc
-from pipeline.evaluation.tables import Table
+from pipeline.results.tables import Table
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)  # nats
 ALL_KINDS = "all"

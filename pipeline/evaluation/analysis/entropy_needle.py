@@ -13,7 +13,7 @@ from pipeline.evaluation.analysis.entropy_histograms import EntropyPanel, draw_h
 from pipeline.evaluation.analysis.needle_groups import events_seen
 from pipeline.evaluation.analysis.output import Analysis, Json
 from pipeline.evaluation.statistics import measure_auroc
-from pipeline.evaluation.tables import Table
+from pipeline.results.tables import Table
 
 CERTAIN_BELOW = 0.1  # nats
 _HEADER = ("kind", "questions", "groups with all", "groups with some", "groups with none", "median with all, nats")

@@ -9,7 +9,7 @@ from pipeline.evaluation.analysis.asked_questions import AskedQuestion
 from pipeline.evaluation.analysis.output import Analysis, Json
 from pipeline.evaluation.analysis.pictures import COLORS, finish_axis, interval_arms, new_figure, save_figure
 from pipeline.evaluation.statistics import Estimate, estimate_mean, estimate_ratio
-from pipeline.evaluation.tables import Table
+from pipeline.results.tables import Table
 
 ALL_KINDS = "all"
 

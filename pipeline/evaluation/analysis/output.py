@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.evaluation.tables import Table, to_markdown, to_text
+from pipeline.results.tables import Table, to_markdown, to_text
 
 Json = None | bool | int | float | str | Sequence["Json"] | dict[str, "Json"]
 

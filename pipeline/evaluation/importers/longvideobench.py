@@ -5,8 +5,8 @@ from string import ascii_uppercase
 
 from pipeline.evaluation.importers.annotations import AnnotationError, AnnotationRow
 from pipeline.evaluation.importers.layouts import Imported, Layout
-from pipeline.evaluation.importers.options import are_usable, describe_repeats
-from pipeline.evaluation.importers.records import BenchmarkQuestion, Reason, Remark, SubtitleTrack
+from pipeline.evaluation.importers.options import check_question, describe_options
+from pipeline.evaluation.importers.records import BenchmarkQuestion, SubtitleTrack
 
 _OPTION_COLUMNS = ("option0", "option1", "option2", "option3", "option4")
 _NO_OPTION = "N/A"
@@ -24,14 +24,11 @@ def _convert_parquet(row: AnnotationRow) -> Iterable[Imported]:
 
 
 def _convert(row: AnnotationRow, options: Sequence[str]) -> Imported:
-    if not are_usable(options):
-        return Remark(where=row.where, reason=Reason.UNREADABLE_OPTIONS, detail=str(options)[:80])
     choice = row.optional_number("correct_choice")
-    is_secret = choice is None or choice < 0
-    if not is_secret and choice not in range(len(options)):
-        return Remark(where=row.where, reason=Reason.ANSWER_NOT_OFFERED, detail=f"choice {choice:g} of {len(options)}")
-    expected = None if choice is None or is_secret else ascii_uppercase[int(choice)]
-    reasons = describe_repeats(options, expected)
+    answer = None if choice is None or choice < 0 else f"choice {choice:g} of {len(options)}"
+    expected = next((letter for place, letter in enumerate(ascii_uppercase[: len(options)]) if place == choice), None)
+    if problem := check_question(row, options, expected, answer=answer, shown=str(options)):
+        return problem
     path, subtitle_path = row.text("video_path"), row.optional_text("subtitle_path")
     return BenchmarkQuestion(
         where=row.where,
@@ -54,7 +51,7 @@ def _convert(row: AnnotationRow, options: Sequence[str]) -> Imported:
             names=(subtitle_path, f"subtitles/{subtitle_path}"),
             starting_s=row.optional_number("starting_timestamp_for_subtitles") or 0.0,
         ),
-        reasons=(*reasons, (Reason.NO_TRUTH, "")) if is_secret else reasons,
+        reasons=describe_options(options, expected, answer=answer),
     )
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pipeline.evaluation.importers.annotations import AnnotationRow
 from pipeline.evaluation.importers.layouts import Imported, Layout
 from pipeline.evaluation.importers.options import (
-    are_usable,
     check_letter,
-    describe_repeats,
+    check_question,
+    describe_options,
     split_question,
     strip_letters,
 )
-from pipeline.evaluation.importers.records import BenchmarkQuestion, Reason, Remark
+from pipeline.evaluation.importers.records import BenchmarkQuestion, Reason
 
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:\.\d+)?)")
 _POINT_S = 1.0  # what a reference to one second covers
@@ -61,17 +61,13 @@ def _convert(
     if not options:
         parts = split_question(stem)
         stem, options = parts or (stem, ())
-    if not are_usable(options):
-        return Remark(where=row.where, reason=Reason.UNREADABLE_OPTIONS, detail=stem[:80])
     answer = row.optional_text("answer")
     expected = check_letter(answer, options)
-    if answer is not None and expected is None:
-        return Remark(where=row.where, reason=Reason.ANSWER_NOT_OFFERED, detail=answer)
+    if problem := check_question(row, options, expected, answer=answer, shown=stem):
+        return problem
     reference = row.optional_text("time_reference")
     reference_s = None if reference is None else parse_time_reference(reference)
-    reasons = describe_repeats(options, expected)
-    if answer is None:
-        reasons += ((Reason.NO_TRUTH, ""),)
+    reasons = describe_options(options, expected, answer=answer)
     if reference_s is None:
         is_empty = reference is None or set(reference.split("-")) == {"None"}
         reasons += ((Reason.NO_REFERENCE if is_empty else Reason.BAD_REFERENCE, reference or ""),)

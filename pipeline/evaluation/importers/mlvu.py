@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pipeline.evaluation.importers.annotations import AnnotationRow
 from pipeline.evaluation.importers.layouts import Imported, Layout
 from pipeline.evaluation.importers.options import (
-    are_usable,
     check_letter,
-    describe_repeats,
+    check_question,
+    describe_options,
     letter_of_text,
     split_question,
     strip_letters,
@@ -78,13 +78,11 @@ def _finish(
     answer: str | None,
     expected: str | None,
 ) -> Imported:
-    if not are_usable(options):
-        return Remark(where=row.where, reason=Reason.UNREADABLE_OPTIONS, detail=stem[:80])
-    if answer is not None and expected is None:
-        return Remark(where=row.where, reason=Reason.ANSWER_NOT_OFFERED, detail=f"{video}: {answer}"[:120])
+    told = None if answer is None else f"{video}: {answer}"[:120]
+    if problem := check_question(row, options, expected, answer=told, shown=stem):
+        return problem
     name = _TASK_NAMES.get(task, task)
     folder = _TASK_FOLDERS.get(name)
-    reasons = describe_repeats(options, expected)
     return BenchmarkQuestion(
         where=row.where,
         source_id=row.optional_text("question_id"),
@@ -95,7 +93,7 @@ def _finish(
         expected=expected,
         categories={"task_type": name},
         duration_s=row.optional_number("duration"),
-        reasons=reasons if answer is not None else (*reasons, (Reason.NO_TRUTH, "")),
+        reasons=describe_options(options, expected, answer=answer),
     )
 
 

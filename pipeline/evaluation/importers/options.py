@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from pipeline.evaluation.importers.records import Reason
+from pipeline.evaluation.importers.annotations import AnnotationRow
+from pipeline.evaluation.importers.records import Reason, Remark
 
 _PREFIX = re.compile(r"\s*\(?([A-Z])[.):]\s*(\S.*)", re.DOTALL)
 _LINE = re.compile(r"\n[ \t]*\(([A-Z])\)[ \t]*")
@@ -62,7 +63,33 @@ def check_letter(answer: str | None, options: Sequence[str]) -> str | None:
     return bare if len(bare) == 1 and bare in ascii_uppercase[: len(options)] else None
 
 
-def describe_repeats(options: Sequence[str], expected: str | None) -> tuple[tuple[Reason, str], ...]:
+def check_question(
+    row: AnnotationRow, options: Sequence[str], expected: str | None, *, answer: str | None, shown: str
+) -> Remark | None:
+    """Why a question has to be left out, or None.
+
+    Args:
+        row: where it stands.
+        options: texts without letters.
+        expected: the right letter, None where ``answer`` does not lead to one.
+        answer: as annotated, None for a secret one.
+        shown: the part of the annotation that tells people what its options look like.
+    """
+    if not are_usable(options):
+        return Remark(where=row.where, reason=Reason.UNREADABLE_OPTIONS, detail=shown[:80])
+    if answer is not None and expected is None:
+        return Remark(where=row.where, reason=Reason.ANSWER_NOT_OFFERED, detail=answer)
+    return None
+
+
+def describe_options(
+    options: Sequence[str], expected: str | None, *, answer: str | None
+) -> tuple[tuple[Reason, str], ...]:
+    """What to remark on a question that is kept: equal options, no known answer."""
+    return (*_describe_repeats(options, expected), *([(Reason.NO_TRUTH, "")] if answer is None else []))
+
+
+def _describe_repeats(options: Sequence[str], expected: str | None) -> tuple[tuple[Reason, str], ...]:
     """What to remark on equal options, worse if the right one is among them."""
     repeated = repeated_options(options)
     if not repeated:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from pipeline.evaluation.importers.annotations import AnnotationRow
 from pipeline.evaluation.importers.layouts import Imported, Layout
-from pipeline.evaluation.importers.options import are_usable, check_letter, describe_repeats, strip_letters
-from pipeline.evaluation.importers.records import BenchmarkQuestion, Reason, Remark, SubtitleTrack
+from pipeline.evaluation.importers.options import check_letter, check_question, describe_options, strip_letters
+from pipeline.evaluation.importers.records import BenchmarkQuestion, SubtitleTrack
 
 
 def _convert_flat(row: AnnotationRow) -> Iterable[Imported]:
@@ -20,13 +20,10 @@ def _convert_nested(row: AnnotationRow) -> Iterable[Imported]:
 
 def _convert(row: AnnotationRow, *, video: AnnotationRow, video_id: str) -> Imported:
     options = strip_letters(row.texts("options"))
-    if not are_usable(options):
-        return Remark(where=row.where, reason=Reason.UNREADABLE_OPTIONS, detail=str(options)[:80])
     answer = row.optional_text("answer")
     expected = check_letter(answer, options)
-    if answer is not None and expected is None:
-        return Remark(where=row.where, reason=Reason.ANSWER_NOT_OFFERED, detail=answer)
-    reasons = describe_repeats(options, expected)
+    if problem := check_question(row, options, expected, answer=answer, shown=str(options)):
+        return problem
     return BenchmarkQuestion(
         where=row.where,
         source_id=row.text("question_id"),
@@ -42,7 +39,7 @@ def _convert(row: AnnotationRow, *, video: AnnotationRow, video_id: str) -> Impo
             "task_type": row.optional_text("task_type"),
         },
         subtitles=SubtitleTrack(names=(f"{video_id}.srt", f"subtitle/{video_id}.srt")),
-        reasons=reasons if answer is not None else (*reasons, (Reason.NO_TRUTH, "")),
+        reasons=describe_options(options, expected, answer=answer),
     )
 
 

@@ -8,7 +8,7 @@ from typing import cast
 import pyarrow as pa
 
 from pipeline.evaluation.benchmarks import Benchmark, find_benchmark
-from pipeline.evaluation.scoring.readings import Response
+from pipeline.evaluation.scoring.readings import RawAnswer
 
 _COLUMNS = (
     *("question_id", "video", "question", "options", "status", "answer", "answer_text", "evidence", "duration_s"),
@@ -54,9 +54,9 @@ class Answer:
     video_id: str
 
     @property
-    def response(self) -> Response:
+    def response(self) -> RawAnswer:
         """What a scorer reads."""
-        return Response(
+        return RawAnswer(
             question_id=self.question_id,
             text=self.answer_text,
             options=self.options or (),

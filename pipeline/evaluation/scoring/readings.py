@@ -6,7 +6,7 @@ UNPARSED = "unparsed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Response:
+class RawAnswer:
     """One answer of a model to a question with options.
 
     Attributes:

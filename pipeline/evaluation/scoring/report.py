@@ -7,7 +7,7 @@ from pipeline.evaluation.scoring.evaluation import Evaluation
 from pipeline.evaluation.scoring.evidence_hits import FEW_SPANS
 from pipeline.evaluation.scoring.paired import FEW_VIDEOS, Comparison
 from pipeline.evaluation.scoring.paper import SOURCE, paper_figure, paper_frame_scaling, paper_table
-from pipeline.evaluation.tables import Table
+from pipeline.results.tables import Table
 
 _NONE = "–"
 

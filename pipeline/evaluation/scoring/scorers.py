@@ -13,37 +13,37 @@ from pipeline.evaluation.scoring.extraction import (
     read_strictly,
 )
 from pipeline.evaluation.scoring.ranked_extraction import read_ranked
-from pipeline.evaluation.scoring.readings import NOTHING, Reading, Response
+from pipeline.evaluation.scoring.readings import NOTHING, RawAnswer, Reading
 
-Scorer: TypeAlias = Callable[[Response], Reading]
+Scorer: TypeAlias = Callable[[RawAnswer], Reading]
 
 
-def _videomme(response: Response) -> Reading:
+def _videomme(response: RawAnswer) -> Reading:
     return read_first_letter(response.text.strip(), letters="ABCD", phrases=GLUED_PHRASES)
 
 
-def _longvideobench(response: Response) -> Reading:
+def _longvideobench(response: RawAnswer) -> Reading:
     return read_or_guess(response.text, question_id=response.question_id, num_options=len(response.options))
 
 
-def _mlvu(response: Response) -> Reading:
+def _mlvu(response: RawAnswer) -> Reading:
     return read_before_bracket(response.text)
 
 
-def _lvbench(response: Response) -> Reading:
+def _lvbench(response: RawAnswer) -> Reading:
     return read_polished(response.text)
 
 
-def _ranked_abcd(response: Response) -> Reading:
+def _ranked_abcd(response: RawAnswer) -> Reading:
     """Also for six options, of which E and F are then never right: that is how lmms-eval asks its extractor."""
     return read_ranked(response.text, letters="ABCD")
 
 
-def _ranked_offered(response: Response) -> Reading:
+def _ranked_offered(response: RawAnswer) -> Reading:
     return read_ranked(response.text, letters=ascii_uppercase[: len(response.options)])
 
 
-def _first_offered(response: Response) -> Reading:
+def _first_offered(response: RawAnswer) -> Reading:
     return read_first_letter(
         response.text.strip(), letters=ascii_uppercase[: len(response.options)], phrases=GLUED_PHRASES
     )
@@ -65,7 +65,7 @@ _APRIL: Mapping[str, Scorer] = {
 
 
 def _by_benchmark(name: str, rules: Mapping[str, Scorer]) -> Scorer:
-    def score(response: Response) -> Reading:
+    def score(response: RawAnswer) -> Reading:
         if response.benchmark not in rules:
             raise ValueError(
                 f"scorer {name!r} has no rule for {response.benchmark or 'an archive without a benchmark'}; "
@@ -76,11 +76,11 @@ def _by_benchmark(name: str, rules: Mapping[str, Scorer]) -> Scorer:
     return score
 
 
-def _strict(response: Response) -> Reading:
+def _strict(response: RawAnswer) -> Reading:
     return read_strictly(response.text, response.options)
 
 
-def _option_probabilities(response: Response) -> Reading:
+def _option_probabilities(response: RawAnswer) -> Reading:
     """The project's own answer: the most probable of the options' letters as the first token."""
     return NOTHING if response.choice is None else Reading(response.choice, "option-probabilities")
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.results.rows import VOLATILE_COLUMNS
+from pipeline.results.tables import pipe_rows
 
 KINDS = ("decoder", "scorer", "answerer", "coordinator", "node", "driver")
 _PAUSE_S = (1.0, 6.0)
@@ -85,12 +86,10 @@ def count_kills(reports: Sequence[RunReport]) -> Counter[str]:
     return Counter({kind: sum(report.kills.get(kind, 0) for report in reports) for kind in KINDS})
 
 
-def to_markdown(reports: Sequence[RunReport], *, num_questions: int) -> str:
+def format_runs(reports: Sequence[RunReport], *, num_questions: int) -> str:
     """A table, one line per run and one for all."""
     header = ("run", *KINDS, "drivers", "wall s", "rows", "lost", "doubled", "different")
-    lines = [_line(header), _line(["---"] * len(header))]
-    for number, report in enumerate(reports):
-        lines.append(_line([number, *_cells(report)]))
+    rows: list[list[object]] = [[number, *_cells(report)] for number, report in enumerate(reports)]
     totals = count_kills(reports)
     lost, doubled, different = (
         sum(len(getattr(report, name)) for report in reports) for name in ("lost", "doubled", "different")
@@ -98,19 +97,15 @@ def to_markdown(reports: Sequence[RunReport], *, num_questions: int) -> str:
     wall_s, num_rows = sum(report.wall_s for report in reports), sum(report.num_rows for report in reports)
     drivers = sum(report.num_drivers for report in reports)
     kinds = (totals[kind] for kind in KINDS)
-    lines.append(_line(["all", *kinds, drivers, f"{wall_s:.0f}", num_rows, lost, doubled, different]))
+    rows.append(["all", *kinds, drivers, f"{wall_s:.0f}", num_rows, lost, doubled, different])
     told = f"{sum(totals.values())} kills in {len(reports)} runs of {num_questions} questions"
-    return "\n".join([told, "", *lines, ""])
+    return "\n".join([told, "", *pipe_rows(rows, header=header), ""])
 
 
 def _cells(report: RunReport) -> list[object]:
     counts = [report.kills.get(kind, 0) for kind in KINDS]
     ends = [len(report.lost), len(report.doubled), len(report.different)]
     return [*counts, report.num_drivers, f"{report.wall_s:.0f}", report.num_rows, *ends]
-
-
-def _line(cells: Sequence[object]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
 
 
 def to_record(report: RunReport) -> dict[str, Any]:

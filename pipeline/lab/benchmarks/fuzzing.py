@@ -12,6 +12,7 @@ from random import Random
 import numpy as np
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.lab.benchmarks.memory import proportional_bytes
 from pipeline.lab.benchmarks.mutations import MUTATION_KINDS, mutate
 from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode import check_bad_share
@@ -194,15 +195,6 @@ def _probe_and_decode(path: Path, reader: IsolatedReader, reading: ReadingConfig
             waits.append(time.monotonic() - started)
     check_bad_share(probe, num_bad=num_bad, num_wanted=len(wanted), max_bad_frames_share=MAX_BAD_SHARE)
     return "ok-with-warning" if num_bad + probe.num_missing_frames else "ok"
-
-
-def proportional_bytes(pid: int) -> int:
-    """Memory of a process, shared pages divided by their users; 0 where there is no /proc."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
 def child_pids() -> set[int]:

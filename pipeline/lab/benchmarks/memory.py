@@ -26,7 +26,7 @@ def measure_peak(command: Sequence[str]) -> MemoryPeak:
     peak_bytes, num_processes = 0, 0
     while process.poll() is None:
         family = _family(process.pid)
-        total = sum(_proportional_bytes(pid) for pid in family)
+        total = sum(proportional_bytes(pid) for pid in family)
         if total > peak_bytes:
             peak_bytes, num_processes = total, len(family)
         time.sleep(_TICK_S)
@@ -57,7 +57,8 @@ def _parent_of(entry: Path) -> int:
         return -1
 
 
-def _proportional_bytes(pid: int) -> int:
+def proportional_bytes(pid: int) -> int:
+    """Memory of a process, shared pages divided by their users; 0 where there is no /proc."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:

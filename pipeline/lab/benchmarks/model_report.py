@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from pipeline.lab.benchmarks.model_figures import RunFigures, SpeedFigures, StageFigures
+from pipeline.results.tables import pipe_rows
 
 _TERA, _GIGA = 1e12, 1e9
 
@@ -85,7 +86,7 @@ def _device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{device} ({platform.machine()})"
 
 
-def to_markdown(plain: dict[str, Any]) -> str:
+def format_measurement(plain: dict[str, Any]) -> str:
     """Two tables, end to end and by stage, with what they mean."""
     height, width = plain["frame_size"]
     lines = [
@@ -126,7 +127,7 @@ def _end_to_end(plain: dict[str, Any]) -> list[str]:
         for run in plain["runs"]
     ]
     heads = ("questions", "seconds", "floor, s", "share of floor", "times one question (floor)", "visual tokens/s")
-    return format_table((*heads, "peak memory, GB", "naive, s", "naive / this"), rows)
+    return pipe_rows(rows, header=(*heads, "peak memory, GB", "naive, s", "naive / this"))
 
 
 def _by_stage(runs: Sequence[dict[str, Any]]) -> list[str]:
@@ -145,9 +146,8 @@ def _by_stage(runs: Sequence[dict[str, Any]]) -> list[str]:
                     f"{stage['share_of_floor']:.0%}" if has_flops else "",
                 )
             )
-    return format_table(
-        ("questions", "stage", "seconds", "share of time", "tokens/s", "TFLOP/s", "share of matmul peak"), rows
-    )
+    heads = ("questions", "stage", "seconds", "share of time", "tokens/s", "TFLOP/s", "share of matmul peak")
+    return pipe_rows(rows, header=heads)
 
 
 def _describe_naive(naive: dict[str, Any] | None, num_groups: int, runs: Sequence[dict[str, Any]]) -> list[str]:
@@ -167,9 +167,3 @@ def _describe_naive(naive: dict[str, Any] | None, num_groups: int, runs: Sequenc
 
 def _ratio(measured: float | None, floor: float | None) -> str:
     return "" if measured is None else f"{measured:.2f} ({floor:.2f})"
-
-
-def format_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Markdown: ``("a", "b"), [(1, 2)]  ->  "| a | b |", "|---|---|", "| 1 | 2 |"``."""
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]

@@ -5,7 +5,6 @@ No Ray, no video file: the plain loop of ``passes.whole_video``, with one group 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,9 @@ from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.prompt import build_prompt
 from pipeline.passes.video_answer import VideoAnswer
 from pipeline.passes.whole_video import answer_groups
+from pipeline.planning.assumed_video import assume_video
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.settings.config import RunConfig
-from pipeline.video.containers import Container
-from pipeline.video.probe import VideoProbe
 
 OPTIONS = FILLER_WORDS[:4]
 
@@ -60,33 +58,12 @@ def build_clip(layout: ModelLayout, *, num_frames: int, height: int, width: int,
     """Random frames at the model's size, planned as a video at ``sample_fps`` is; each group's are its own."""
     sampling = replace(config.sampling, min_pixels=1, max_pixels=height * width)
     sizes = replace(config, sampling=sampling, execution=replace(config.execution, frame_buffer_bytes=1 << 50))
-    probe = _steady_probe(num_frames, sample_fps=sampling.sample_fps, height=height, width=width)
+    fps = sampling.sample_fps  # every frame is sampled
+    probe = assume_video("memory", num_frames=num_frames, fps=fps, gop_frames=num_frames, height=height, width=width)
     plan = plan_video(probe, layout=layout, selector=get_selector(config.method), config=sizes)
     random, geometry = np.random.default_rng(0), plan.geometry
     shapes = [(len(group) * layout.frames_per_patch, geometry.height, geometry.width, 3) for group in plan.groups]
     return Clip(plan=plan, frames=tuple(random.integers(0, 256, shape, dtype=np.uint8) for shape in shapes))
-
-
-def _steady_probe(num_frames: int, *, sample_fps: float, height: int, width: int) -> VideoProbe:
-    """A video of which every frame is sampled."""
-    ticks, first = np.arange(num_frames, dtype=np.int64), np.zeros(1, dtype=np.int64)
-    return VideoProbe(
-        path="memory",
-        container=Container.ISO_BMFF,
-        codec="h264",
-        bit_depth=8,
-        duration_s=num_frames / sample_fps,
-        time_base=1 / Fraction(sample_fps).limit_denominator(1_000),
-        pts=ticks,
-        pts_s=ticks / sample_fps,
-        keyframe_indices=first,
-        keyframe_pts=first,
-        keyframe_dts=first,
-        width=width,
-        height=height,
-        rotation=0,
-        is_constant_rate=True,
-    )
 
 
 def build_questions(tokenizer: Any, family: str, count: int, *, num_tokens: int) -> tuple[Question, ...]:

@@ -16,7 +16,7 @@ from pipeline.lab.benchmarks.model_figures import NaiveFigures, RunFigures, Spee
 from pipeline.lab.benchmarks.model_run import Clip, ProductRun, build_clip, build_questions, run_product
 from pipeline.lab.benchmarks.model_shapes import SHAPES
 from pipeline.lab.benchmarks.naive_baseline import NaiveScore, StockPixels, StockPrompt, lay_out_prompt, score_naively
-from pipeline.lab.benchmarks.random_models import build_config, build_stock_model, build_tokenizer, count_parameters
+from pipeline.lab.benchmarks.random_models import build_config, build_stock_model, count_parameters, family_tokenizer
 from pipeline.lab.benchmarks.stage_clock import StageClock, measure_matmul_peak
 from pipeline.manifest.questions import Question
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
@@ -24,7 +24,7 @@ from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.registry import FAMILIES
 from pipeline.passes.group_pass import score_group
 from pipeline.passes.records import GroupInput
-from pipeline.planning.flop_floor import ENCODE, FINAL, PREFILL, SCORE, Workload, count_flops
+from pipeline.planning.flop_floor import ENCODE, FINAL, PREFILL, SCORE, RunWork, count_flops
 from pipeline.settings.config import RunConfig
 from pipeline.settings.presets import preset_for
 
@@ -82,7 +82,7 @@ def _prepare(case: SpeedCase) -> _Setup:
     if case.shape not in SHAPES:
         raise ValueError(f"--model-shape must be one of {', '.join(SHAPES)}, got {case.shape!r}")
     family = SHAPES[case.shape].family
-    tokenizer = build_tokenizer(family)
+    tokenizer = family_tokenizer(family)
     checkpoint = build_config(SHAPES[case.shape], tokenizer)
     layout = FAMILIES[family].read_layout(checkpoint)
     config = _run_config(case, layout, family=family)
@@ -159,7 +159,7 @@ def _compare(naive: NaiveScore, model: VideoModel, setup: _Setup) -> float:
     return max(abs(naive.entropy - scored.scores[0].entropy), float(attention))
 
 
-def _workload(setup: _Setup, run: ProductRun) -> Workload:
+def _workload(setup: _Setup, run: ProductRun) -> RunWork:
     """Lengths as the model saw them. In a final pass only patches that kept a token have text around them."""
     clip, case = setup.clip, setup.case
     per_patch = clip.plan.geometry.tokens_per_patch
@@ -168,7 +168,7 @@ def _workload(setup: _Setup, run: ProductRun) -> Workload:
     for kept, num_patches in run.shown:
         num_shown = -(-kept // per_patch) if setup.checkpoint.model_type == "internvl" else num_patches
         finals.append(kept + _text_length(setup, num_shown) + case.question_tokens)
-    return Workload(
+    return RunWork(
         num_patches=clip.num_patches,
         prefix_lengths=[len(patches) * per_patch + text_of[len(patches)] for patches in clip.plan.groups],
         suffix_length=case.question_tokens,

@@ -32,7 +32,7 @@ _PIECES = r"\n|\p{L}+|\p{N}|[^\s\p{L}\p{N}]"
 _QWEN_VIDEO, _INTERNVL_VIDEO = "<|vision_start|><|video_pad|><|vision_end|>", "<video>\n"
 
 
-def build_tokenizer(family: str) -> PreTrainedTokenizerFast:
+def family_tokenizer(family: str) -> PreTrainedTokenizerFast:
     """Whole words, with the family's special tokens and where its chat template puts the video."""
     tokens = dict.fromkeys([*SPECIAL_TOKENS, *_WORDS.split(), *FILLER_WORDS, *".:<>\n0123456789"])
     vocabulary = {token: index for index, token in enumerate(tokens)}

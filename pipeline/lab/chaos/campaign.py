@@ -11,6 +11,7 @@ from pipeline.lab.chaos.faults import CELLS, STAGES, Fault, Moment, draw_side_fa
 from pipeline.lab.chaos.jobs import draw_job
 from pipeline.lab.chaos.worker import BrokenPromiseError
 from pipeline.results.rows import VOLATILE_COLUMNS, QuestionResult
+from pipeline.results.tables import align_rows
 
 _ENOUGH_ATTEMPTS = 1_000  # where no fault may fail a row
 
@@ -54,7 +55,7 @@ def run_case(campaign: Campaign, cell: Fault, rng: random.Random, *, name: str) 
     expected = ChaosCase(job, random.Random(0)).run()
     try:
         rows = case.run()
-        campaign.broken += [f"{name} ({cell}): {text}" for text in compare_rows(case, rows, expected)]
+        campaign.broken += [f"{name} ({cell}): {text}" for text in _find_differences(case, rows, expected)]
     except BrokenPromiseError as error:
         campaign.broken.append(f"{name} ({cell}): {error}")
         return
@@ -63,7 +64,7 @@ def run_case(campaign: Campaign, cell: Fault, rng: random.Random, *, name: str) 
     campaign.num_failed_rows += sum(row.status == "failed" for row in rows.values())
 
 
-def compare_rows(
+def _find_differences(
     case: ChaosCase, rows: dict[str, QuestionResult], expected: dict[str, QuestionResult]
 ) -> Iterator[str]:
     """What is not as it must be."""
@@ -117,12 +118,11 @@ def format_campaign(campaign: Campaign) -> str:
     columns = [(stage, moment) for stage in STAGES for moment in Moment]
     heads = [f"{stage[:3]}.{moment.value[:4].strip()}" for stage, moment in columns]
     labels = sorted({label for label, _, _ in campaign.struck})
-    width = max(map(len, labels), default=0)
-    lines = [" ".join([" " * width, *(f"{head:>8}" for head in heads), f"{'all':>6}"])]
+    rows = [["", *heads, "all"]]
     for label in labels:
         counts = [campaign.struck[label, stage, moment.value] for stage, moment in columns]
-        cells = [f"{count or '.':>8}" for count in counts]
-        lines.append(" ".join([f"{label:<{width}}", *cells, f"{sum(counts):>6}"]))
+        rows.append([label, *(str(count or ".") for count in counts), str(sum(counts))])
+    lines = align_rows(rows, numbers=range(1, len(rows[0])))
     lines.append(
         f"{campaign.num_faults} faults in {campaign.num_cases} runs: {campaign.num_rows} rows, one per question; "
         f"{campaign.num_failed_rows} failed, as they had to"

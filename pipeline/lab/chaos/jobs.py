@@ -4,9 +4,6 @@ import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
-
-import numpy as np
 
 from pipeline.engine.messages.work import AnswerDone
 from pipeline.failures import Failure, FailureClass
@@ -15,6 +12,7 @@ from pipeline.method.selectors.base import GroupScore
 from pipeline.method.selectors.registry import SELECTORS, get_selector
 from pipeline.models.interface import FrameGeometry
 from pipeline.passes.records import FinalAnswer
+from pipeline.planning.assumed_video import assume_video
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.planning.tasks import VideoTask
 from pipeline.planning.video_plan import VideoPlan, plan_video
@@ -26,8 +24,6 @@ from pipeline.settings.config import (
     ScoringConfig,
     StoppingConfig,
 )
-from pipeline.video.containers import Container
-from pipeline.video.probe import VideoProbe
 
 FRAMES_PER_PATCH = 2
 _SHARE_REFUSED = 0.1
@@ -70,24 +66,8 @@ class ChaosJob:
 
     def plan(self, video_id: int) -> VideoPlan:
         """What a probe yields; two frames per second, so that every frame is sampled."""
-        pts = np.arange(self.num_frames[video_id], dtype=np.int64)
-        keyframes = np.arange(0, len(pts), 10, dtype=np.int64)
-        probe = VideoProbe(
-            path="/video.mp4",
-            container=next(iter(Container)),
-            codec="h264",
-            bit_depth=8,
-            duration_s=len(pts) / 2,
-            time_base=Fraction(1, 2),
-            pts=pts,
-            pts_s=pts / 2,
-            keyframe_indices=keyframes,
-            keyframe_pts=keyframes,
-            keyframe_dts=keyframes,
-            width=_SIDE,
-            height=_SIDE,
-            rotation=0,
-            is_constant_rate=True,
+        probe = assume_video(
+            "/video.mp4", num_frames=self.num_frames[video_id], fps=2, gop_frames=10, height=_SIDE, width=_SIDE
         )
         return plan_video(probe, layout=_Layout(), selector=get_selector(self.config.method), config=self.config)
 

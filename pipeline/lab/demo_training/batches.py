@@ -18,7 +18,7 @@ STEP_PER_PATCH = 2  # temporal positions per patch: tokens_per_second 2 x 1 s pe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
+class PackedBatch:
     """Everything the language model needs but the visual features."""
 
     input_ids_BS: Tensor
@@ -33,7 +33,7 @@ class Batch:
 
 def pack_examples(
     examples: list[Example], *, prefix_ids: tuple[int, ...], video_token_id: int, pad_id: int, vocab_size: int
-) -> Batch:
+) -> PackedBatch:
     """All examples must keep the same number of visual tokens."""
     num_prefix, num_tokens = len(prefix_ids), len(examples[0].token_index_N)
     start = num_prefix + num_tokens
@@ -50,7 +50,7 @@ def pack_examples(
         ids[row, start:end] = example.text_ids
         segment[row, start:end] = example.text_segment
         positions[:, row, start:end] = visual.max() + 1 + example.text_offset
-    return Batch(
+    return PackedBatch(
         input_ids_BS=torch.from_numpy(ids),
         position_ids_3BS=torch.from_numpy(positions),
         mask_B1SS=_block_mask(torch.from_numpy(segment)),

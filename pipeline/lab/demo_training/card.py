@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGenera
 from pipeline.lab.demo_training.event_styles import EventStyle
 from pipeline.lab.demo_training.examples import ClipStyle
 from pipeline.lab.demo_training.recipe import Recipe
-from pipeline.lab.demo_training.scoreboard import NeedleEntropies
+from pipeline.lab.demo_training.scoreboard import GroupEntropies
 from pipeline.lab.demo_training.training import Trainer
 from pipeline.lab.synthetic.questions import KINDS, Kind
 from pipeline.method.entropy import token_entropies
@@ -50,7 +50,7 @@ def measure(trainer: Trainer, *, num_batches: int) -> Measurements:
     )
     entropy_A = token_entropies(logits_AV).numpy()
     sure, choice, right = is_sure_A.numpy(), is_choice_A.numpy(), right_A.numpy()
-    found = NeedleEntropies(with_needle=entropy_A[sure & choice], without_needle=entropy_A[~sure & choice])
+    found = GroupEntropies(with_needle=entropy_A[sure & choice], without_needle=entropy_A[~sure & choice])
     return Measurements(
         questions=len(entropy_A),
         accuracy_with_needle=_share(right[sure & choice]),

@@ -30,8 +30,8 @@ from pipeline.lab.demo_training.kept_tokens import buy_tokens, drop_redundant, d
 from pipeline.lab.demo_training.patches import FRAMES_PER_PATCH, TOKENS_PER_SIDE, PatchPool
 from pipeline.lab.demo_training.question_text import TextMaker, join_questions
 from pipeline.lab.demo_training.virtual_video import VirtualVideo, draw_group, draw_groups, is_latest, shows_focus
-from pipeline.lab.synthetic.questions import KINDS, Kind, Question, ask, subjects_of
-from pipeline.lab.synthetic.timeline import VideoPlan, plan_video
+from pipeline.lab.synthetic.questions import KINDS, DrawnQuestion, Kind, ask, subjects_of
+from pipeline.lab.synthetic.timeline import Timeline, draw_timeline
 
 _TOKENS_PER_PATCH = TOKENS_PER_SIDE**2
 _COLOR_NAMES = tuple(COLORS)
@@ -108,14 +108,14 @@ class EventExampleMaker:
             num_groups, style.event_strides, distractor_density=float(rng.uniform(0, MOST_DISTRACTORS))
         )
         num_patches = num_groups * GROUP_PATCHES
-        plan = plan_video(rng, spec, num_patches * FRAMES_PER_PATCH)
+        plan = draw_timeline(rng, spec, num_patches * FRAMES_PER_PATCH)
         event_P = np.full(num_patches, -1)
         for index, event in enumerate(plan.events):
             event_P[event.start_frame // FRAMES_PER_PATCH : -(-event.end_frame // FRAMES_PER_PATCH)] = index
         return VirtualVideo(plan=plan, num_groups=num_groups, event_P=event_P)
 
     def _draw_subject(
-        self, rng: np.random.Generator, plan: VideoPlan, weights: Mapping[Kind, float]
+        self, rng: np.random.Generator, plan: Timeline, weights: Mapping[Kind, float]
     ) -> tuple[Kind, tuple[str, ...]]:
         kind = _draw_kind(rng, weights)
         subjects = subjects_of(plan, kind)
@@ -201,7 +201,7 @@ class EventExampleMaker:
         return seen
 
 
-def _evidence_of(question: Question, shown_N: NDArray[np.int64], run_N: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _evidence_of(question: DrawnQuestion, shown_N: NDArray[np.int64], run_N: NDArray[np.int64]) -> NDArray[np.bool_]:
     """``(N,)`` tokens that decide it as far as the clip goes: of a last value those of the last appearance it shows."""
     is_shown_N = shown_N == SHAPES.index(question.shapes[0])
     if question.kind == "last" and is_shown_N.any():
@@ -221,7 +221,7 @@ def _final_positions(rng: np.random.Generator, patches_P: NDArray[np.int64]) -> 
     return np.asarray(patches_P - patches_P[0], dtype=np.int64)
 
 
-def _possible_options(question: Question, seen: dict[str, bool]) -> tuple[str, ...]:
+def _possible_options(question: DrawnQuestion, seen: dict[str, bool]) -> tuple[str, ...]:
     """The right option; all of them where the clip says nothing about it, which needs no sampling.
 
     How often an object appears is never quite open: not to see it makes few appearances likelier.

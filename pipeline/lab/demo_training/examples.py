@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.demo.scenes import COLORS, SHAPES
 from pipeline.lab.demo_training.patches import TOKENS_PER_SIDE, PatchPool
-from pipeline.lab.demo_training.question_text import FORM_WEIGHT, QuestionText, Target, TextMaker, join_questions
+from pipeline.lab.demo_training.question_text import FORM_WEIGHT, QuestionText, TextMaker, TokenTarget, join_questions
 
 _COLOR_NAMES = tuple(COLORS)
 _TOKENS_PER_PATCH = TOKENS_PER_SIDE**2
@@ -42,7 +42,7 @@ class Example:
     text_ids: NDArray[np.int64]
     text_segment: NDArray[np.int64]  # 1.. per question
     text_offset: NDArray[np.int64]
-    targets: tuple[Target, ...]
+    targets: tuple[TokenTarget, ...]
     shown_N: NDArray[np.int64]  # shape that each token shows; −1: none
     evidence_QN: NDArray[np.bool_]  # by question: tokens that show what decides it
     run_N: NDArray[np.int64] | None = None  # how often the shape that a token shows has appeared so far; −1: no shape
@@ -157,7 +157,7 @@ class ExampleMaker:
             is_color = token == self._color_ids[said]
             ids = self._color_ids if is_color and color is None else (token,)
             weight = 1.0 if is_color else FORM_WEIGHT
-            targets.append(Target(position=len(suffix) - 1 + step, token_ids=ids, weight=weight))
+            targets.append(TokenTarget(position=len(suffix) - 1 + step, token_ids=ids, weight=weight))
         return QuestionText(token_ids=[*suffix, *answer[:-1]], targets=targets)
 
 

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from pipeline.lab.demo_training.batches import Batch
+from pipeline.lab.demo_training.batches import PackedBatch
 
 
-def answer_logits(model: Qwen2_5_VLForConditionalGeneration, batch: Batch, visual_BND: Tensor) -> Tensor:
+def answer_logits(model: Qwen2_5_VLForConditionalGeneration, batch: PackedBatch, visual_BND: Tensor) -> Tensor:
     """``(A, V)`` logits at the target positions of a packed batch."""
     return run_packed(model, batch, visual_BND)[0]
 
 
 def run_packed(
-    model: Qwen2_5_VLForConditionalGeneration, batch: Batch, visual_BND: Tensor
+    model: Qwen2_5_VLForConditionalGeneration, batch: PackedBatch, visual_BND: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """``(A, V)`` logits at the target positions, and the hidden states ``(B, S, D)`` before and after each layer."""
     embeddings = model.get_input_embeddings()(batch.input_ids_BS)
@@ -35,13 +35,13 @@ def run_packed(
     return logits, output.hidden_states
 
 
-def answer_loss(batch: Batch, logits_AV: Tensor) -> Tensor:
+def answer_loss(batch: PackedBatch, logits_AV: Tensor) -> Tensor:
     """Cross-entropy with the wanted distributions, weighted."""
     losses_A = -(batch.target_AV * logits_AV.log_softmax(-1)).sum(-1)
     return (losses_A * batch.weight_A).sum() / batch.weight_A.sum()
 
 
-def right_shares(batch: Batch, logits_AV: Tensor, color_ids: Tensor) -> tuple[float, float]:
+def right_shares(batch: PackedBatch, logits_AV: Tensor, color_ids: Tensor) -> tuple[float, float]:
     """Of the answers that have one right word: share of right colour words, and of right letters; NaN where none."""
     best_A, wanted_A = logits_AV.argmax(-1), batch.target_AV.argmax(-1)
     sure_A = (batch.target_AV.amax(-1) == 1) & (batch.weight_A == 1)

@@ -18,7 +18,7 @@ FORM_WEIGHT = 0.15  # loss weight of tokens that only depend on the form of the 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
+class TokenTarget:
     """The distribution wanted at one sequence position."""
 
     position: int
@@ -31,7 +31,7 @@ class QuestionText:
     """One question with its answer; target positions count from its own first token."""
 
     token_ids: list[int]
-    targets: list[Target]
+    targets: list[TokenTarget]
 
 
 class TextMaker:
@@ -81,15 +81,15 @@ class TextMaker:
         return QuestionText(
             token_ids=[*suffix, self._letter_ids[options.index(said)]],
             targets=[
-                Target(position=last, token_ids=tuple(letters), weight=1.0),
-                Target(position=last + 1, token_ids=(self._end_id,), weight=FORM_WEIGHT),
+                TokenTarget(position=last, token_ids=tuple(letters), weight=1.0),
+                TokenTarget(position=last + 1, token_ids=(self._end_id,), weight=FORM_WEIGHT),
             ],
         )
 
 
 def join_questions(
     parts: Sequence[QuestionText],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], tuple[Target, ...]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], tuple[TokenTarget, ...]]:
     """Questions side by side.
 
     Returns:

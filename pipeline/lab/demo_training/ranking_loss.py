@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb
 
-from pipeline.lab.demo_training.batches import Batch
+from pipeline.lab.demo_training.batches import PackedBatch
 from pipeline.lab.demo_training.examples import Example
 from pipeline.models.attention_probe import attention_rows
 
@@ -26,7 +26,7 @@ _SMALLEST_WEIGHT = 1e-12
 
 def ranking_loss(
     model: Qwen2_5_VLForConditionalGeneration,
-    batch: Batch,
+    batch: PackedBatch,
     hidden: Sequence[Tensor],
     examples: Sequence[Example],
 ) -> Tensor:
@@ -62,7 +62,7 @@ def _suffix_range(example: Example, number: int) -> tuple[int, int]:
 
 
 def _text_attention(
-    model: Qwen2_5_VLForConditionalGeneration, batch: Batch, hidden_BSD: Tensor, *, first_text: int
+    model: Qwen2_5_VLForConditionalGeneration, batch: PackedBatch, hidden_BSD: Tensor, *, first_text: int
 ) -> Tensor:
     """``(B, A, Q, S)`` attention of the text behind the video, in the layer that ranks."""
     language = model.model.language_model

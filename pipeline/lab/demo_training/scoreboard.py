@@ -13,8 +13,14 @@ import numpy.typing as npt
 from pipeline.evaluation.statistics import clustered_error, measure_auroc
 from pipeline.method.grouping import plan_groups
 from pipeline.method.stopping import normalize_response
+from pipeline.results.tables import pipe_rows
 
 Row = Mapping[str, Any]
+
+_HEADER = (
+    *("method", "questions", "accuracy", "groups scored", "tokens in final pass", "top evidence on needle"),
+    *("evidence covers at most", "model seconds per question"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +86,7 @@ def covered_share(row: Row) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class NeedleEntropies:
+class GroupEntropies:
     """Response entropies in nats of all scored groups, by whether the asked object is on any of their frames."""
 
     with_needle: npt.NDArray[np.float64]
@@ -98,9 +104,9 @@ class NeedleEntropies:
         return float((self.without_needle < threshold).mean())
 
 
-def collect_entropies(
+def split_entropies(
     rows: Sequence[Row], *, sample_fps: float, frames_per_patch: int, choices_only: bool = True
-) -> NeedleEntropies:
+) -> GroupEntropies:
     """Part the groups of ``adapttoken`` rows by the manifest's needle times."""
     with_needle: list[float] = []
     without: list[float] = []
@@ -110,7 +116,7 @@ def collect_entropies(
         shows_G = groups_with_needle(row, sample_fps=sample_fps, frames_per_patch=frames_per_patch)
         for group in row["groups"]:
             (with_needle if shows_G[group["group_index"]] else without).append(group["entropy"])
-    return NeedleEntropies(with_needle=np.array(with_needle), without_needle=np.array(without))
+    return GroupEntropies(with_needle=np.array(with_needle), without_needle=np.array(without))
 
 
 def groups_with_needle(row: Row, *, sample_fps: float, frames_per_patch: int) -> npt.NDArray[np.bool_]:
@@ -125,16 +131,17 @@ def groups_with_needle(row: Row, *, sample_fps: float, frames_per_patch: int) ->
 
 def format_scoreboard(scores: Sequence[MethodScore]) -> str:
     """A Markdown table."""
-    lines = [
-        "| method | questions | accuracy | groups scored | tokens in final pass | top evidence on needle | "
-        "evidence covers at most | model seconds per question |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for score in scores:
-        groups = f"{score.groups_share:.1%}" if score.groups_share else "none"
-        lines.append(
-            f"| {score.method} | {score.num_questions} | {score.accuracy:.1%} ± {score.standard_error:.1%} | {groups} "
-            f"| {score.tokens_kept:.0f} | {score.evidence_hit_share:.1%} | {score.evidence_cover_share:.1%} "
-            f"| {score.model_s / max(1, score.num_questions):.2f} |"
-        )
-    return "\n".join(lines)
+    return "\n".join(pipe_rows([_cells(score) for score in scores], header=_HEADER))
+
+
+def _cells(score: MethodScore) -> tuple[object, ...]:
+    return (
+        score.method,
+        score.num_questions,
+        f"{score.accuracy:.1%} ± {score.standard_error:.1%}",
+        f"{score.groups_share:.1%}" if score.groups_share else "none",
+        f"{score.tokens_kept:.0f}",
+        f"{score.evidence_hit_share:.1%}",
+        f"{score.evidence_cover_share:.1%}",
+        f"{score.model_s / max(1, score.num_questions):.2f}",
+    )

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGenera
 
 from pipeline.demo.scenes import COLORS, SHAPES
 from pipeline.lab.demo_training.alignment_loss import alignment_loss
-from pipeline.lab.demo_training.batches import Batch, pack_examples
+from pipeline.lab.demo_training.batches import PackedBatch, pack_examples
 from pipeline.lab.demo_training.clip_source import ClipSource, DrawClips
 from pipeline.lab.demo_training.curriculum import TOKENS_PER_PATCH
 from pipeline.lab.demo_training.event_styles import EventStyle
@@ -214,7 +214,7 @@ class Trainer:
 
     def _forward(
         self, examples: list[Example], features_NKD: Tensor | None
-    ) -> tuple[np.ndarray, Tensor, Batch, Tensor, Tensor]:
+    ) -> tuple[np.ndarray, Tensor, PackedBatch, Tensor, Tensor]:
         """Run a batch: patches, visual tokens of all of them, the packed batch, logits at its targets, timing loss."""
         batch = pack_examples(
             examples,

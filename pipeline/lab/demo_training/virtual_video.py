@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.lab.synthetic.timeline import VideoPlan
+from pipeline.lab.synthetic.timeline import Timeline
 
 _FOCUSED_GROUPS = 0.5
 
@@ -18,7 +18,7 @@ _FOCUSED_GROUPS = 0.5
 class VirtualVideo:
     """A planned video, cut into temporal patches and interleaved groups."""
 
-    plan: VideoPlan
+    plan: Timeline
     num_groups: int
     event_P: NDArray[np.int64]  # index into plan.events, −1 = background
 

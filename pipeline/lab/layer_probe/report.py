@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from pipeline.demo.archive import ArchiveSpec
 from pipeline.lab.layer_probe.hit_rates import LayerRate, LayerRates
+from pipeline.results.tables import pipe_rows
 from pipeline.settings.config import RunConfig
 
 _HEADER = ("layer", "hit rate", "top token", "needle patches", "behind the best")
@@ -11,9 +12,9 @@ _HEADER = ("layer", "hit rate", "top token", "needle patches", "behind the best"
 
 def format_rates(rates: LayerRates) -> str:
     """A Markdown table; the chosen layer is marked, the last line is chance."""
-    rows = [_HEADER, ("---",) * len(_HEADER), *(_cells(rate, rates.reference_layer) for rate in rates.layers)]
+    rows = [_cells(rate, rates.reference_layer) for rate in rates.layers]
     rows.append(("chance", f"{rates.chance:.1%}", f"{rates.chance:.1%}", f"{rates.patch_chance:.1%}", ""))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(pipe_rows(rows, header=_HEADER))
 
 
 def describe_choice(rates: LayerRates) -> str:

@@ -3,9 +3,6 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
-
-import numpy as np
 
 from pipeline.engine.messages.work import AnswerDone, ScoreDone, ScoreWork
 from pipeline.lab.simulation.settings import SimulationSettings
@@ -15,9 +12,9 @@ from pipeline.method.selectors.registry import get_selector
 from pipeline.models.qwen.layout import QwenLayout
 from pipeline.models.qwen.preprocess import PatchGeometry
 from pipeline.passes.records import FinalAnswer
+from pipeline.planning.assumed_video import assume_video
 from pipeline.planning.tasks import VideoTask
 from pipeline.planning.video_plan import VideoPlan, plan_video
-from pipeline.video.containers import Container
 from pipeline.video.probe import VideoProbe
 
 _SAMPLE_FPS = 2
@@ -44,26 +41,13 @@ _SURE, _UNSURE = -0.01, -1.39  # nats: medians with and without the needle in do
 
 def synthetic_probe(settings: SimulationSettings) -> VideoProbe:
     """A video at constant rate of which every k-th frame is sampled."""
-    num_coded = settings.num_frames * settings.frames_decoded_per_wanted
-    fps = _SAMPLE_FPS * settings.frames_decoded_per_wanted
-    pts = np.arange(num_coded, dtype=np.int64)
-    keyframes = np.arange(0, num_coded, settings.gop_frames, dtype=np.int64)
-    return VideoProbe(
-        path="/simulated.mp4",
-        container=Container.ISO_BMFF,
-        codec="h264",
-        bit_depth=8,
-        duration_s=num_coded / fps,
-        time_base=Fraction(1, fps),
-        pts=pts,
-        pts_s=pts / fps,
-        keyframe_indices=keyframes,
-        keyframe_pts=keyframes,
-        keyframe_dts=keyframes,
-        width=_WIDTH,
+    return assume_video(
+        "/simulated.mp4",
+        num_frames=settings.num_frames * settings.frames_decoded_per_wanted,
+        fps=_SAMPLE_FPS * settings.frames_decoded_per_wanted,
+        gop_frames=settings.gop_frames,
         height=_HEIGHT,
-        rotation=0,
-        is_constant_rate=True,
+        width=_WIDTH,
     )
 
 

@@ -10,10 +10,11 @@ from pipeline.engine.messages.keys import Role
 from pipeline.lab.simulation.records import Observation, Snapshot
 from pipeline.lab.simulation.settings import SimulationSettings
 from pipeline.planning.video_plan import VideoPlan
+from pipeline.results.tables import pipe_rows
 
 _HEADER = (
-    "| method | k | GPUs | cores/GPU | videos | in hand | utilisation | steady | decoders busy | wasted groups "
-    "| video p50, p95 s | makespan / bound | calls/s | coordinator busy |"
+    *("method", "k", "GPUs", "cores/GPU", "videos", "in hand", "utilisation", "steady", "decoders busy"),
+    *("wasted groups", "video p50, p95 s", "makespan / bound", "calls/s", "coordinator busy"),
 )
 
 
@@ -99,7 +100,7 @@ def bound_s(settings: SimulationSettings, plan: VideoPlan, seen: Observation) ->
     return max(gpu_s, decoder_s, path_s)
 
 
-def make_report(settings: SimulationSettings, seen: Observation, *, wall_s: float) -> SimulationReport:
+def summarize_run(settings: SimulationSettings, seen: Observation, *, wall_s: float) -> SimulationReport:
     """Figures of a run that has ended; a run too short for a steady state is taken whole."""
     end = seen.end
     assert end is not None
@@ -152,14 +153,13 @@ def _utilisation(until: Snapshot, role: str, since: Snapshot | None = None) -> f
 
 def markdown_table(reports: Sequence[SimulationReport]) -> str:
     """One row per run."""
-    lines = [_HEADER, "|" + "---|" * (_HEADER.count("|") - 1)]
-    return "\n".join([*lines, *(_markdown_row(report) for report in reports)]) + "\n"
+    return "\n".join(pipe_rows([_cells(report) for report in reports], header=_HEADER)) + "\n"
 
 
-def _markdown_row(report: SimulationReport) -> str:
+def _cells(report: SimulationReport) -> tuple[str, ...]:
     settings = report.settings
     _, median_s, late_s = report.video_latency_s
-    cells = (
+    return (
         str(settings["method"]),
         str(settings["frames_decoded_per_wanted"]),
         f"{settings['num_gpus']:,}",
@@ -175,4 +175,3 @@ def _markdown_row(report: SimulationReport) -> str:
         f"{report.calls_per_s:,.0f}",
         f"{report.coordinator_busy:.0%}",
     )
-    return "| " + " | ".join(cells) + " |"

@@ -34,7 +34,7 @@ class Speed:
         )
 
 
-def measure_speed(
+def measure_decisions(
     *,
     method: str,
     num_scorers: int,

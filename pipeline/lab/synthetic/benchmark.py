@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from pipeline.demo.archive import encode_h264, generator, render_frames
 from pipeline.demo.scenes import Appearance, place_appearance
-from pipeline.lab.synthetic.questions import KINDS, MOST_QUESTIONS_PER_KIND, Kind, Question, plan_questions
-from pipeline.lab.synthetic.timeline import TimelineSpec, VideoPlan, plan_video
+from pipeline.lab.synthetic.questions import KINDS, MOST_QUESTIONS_PER_KIND, DrawnQuestion, Kind, draw_questions
+from pipeline.lab.synthetic.timeline import Timeline, TimelineSpec, draw_timeline
 
 _VERSION = 3
 _PLAN, _LOOKS, _PIXELS, _QUESTIONS = range(4)  # independent random streams of one video
@@ -78,14 +78,14 @@ class _Video:
     def name(self) -> str:
         return f"n{self.num_frames:05d}-v{self.number:03d}"
 
-    def plan(self) -> VideoPlan:
-        return plan_video(self._rng(_PLAN), self.spec.timeline, self.num_frames)
+    def plan(self) -> Timeline:
+        return draw_timeline(self._rng(_PLAN), self.spec.timeline, self.num_frames)
 
-    def questions(self, plan: VideoPlan) -> list[Question]:
+    def questions(self, plan: Timeline) -> list[DrawnQuestion]:
         spec = self.spec
-        return plan_questions(self._rng(_QUESTIONS), plan, kinds=spec.kinds, per_kind=spec.questions_per_kind)
+        return draw_questions(self._rng(_QUESTIONS), plan, kinds=spec.kinds, per_kind=spec.questions_per_kind)
 
-    def write(self, path: Path, plan: VideoPlan) -> None:
+    def write(self, path: Path, plan: Timeline) -> None:
         rng = self._rng(_LOOKS)
         timeline: list[Appearance] = [
             place_appearance(
@@ -146,7 +146,7 @@ def _claim(marker: Path, spec: BenchmarkSpec) -> None:
     marker.write_text(text)
 
 
-def _manifest_rows(video: _Video, questions: Sequence[Question]) -> list[dict[str, object]]:
+def _manifest_rows(video: _Video, questions: Sequence[DrawnQuestion]) -> list[dict[str, object]]:
     spec = video.spec
     return [
         {

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from pipeline.demo.scenes import COLORS
-from pipeline.lab.synthetic.timeline import MOST_APPEARANCES, Event, VideoPlan
+from pipeline.lab.synthetic.timeline import MOST_APPEARANCES, Event, Timeline
 
 Kind = Literal["needle", "order", "last", "count", "absent"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -17,7 +17,7 @@ _COLOR_NAMES = tuple(COLORS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class DrawnQuestion:
     """One question with four options.
 
     ``answer`` is the right option, None where nothing in the video answers the question. ``evidence`` are the events
@@ -37,7 +37,7 @@ class Question:
         return None if self.answer is None else "ABCD"[self.options.index(self.answer)]
 
 
-def subjects_of(plan: VideoPlan, kind: Kind) -> list[tuple[str, ...]]:
+def subjects_of(plan: Timeline, kind: Kind) -> list[tuple[str, ...]]:
     """What a question of this kind may be about: one shape each."""
     shapes: dict[Kind, tuple[str, ...]] = {
         "needle": plan.needles,
@@ -49,7 +49,7 @@ def subjects_of(plan: VideoPlan, kind: Kind) -> list[tuple[str, ...]]:
     return [(shape,) for shape in shapes[kind]]
 
 
-def ask(rng: np.random.Generator, plan: VideoPlan, kind: Kind, shapes: tuple[str, ...]) -> Question:
+def ask(rng: np.random.Generator, plan: Timeline, kind: Kind, shapes: tuple[str, ...]) -> DrawnQuestion:
     """Word one question and draw its options."""
     (shape,) = shapes
     events = plan.of_shape(shape)
@@ -84,16 +84,16 @@ def _question(
     answer: str | None,
     shapes: tuple[str, ...],
     evidence: tuple[Event, ...],
-) -> Question:
+) -> DrawnQuestion:
     permuted = tuple(str(option) for option in rng.permutation(options))
-    return Question(kind=kind, text=text, options=permuted, answer=answer, shapes=shapes, evidence=evidence)
+    return DrawnQuestion(kind=kind, text=text, options=permuted, answer=answer, shapes=shapes, evidence=evidence)
 
 
-def plan_questions(
-    rng: np.random.Generator, plan: VideoPlan, *, kinds: Sequence[Kind] = KINDS, per_kind: int = MOST_QUESTIONS_PER_KIND
-) -> list[Question]:
+def draw_questions(
+    rng: np.random.Generator, plan: Timeline, *, kinds: Sequence[Kind] = KINDS, per_kind: int = MOST_QUESTIONS_PER_KIND
+) -> list[DrawnQuestion]:
     """At most ``per_kind`` questions of each kind, about different shapes; only one shape never appears."""
-    questions: list[Question] = []
+    questions: list[DrawnQuestion] = []
     for kind in KINDS:  # always drawn in the same order: leaving a kind out does not change the others
         subjects = subjects_of(plan, kind)
         chosen = rng.permutation(len(subjects))[:per_kind]

@@ -87,7 +87,7 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VideoPlan:
+class Timeline:
     """What one video shows: the role of every shape, and all events by time."""
 
     num_frames: int
@@ -102,7 +102,7 @@ class VideoPlan:
         return tuple(event for event in self.events if event.shape == shape)
 
 
-def plan_video(rng: np.random.Generator, spec: TimelineSpec, num_frames: int) -> VideoPlan:
+def draw_timeline(rng: np.random.Generator, spec: TimelineSpec, num_frames: int) -> Timeline:
     """Draw roles, durations, places in time and colours; any arrangement of the events is equally likely.
 
     Raises:
@@ -124,7 +124,7 @@ def plan_video(rng: np.random.Generator, spec: TimelineSpec, num_frames: int) ->
         color_of[shape] = str(rng.choice(colors))
         end = int(start + lengths[index])
         events.append(Event(shape=shape, color=color_of[shape], start_frame=int(start), end_frame=end))
-    return VideoPlan(
+    return Timeline(
         num_frames=num_frames,
         needles=tuple(needles.tolist()),
         pairs=tuple(pairs.tolist()),

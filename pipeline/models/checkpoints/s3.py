@@ -9,9 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.models.checkpoints.cache import CheckpointCache, RemoteFile, revision_of
+from pipeline.models.checkpoints.cache import CheckpointCopy, RemoteFile, revision_of
 from pipeline.models.checkpoints.files import INDEX_FILE, check_files, is_checkpoint_file, is_planning_file, model_error
 from pipeline.uris import strip_secrets
+from pipeline.video.local_cache import LocalCache
 from pipeline.video.remote import LOCAL_DISK_ERRNOS
 
 _PART_BYTES, _PARTS_AT_ONCE = 16 << 20, 8  # of a file in memory while it arrives
@@ -26,7 +27,7 @@ class S3Checkpoint:
         storage_options: fsspec's.
     """
 
-    def __init__(self, uri: str, *, cache: CheckpointCache, storage_options: Mapping[str, Any]) -> None:
+    def __init__(self, uri: str, *, cache: LocalCache, storage_options: Mapping[str, Any]) -> None:
         self._uri, self._cache, self._storage_options = uri.rstrip("/"), cache, storage_options
         self.name = strip_secrets(self._uri)
 
@@ -53,7 +54,7 @@ class S3Checkpoint:
     @contextmanager
     def all_files(self) -> Iterator[Path]:
         """The node's copy."""
-        with self._cache.hold(self, self._files) as folder:
+        with self._cache.hold(CheckpointCopy(remote=self, files=self._files)) as folder:
             yield folder
 
     def list_files(self) -> tuple[RemoteFile, ...]:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from huggingface_hub import snapshot_download
 from transformers.utils import cached_file
 
-from pipeline.models.checkpoints.cache import CheckpointCache
+from pipeline.models.checkpoints.cache import checkpoint_cache
 from pipeline.models.checkpoints.files import (
     CHECKPOINT_PATTERNS,
     INDEX_FILE,
@@ -65,7 +65,7 @@ def find_checkpoint(
     """
     name = config.model
     if uri_scheme(name) == "s3":
-        cache = CheckpointCache(cache_folder(ReadingConfig(cache_dir=cache_dir)) / "models")
+        cache = checkpoint_cache(cache_folder(ReadingConfig(cache_dir=cache_dir)) / "models")
         checkpoint: Checkpoint = S3Checkpoint(name, cache=cache, storage_options=storage_options or {})
     elif uri_scheme(name):
         raise model_error(name, "has a scheme that is not known", "give a folder, a hub id or s3://bucket/prefix")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.answering_share import Workload, assign_answerers, expect_workload
+from cluster.answering_share import ExpectedWorkload, assign_answerers, expect_workload
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry
 from pipeline.settings.config import BudgetConfig, ExecutionConfig, RunConfig, SamplingConfig
@@ -17,7 +17,7 @@ class Layout:
 
 
 def workload(questions, tokens, final, **other):
-    return Workload(questions_per_video=questions, tokens_per_video=tokens, final_tokens=final, **other)
+    return ExpectedWorkload(questions_per_video=questions, tokens_per_video=tokens, final_tokens=final, **other)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_texts_of_a_parquet_file_that_are_no_unicode_are_refused(tmp_path):
 
 def test_more_rows_than_a_block_keep_their_order_and_their_numbers(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.manifest.rows.BLOCK_ROWS", 3)
-    monkeypatch.setattr("pipeline.manifest.questions.BLOCK_ROWS", 2)
+    monkeypatch.setattr("pipeline.manifest.record_table.BLOCK_ROWS", 2)
     rows = [
         row(question_id=str(i), video=f"{i % 3}.mp4", options=["A. x", "B. y"] if i == 4 else None) for i in range(8)
     ]

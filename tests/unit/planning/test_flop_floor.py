@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache
 
 from pipeline.lab.benchmarks.model_shapes import SHAPES
-from pipeline.lab.benchmarks.random_models import build_config, build_stock_model, build_tokenizer, count_parameters
+from pipeline.lab.benchmarks.random_models import build_config, build_stock_model, count_parameters, family_tokenizer
 from pipeline.method.grouping import plan_groups
 from pipeline.models.registry import FAMILIES
 from pipeline.planning.flop_floor import (
@@ -17,7 +17,7 @@ from pipeline.planning.flop_floor import (
     PREFILL,
     SCORE,
     LanguageFlops,
-    Workload,
+    RunWork,
     count_flops,
     count_vision_flops,
 )
@@ -27,7 +27,7 @@ ISSUE_RESOLUTION = (308, 560)
 
 
 def config_of(shape):
-    tokenizer = build_tokenizer(SHAPES[shape].family)
+    tokenizer = family_tokenizer(SHAPES[shape].family)
     return build_config(SHAPES[shape], tokenizer)
 
 
@@ -105,7 +105,7 @@ def work_of(config, geometry, *, num_frames, num_questions):
     num_patches = num_frames // 2
     groups = plan_groups(num_patches, num_groups=-(-num_frames // 64), grouping="interleaved")
     lengths = [len(group) * geometry.tokens_per_patch for group in groups]
-    return Workload(
+    return RunWork(
         num_patches=num_patches,
         prefix_lengths=lengths,
         suffix_length=100,
@@ -144,7 +144,7 @@ def test_answer_tokens_after_the_first_cost_a_pass_over_one_position_each():
     config = config_of("tiny")
     geometry, language = geometry_of(config, 112, 112), LanguageFlops.from_config(config)
     work = {"num_patches": 1, "prefix_lengths": [], "suffix_length": 1, "num_questions": 1, "final_lengths": [50]}
-    final = count_flops(config, geometry, Workload(**work, answer_tokens=3))[FINAL]
+    final = count_flops(config, geometry, RunWork(**work, answer_tokens=3))[FINAL]
     steps = language.forward(50) + language.forward(1, before=50) + language.forward(1, before=51)
     assert final == steps + 3 * language.per_logits
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.video.remote import ObjectVersion
+from pipeline.video.staging import VideoCopy
 
 NO_LIMIT = 1 << 40
 
@@ -33,14 +34,18 @@ class FakeVideo:
 
 
 def hold(cache, video):
-    return cache.hold(video, video.look_up(), max_file_bytes=NO_LIMIT)
+    return hold_found(cache, video, video.look_up())
+
+
+def hold_found(cache, video, found):
+    return cache.hold(VideoCopy(remote=video, found=found, max_file_bytes=NO_LIMIT))
 
 
 def use(cache, video):
     """Use a video once, as if all earlier uses were a second older; returns its path."""
     with hold(cache, video) as path:
-        assert Path(path).read_bytes() == video.content
-    for copy in Path(path).parent.glob("*.video"):
+        assert path.read_bytes() == video.content
+    for copy in path.parent.glob("*.video"):
         changed_ns = copy.stat().st_mtime_ns - 10**9
         os.utime(copy, ns=(changed_ns, changed_ns))
     return path

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.video.local_cache import LocalCache
 from pipeline.video.remote import ObjectVersion
-from pipeline.video.staging import VideoCache
-from tests.unit.video.staging_fakes import NO_LIMIT, FakeVideo, hold, stored, use
+from pipeline.video.staging import video_cache
+from tests.unit.video.staging_fakes import FakeVideo, hold, hold_found, stored, use
 
 DiskUsage = namedtuple("DiskUsage", "total used free")
 
 
 @pytest.fixture
 def cache(tmp_path):
-    return VideoCache(tmp_path / "videos", max_bytes=300)
+    return video_cache(tmp_path / "videos", max_bytes=300)
 
 
 def test_an_object_is_fetched_once_and_again_when_size_or_version_changed(cache):
@@ -85,7 +86,7 @@ def test_a_second_reader_waits_for_the_first_one_and_shares_its_copy(cache):
 
     def read():
         started.set()
-        with cache.hold(video, found, max_file_bytes=NO_LIMIT) as path:
+        with hold_found(cache, video, found) as path:
             paths.append(path)
 
     other = threading.Thread(target=read)
@@ -103,20 +104,37 @@ def test_a_second_reader_waits_for_the_first_one_and_shares_its_copy(cache):
     assert video.num_downloads == 1
 
 
-class OvertakenCache(VideoCache):
+class OvertakenCache(LocalCache):
     """Just before it may fetch something itself, another reader has fetched it."""
 
     def _lock(self, key, mode):
         if mode == fcntl.LOCK_EX | fcntl.LOCK_NB:
-            use(VideoCache(self._folder, max_bytes=self._max_bytes), self.video)
+            use(LocalCache(self._folder, suffix=".video"), self.video)
         return super()._lock(key, mode)
 
 
 def test_what_another_reader_fetched_in_the_meantime_is_not_fetched_again(tmp_path):
-    overtaken = OvertakenCache(tmp_path / "videos", max_bytes=300)
+    overtaken = OvertakenCache(tmp_path / "videos", suffix=".video")
     overtaken.video = FakeVideo("s3://b/v")
     use(overtaken, overtaken.video)
     assert overtaken.video.num_downloads == 1
+
+
+class RemovedCache(LocalCache):
+    """What it fetched is removed, lock file and all, before it can share the lock; then somebody fetches it again."""
+
+    def _fetch(self, key, remote, lock):
+        super()._fetch(key, remote, lock)
+        for path in self._folder.glob(f"{key}.*"):
+            path.unlink()
+        use(video_cache(self._folder, max_bytes=300), remote.remote)
+
+
+def test_a_copy_that_was_removed_and_came_back_is_held_by_the_new_lock(cache, tmp_path):
+    held, big = FakeVideo("s3://b/held"), FakeVideo("s3://b/big", content=b"b" * 290)
+    with hold(RemovedCache(tmp_path / "videos", suffix=".video", max_bytes=300), held) as path:
+        use(cache, big)
+        assert path.exists()
 
 
 def test_concurrent_downloads_count_each_others_reservations(cache, tmp_path):
@@ -152,7 +170,7 @@ def test_a_short_copy_is_a_transfer_failure(cache, tmp_path):
     found = ObjectVersion(size_bytes=101, version="1")
     with (
         pytest.raises(PipelineError, match="has 101 bytes but 100 arrived") as caught,
-        cache.hold(video, found, max_file_bytes=NO_LIMIT),
+        hold_found(cache, video, found),
     ):
         pass
     assert caught.value.failure_class is FailureClass.TRANSFER

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ReadingConfig
-from pipeline.video.staging import VideoCache, cache_folder
+from pipeline.video.staging import cache_folder, video_cache
 from tests.unit.video.staging_fakes import FakeVideo, stored, use
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -19,7 +19,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from pipeline.video.remote import ObjectVersion
-from pipeline.video.staging import VideoCache
+from pipeline.video.staging import VideoCopy, video_cache
 
 class Slow:
     uri = "s3://b/v"
@@ -31,7 +31,8 @@ class Slow:
         time.sleep({pause_s})
         Path(path).write_bytes(b"x" * 100)
 
-with VideoCache(Path({folder!r}), max_bytes=300).hold(Slow(), Slow().look_up(), max_file_bytes=1000) as path:
+copy = VideoCopy(remote=Slow(), found=Slow().look_up(), max_file_bytes=1000)
+with video_cache(Path({folder!r}), max_bytes=300).hold(copy) as path:
     print("holding", len(Path(path).read_bytes()), flush=True)
     sys.stdin.readline()
 """
@@ -92,7 +93,7 @@ def test_a_dead_downloader_leaves_no_lock_and_its_partial_file_goes_with_the_nex
 
 @pytest.fixture
 def cache(tmp_path):
-    return VideoCache(tmp_path / "videos", max_bytes=300)
+    return video_cache(tmp_path / "videos", max_bytes=300)
 
 
 def test_the_folder_is_private_and_below_cache_dir_or_the_temporary_folder(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from pipeline.evaluation.scoring.extraction import (
     read_strictly,
 )
 from pipeline.evaluation.scoring.ranked_extraction import ANNOUNCEMENTS, read_ranked
-from pipeline.evaluation.scoring.readings import Response
+from pipeline.evaluation.scoring.readings import RawAnswer
 from pipeline.evaluation.scoring.scorers import SCORERS, default_scorer, get_scorer
 from tests.unit.evaluation.scoring import slow_rules
 
@@ -193,7 +193,7 @@ CASES = [  # response, official and legacy letters of each benchmark, worked out
     [(text, benchmark, letters) for text, table in CASES for benchmark, letters in table.items()],
 )
 def test_each_benchmark_is_read_by_its_own_rule(text, benchmark, letters):
-    response = Response(question_id="q", text=text, options=("w", "x", "y", "z"), benchmark=benchmark)
+    response = RawAnswer(question_id="q", text=text, options=("w", "x", "y", "z"), benchmark=benchmark)
     found = [SCORERS[name](response).letter or "-" for name in ("official", "lmms_eval_legacy")]
     assert "".join(found) == letters
 
@@ -228,21 +228,21 @@ def test_strict_rule_accepts_a_letter_alone_or_with_its_own_text(text, letter):
 
 
 def test_option_probabilities_takes_the_projects_own_answer():
-    response = Response(question_id="q", text="A", options=("x", "y"), choice="B", benchmark="lvbench")
+    response = RawAnswer(question_id="q", text="A", options=("x", "y"), choice="B", benchmark="lvbench")
     assert SCORERS["option_probabilities"](response).letter == "B"
 
 
 def test_april_rule_reads_four_letters_even_where_six_are_offered_but_not_for_longvideobench():
     six = ("u", "v", "w", "x", "y", "Arrest")
     read = SCORERS["lmms_eval_2026_04"]
-    assert read(Response(question_id="q", text="(E) Arrest", options=six, benchmark="mlvu-test")).letter == "A"
-    assert read(Response(question_id="q", text="(E) Arrest", options=six, benchmark="longvideobench")).letter == "E"
-    assert read(Response(question_id="q", text="(E) Arrest", options=six)).letter == "E"  # an archive: what is offered
+    assert read(RawAnswer(question_id="q", text="(E) Arrest", options=six, benchmark="mlvu-test")).letter == "A"
+    assert read(RawAnswer(question_id="q", text="(E) Arrest", options=six, benchmark="longvideobench")).letter == "E"
+    assert read(RawAnswer(question_id="q", text="(E) Arrest", options=six)).letter == "E"  # an archive: what is offered
 
 
 def test_a_scorer_without_a_rule_says_so():
     with pytest.raises(ValueError, match="'official' has no rule for an archive without a benchmark"):
-        SCORERS["official"](Response(question_id="q", text="A", options=("x", "y")))
+        SCORERS["official"](RawAnswer(question_id="q", text="A", options=("x", "y")))
     with pytest.raises(ValueError, match=r"scorer must be one of official, .* got 'exact'"):
         get_scorer("exact")
     assert [default_scorer(name) for name in ("videomme", "")] == ["official", "option_probabilities"]

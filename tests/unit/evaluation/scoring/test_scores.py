@@ -18,7 +18,7 @@ from pipeline.evaluation.scoring.evidence_hits import chance_of_hit, measure_hit
 from pipeline.evaluation.scoring.paired import compare_runs
 from pipeline.evaluation.scoring.report import report_tables
 from pipeline.evaluation.scoring.report_json import report_json
-from pipeline.evaluation.tables import to_markdown, to_text
+from pipeline.results.tables import to_markdown, to_text
 from tests.unit.evaluation.scoring.rows import row, spans, table
 
 

@@ -8,10 +8,10 @@ import torch
 
 from jobs.lab.bench import main
 from pipeline.lab.benchmarks import stage_clock
-from pipeline.lab.benchmarks.model_report import format_table, to_markdown
+from pipeline.lab.benchmarks.model_report import format_measurement
 from pipeline.lab.benchmarks.model_run import OPTIONS, build_clip, build_questions
 from pipeline.lab.benchmarks.model_shapes import SHAPES
-from pipeline.lab.benchmarks.random_models import build_config, build_tokenizer, video_token
+from pipeline.lab.benchmarks.random_models import build_config, family_tokenizer, video_token
 from pipeline.lab.benchmarks.stage_clock import StageClock
 from pipeline.models.prompt import build_prompt
 from pipeline.models.registry import FAMILIES
@@ -96,7 +96,7 @@ def test_the_naive_baseline_is_extrapolated_to_all_groups_and_questions(measured
 
 def test_the_tables_show_every_run_and_stage(measured):
     plain, text = measured
-    assert text == to_markdown(plain)
+    assert text == format_measurement(plain)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == (1 + 2) + (1 + 2 * len(STAGES))
     assert f"| 3 | {plain['runs'][1]['total_s']:.2f} |" in text
@@ -108,14 +108,10 @@ def test_a_baseline_that_does_not_fit_is_named_and_leaves_its_columns_empty(meas
     plain["naive"] |= {"pass_s": None, "problem": "CUDA out of memory"}
     for run in plain["runs"]:
         run |= {"naive_s": None, "naive_to_ours": None}
-    text = to_markdown(plain)
+    text = format_measurement(plain)
     assert "not possible here: CUDA out of memory" in text
     assert next(line for line in text.splitlines() if line.startswith("| 1 |")).endswith("|  |  |")
-    assert "Naive baseline: not measured." in to_markdown(plain | {"naive": None})
-
-
-def test_format_table_is_markdown():
-    assert format_table(("a", "b"), [(1, "x"), (2.5, "")]) == ["| a | b |", "|---|---|", "| 1 | x |", "| 2.5 |  |"]
+    assert "Naive baseline: not measured." in format_measurement(plain | {"naive": None})
 
 
 @pytest.mark.parametrize(
@@ -134,14 +130,14 @@ def test_a_bad_option_is_refused_with_what_is_allowed(arguments, message, capsys
 
 
 def test_a_question_cannot_be_shorter_than_its_template():
-    tokenizer = build_tokenizer("qwen2_5_vl")
+    tokenizer = family_tokenizer("qwen2_5_vl")
     with pytest.raises(ValueError, match=r"--question-tokens must be above \d+.*num_tokens=5"):
         build_questions(tokenizer, "qwen2_5_vl", 1, num_tokens=5)
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_questions_differ_and_have_the_wanted_length(family):
-    tokenizer = build_tokenizer(family)
+    tokenizer = family_tokenizer(family)
     questions = build_questions(tokenizer, family, 16, num_tokens=100)
     assert len({question.text for question in questions}) == 16
     for question in questions:
@@ -151,7 +147,7 @@ def test_questions_differ_and_have_the_wanted_length(family):
 
 
 def test_a_clip_is_planned_like_a_video_of_that_many_frames():
-    config = build_config(SHAPES["tiny"], build_tokenizer("qwen2_5_vl"))
+    config = build_config(SHAPES["tiny"], family_tokenizer("qwen2_5_vl"))
     layout = FAMILIES["qwen2_5_vl"].read_layout(config)
     run = RunConfig(sampling=SamplingConfig(frames_per_group=8))
     clip = build_clip(layout, num_frames=21, height=56, width=84, config=run)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.lab.demo_training.scoreboard import (
-    NeedleEntropies,
+    GroupEntropies,
     covered_share,
     groups_with_needle,
     hits_needle,
@@ -20,7 +20,7 @@ entropies = st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0, 1.3]), min_size=1, max
 @settings(deadline=None)
 def test_auroc_equals_counting_all_pairs(with_needle, without):
     pairs = [(w < o) + 0.5 * (w == o) for w in with_needle for o in without]
-    found = NeedleEntropies(with_needle=np.array(with_needle), without_needle=np.array(without))
+    found = GroupEntropies(with_needle=np.array(with_needle), without_needle=np.array(without))
     assert found.auroc == pytest.approx(np.mean(pairs))
 
 

@@ -3,12 +3,12 @@ import pytest
 
 from pipeline.lab.demo_training.event_styles import draw_encore_style, draw_review_style
 from pipeline.lab.demo_training.virtual_video import VirtualVideo, draw_group, events_by_group, is_latest, shows_focus
-from pipeline.lab.synthetic.timeline import TimelineSpec, plan_video
+from pipeline.lab.synthetic.timeline import TimelineSpec, draw_timeline
 
 
 @pytest.fixture(params=[1, 2, 3])
 def video(request):
-    plan = plan_video(np.random.default_rng(request.param), TimelineSpec(), 2_000)
+    plan = draw_timeline(np.random.default_rng(request.param), TimelineSpec(), 2_000)
     event_P = np.full(1_000, -1)
     for index, event in enumerate(plan.events):
         event_P[event.start_frame // 2 : -(-event.end_frame // 2)] = index

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from pipeline.lab.simulation.archive import Archive
-from pipeline.lab.simulation.report import bound_s, critical_path_s, make_report
+from pipeline.lab.simulation.report import bound_s, critical_path_s, summarize_run
 from pipeline.lab.simulation.settings import StageTimes
 from pipeline.lab.simulation.simulator import Simulation
 
@@ -51,7 +51,7 @@ def test_every_way_to_the_coordinator_and_back_takes_its_latency(make_settings):
 def test_utilisation_is_busy_time_over_the_time_until_the_last_answer(make_settings):
     settings = make_settings(groups_in_hand=2)
     seen = Simulation(settings).observe()
-    report = make_report(settings, seen, wall_s=1.0)
+    report = summarize_run(settings, seen, wall_s=1.0)
     assert report.scorer_utilisation == pytest.approx((2 * GROUP_S + GATHER_S + ANSWER_S) / seen.makespan_s)
     assert report.decoder_utilisation == pytest.approx((PROBE_S + DECODE_S) / seen.makespan_s)
     assert report.answerer_utilisation is None
@@ -128,7 +128,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(make_settings
 
     def run(seed: int) -> str:
         changed = replace(settings, seed=seed)
-        report = make_report(changed, Simulation(changed).observe(), wall_s=0.0)
+        report = summarize_run(changed, Simulation(changed).observe(), wall_s=0.0)
         return json.dumps({name: value for name, value in asdict(report).items() if name != "settings"})
 
     assert run(1) == run(1)

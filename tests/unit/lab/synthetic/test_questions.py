@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.demo.scenes import SHAPES
-from pipeline.lab.synthetic.questions import KINDS, plan_questions
-from pipeline.lab.synthetic.timeline import TimelineSpec, plan_video
+from pipeline.lab.synthetic.questions import KINDS, draw_questions
+from pipeline.lab.synthetic.timeline import TimelineSpec, draw_timeline
 
 
 def watch(plan):
@@ -37,9 +37,9 @@ def answers_by_watching(question, seen):
 @given(st.integers(0, 10**6), st.sampled_from([600, 1_500]))
 def test_every_question_has_exactly_the_answer_that_watching_gives(seed, num_frames):
     rng = np.random.default_rng(seed)
-    plan = plan_video(rng, TimelineSpec(), num_frames)
+    plan = draw_timeline(rng, TimelineSpec(), num_frames)
     seen = watch(plan)
-    for question in plan_questions(rng, plan):
+    for question in draw_questions(rng, plan):
         right = answers_by_watching(question, seen)
         assert len(question.options) == len(set(question.options)) == 4
         if question.kind == "absent":
@@ -57,16 +57,16 @@ def test_every_question_has_exactly_the_answer_that_watching_gives(seed, num_fra
 @given(st.integers(0, 10**6))
 def test_what_is_asked_about_is_never_a_distractor(seed):
     rng = np.random.default_rng(seed)
-    plan = plan_video(rng, TimelineSpec(distractor_density=0.15), 2_000)
+    plan = draw_timeline(rng, TimelineSpec(distractor_density=0.15), 2_000)
     (distractor,) = {e.shape for e in plan.events} - {*plan.needles, *plan.pairs, *plan.series}
-    for question in plan_questions(rng, plan):
+    for question in draw_questions(rng, plan):
         assert distractor not in question.text
         assert distractor not in question.options
 
 
 def questions_of(seed, **changes):
-    plan = plan_video(np.random.default_rng(seed), TimelineSpec(), 1_000)
-    return plan_questions(np.random.default_rng(seed + 1), plan, **changes)
+    plan = draw_timeline(np.random.default_rng(seed), TimelineSpec(), 1_000)
+    return draw_questions(np.random.default_rng(seed + 1), plan, **changes)
 
 
 def test_all_kinds_are_asked_twice_about_different_things_but_for_the_one_that_never_appears():
@@ -88,7 +88,7 @@ def test_the_right_letter_is_spread_evenly_and_wrong_colours_are_the_earlier_one
         letters = [question.expected for question in questions if question.kind == kind]
         assert min(letters.count(letter) for letter in "ABCD") > 0.19 * len(letters)
     for seed in range(30):
-        plan = plan_video(np.random.default_rng(seed), TimelineSpec(), 1_000)
+        plan = draw_timeline(np.random.default_rng(seed), TimelineSpec(), 1_000)
         for question in questions_of(seed, kinds=("last",)):
             assert {event.color for event in plan.of_shape(question.shapes[0])} <= set(question.options)
         for question in questions_of(seed, kinds=("order",)):

@@ -11,7 +11,7 @@ from pipeline.lab.synthetic.timeline import (
     MIN_GAP_FRAMES,
     MOST_APPEARANCES,
     TimelineSpec,
-    plan_video,
+    draw_timeline,
 )
 
 
@@ -29,7 +29,7 @@ def planned(draw):
         spec.check_room(num_frames)
     except ValueError:
         num_frames = 12_000
-    return spec, num_frames, plan_video(np.random.default_rng(draw(st.integers(0, 10**6))), spec, num_frames)
+    return spec, num_frames, draw_timeline(np.random.default_rng(draw(st.integers(0, 10**6))), spec, num_frames)
 
 
 @settings(deadline=None, max_examples=150)
@@ -67,7 +67,7 @@ def test_objects_never_touch_and_a_shape_changes_colour_every_time(case):
 
 
 def test_the_same_seed_plans_the_same_video_and_another_seed_another():
-    plans = [plan_video(np.random.default_rng(seed), TimelineSpec(), 2_000) for seed in (1, 1, 2)]
+    plans = [draw_timeline(np.random.default_rng(seed), TimelineSpec(), 2_000) for seed in (1, 1, 2)]
     assert plans[0] == plans[1]
     assert plans[0] != plans[2]
 
@@ -76,7 +76,7 @@ def test_events_fall_anywhere_in_the_video():
     starts = [
         event.start_frame / 2_000
         for seed in range(200)
-        for event in plan_video(np.random.default_rng(seed), TimelineSpec(), 2_000).events
+        for event in draw_timeline(np.random.default_rng(seed), TimelineSpec(), 2_000).events
     ]
     counts, _ = np.histogram(starts, bins=5, range=(0, 1))
     assert counts.min() > 0.9 * counts.mean()

@@ -1,13 +1,13 @@
 """Copies of remote checkpoints on a node, against a storage that lives in a dictionary."""
 
+import shutil
 import threading
 from collections import namedtuple
 
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.models.checkpoints import cache as checkpoint_cache
-from pipeline.models.checkpoints.cache import CheckpointCache, RemoteFile, revision_of
+from pipeline.models.checkpoints.cache import CheckpointCopy, RemoteFile, checkpoint_cache, revision_of
 
 FILES = {"config.json": b"{}", "a.safetensors": b"A" * 1_000, "b.safetensors": b"B" * 500}
 
@@ -17,6 +17,7 @@ class FakeStore:
 
     def __init__(self, name="s3://bucket/model", content=FILES):
         self.name, self.content, self.downloads = name, dict(content), []
+        self.copy = None
 
     def list_files(self):
         return tuple(
@@ -36,11 +37,16 @@ def store():
 
 @pytest.fixture
 def cache(tmp_path):
-    return CheckpointCache(tmp_path / "models")
+    return checkpoint_cache(tmp_path / "models")
+
+
+def hold(cache, store, listed=None):
+    return cache.hold(CheckpointCopy(remote=store, files=listed or store.list_files()))
 
 
 def read(cache, store):
-    with cache.hold(store, store.list_files()) as folder:
+    with hold(cache, store) as folder:
+        store.copy = folder
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -58,7 +64,7 @@ def test_another_revision_is_another_copy(cache, store):
 
 
 def test_a_copy_that_lost_a_file_or_bytes_is_fetched_anew(cache, store):
-    with cache.hold(store, store.list_files()) as folder:
+    with hold(cache, store) as folder:
         (folder / "config.json").unlink()
         (folder / "a.safetensors").write_bytes(b"A")
     assert read(cache, store) == FILES
@@ -85,7 +91,7 @@ def test_a_file_that_arrives_short_is_a_transfer_failure(cache, store):
     store.content["b.safetensors"] = b"B"
     with (
         pytest.raises(PipelineError, match=r"s3://bucket/model/b.safetensors has 500 bytes but 1 arrived") as caught,
-        cache.hold(store, listed),
+        hold(cache, store, listed),
     ):
         pytest.fail("an incomplete checkpoint was handed out")
     assert caught.value.failure_class is FailureClass.TRANSFER
@@ -94,7 +100,7 @@ def test_a_file_that_arrives_short_is_a_transfer_failure(cache, store):
 def test_a_checkpoint_that_changes_while_it_is_copied_is_not_handed_out(cache, store, tmp_path):
     listed = store.list_files()
     store.content["b.safetensors"] = b"X" * 500  # of the same size: the version tells
-    with pytest.raises(PipelineError, match="changed while it was copied"), cache.hold(store, listed):
+    with pytest.raises(PipelineError, match="changed while it was copied"), hold(cache, store, listed):
         pytest.fail("a mixed checkpoint was handed out")
     assert [path for path in (tmp_path / "models").iterdir() if path.is_dir()] == []
     assert read(cache, store)["b.safetensors"] == b"X" * 500
@@ -105,7 +111,7 @@ def test_processes_that_want_the_same_checkpoint_wait_for_one_download(tmp_path)
 
     def work():
         started.wait()
-        seen.append(read(CheckpointCache(tmp_path), store))
+        seen.append(read(checkpoint_cache(tmp_path), store))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -127,19 +133,12 @@ def small_disk(tmp_path, monkeypatch):
         used = sum(path.stat().st_size for path in (tmp_path / "models").rglob("*") if path.is_file())
         return Usage(4_000, used, 4_000 - used)
 
-    monkeypatch.setattr(checkpoint_cache.shutil, "disk_usage", usage)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
 
 
-def names(cache, stores):
-    """Which of these stores still have a copy: reading a copy downloads nothing."""
-    kept = []
-    for store in stores:
-        before = len(store.downloads)
-        files = store.list_files()
-        key_folder = cache._folder / checkpoint_cache._key(store, files)
-        kept += [store.name] if key_folder.is_dir() else []
-        assert len(store.downloads) == before
-    return kept
+def names(stores):
+    """Which of these stores still have the copy that was read last."""
+    return [store.name for store in stores if store.copy.is_dir()]
 
 
 def test_the_copy_unused_for_longest_makes_room(cache, small_disk):
@@ -148,12 +147,12 @@ def test_the_copy_unused_for_longest_makes_room(cache, small_disk):
     read(cache, second)
     read(cache, first)
     read(cache, third)
-    assert names(cache, (first, second, third)) == [first.name, third.name]
+    assert names((first, second, third)) == [first.name, third.name]
 
 
 def test_a_copy_in_use_stays_and_the_disk_is_reported_full(cache, small_disk, tmp_path):
     first, second = FakeStore("s3://bucket/1"), FakeStore("s3://bucket/2", {**FILES, "c.safetensors": b"C" * 2_000})
-    with cache.hold(first, first.list_files()) as folder:
+    with hold(cache, first) as folder:
         with pytest.raises(PipelineError, match=r"3502 bytes wanted, 2498 free\).*reading.cache_dir") as caught:
             read(cache, second)
         assert (folder / "config.json").read_bytes() == b"{}"
@@ -171,13 +170,13 @@ def test_leftovers_of_a_dead_process_go_first(cache, small_disk, tmp_path):
     (tmp_path / "models" / "dead.lock").touch()
     read(cache, second)
     assert not part.exists()
-    assert names(cache, (first, second)) == [first.name, second.name]
+    assert names((first, second)) == [first.name, second.name]
 
 
 def test_a_folder_that_cannot_be_made_is_reported_with_its_setting(tmp_path, store):
     (tmp_path / "file").write_text("")
     with pytest.raises(PipelineError, match=r"cannot be copied to .*reading\.cache_dir"):
-        read(CheckpointCache(tmp_path / "file" / "models"), store)
+        read(checkpoint_cache(tmp_path / "file" / "models"), store)
 
 
 @pytest.mark.parametrize("change", [{"name": "c"}, {"size_bytes": 2}, {"version": "w"}])
