@@ -66,7 +66,7 @@ with raise_on_signals():
 def test_last_words_come_before_anything_is_torn_down_and_a_teardown_that_hangs_is_ended():
     program = """
 import os, signal, threading
-from jobs import interruption
+from jobs.wiring import interruption
 interruption.TEARDOWN_S = 0.2
 with interruption.raise_on_signals() as guard:
     guard.last_words = lambda code: print("summary", code, flush=True)
