@@ -26,8 +26,6 @@ from jobs.wiring.storage_options import add_storage_options
 from pipeline.uris import has_scheme, redact_text, strip_secrets
 
 _DEFAULTS = {"--executor": "serial", "--log-level": "warning"}  # one video gains little from more processes
-
-
 _USAGE = "%(prog)s VIDEO QUESTION [--options A B …] [--output FOLDER] --model MODEL [settings of run.py, e.g. --method]"
 
 
@@ -110,7 +108,7 @@ def _write_report(options: argparse.Namespace, question_id: str, config_hash: st
 
 
 def _build_parser(prog: str) -> CommandParser:
-    parser = command_parser(prog, __doc__, exit_codes="those of run.py")
+    parser = command_parser(prog, __doc__, usage=_USAGE, exit_codes="those of run.py")
     parser.elsewhere = build_parser().own_options()
     parser.add_argument("video", help="a file, s3://… or, with --set reading.allow_http=true, http(s)://…")
     parser.add_argument("question", help="in quotes: one argument")
