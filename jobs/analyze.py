@@ -16,7 +16,10 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.wiring.ablation_runs import run_ablation
+from jobs.wiring.cli import build_parser
+from jobs.wiring.command_line import CommandParser, command_parser
+from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
+from jobs.wiring.start import check_at_a_glance
 from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.analysis.ablation_report import analyse_ablation
 from pipeline.evaluation.analysis.ablations import ABLATIONS
@@ -29,17 +32,17 @@ from pipeline.evaluation.analysis.output import Analysis, print_analysis, write_
 from pipeline.results.finished import read_answers
 from pipeline.uris import redact_text
 
-EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2
+_ABLATE_USAGE = "%(prog)s NAME --manifest FILE --output DIR --model MODEL [options of run.py]"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, prog: str = "analyze.py") -> int:
     """Analyse once; returns the exit code."""
-    parser = _build_parser()
+    parser = _build_parser(prog)
     options, passed_on = parser.parse_known_args(arguments)
     if passed_on and options.analysis != "ablate":
         parser.error(f"unknown options: {' '.join(passed_on)}")
     try:
-        analysis = _analyse(options, passed_on)
+        analysis = _ablate(options, passed_on, parser) if options.analysis == "ablate" else _analyse(options)
         print_analysis(analysis)
         for path in write_analysis(analysis, options.output):
             print(path)
@@ -49,13 +52,22 @@ def main(arguments: list[str] | None = None) -> int:
     return EXIT_OK
 
 
-def _analyse(options: argparse.Namespace, passed_on: Sequence[str]) -> Analysis:
-    if options.analysis == "ablate":
-        ablation = ABLATIONS[options.name]
-        runs = run_ablation(
-            ablation, values=options.values, manifest=options.manifest, folder=options.output, passed_on=passed_on
-        )
-        return analyse_ablation(ablation, runs)
+def _ablate(options: argparse.Namespace, passed_on: Sequence[str], parser: CommandParser) -> Analysis:
+    """Run what is missing; what is wrong with the options of ``run.py`` is said before anything is loaded."""
+    settings_parser = build_parser(f"{parser.prog} ablate", _ABLATE_USAGE)
+    settings_parser.elsewhere = parser.own_options()
+    run_options = ["--manifest", options.manifest, "--output", str(options.output), *passed_on]
+    check_at_a_glance(settings_parser.parse_args(run_options))
+    from jobs.wiring.ablation_runs import run_ablation
+
+    ablation = ABLATIONS[options.name]
+    runs = run_ablation(
+        ablation, values=options.values, manifest=options.manifest, folder=options.output, passed_on=passed_on
+    )
+    return analyse_ablation(ablation, runs)
+
+
+def _analyse(options: argparse.Namespace) -> Analysis:
     asked = [read_questions(read_answers(run, storage_options=options.storage_options)) for run in options.runs]
     if options.analysis == "lite":
         full, lite = asked
@@ -78,13 +90,9 @@ def _by_label(runs: Sequence[str], asked: Sequence[list[AskedQuestion]]) -> dict
     raise ValueError(f"the runs cannot be told apart by their names: {', '.join(names)}")
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="analyze.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit codes: 0 done, 2 usage or runs that cannot be used, 1 the storage or a run failed.",
-        allow_abbrev=False,
+def _build_parser(prog: str) -> CommandParser:
+    parser = command_parser(
+        prog, __doc__, exit_codes="0 done, 2 usage or runs that cannot be used, 1 the storage or a run failed"
     )
     parts = parser.add_subparsers(dest="analysis", required=True, metavar="ANALYSIS")
     for name in ("entropy-needle", "entropy-correct", "frames"):
@@ -101,7 +109,7 @@ def _build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_part(parts: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str) -> argparse.ArgumentParser:
+def _add_part(parts: "argparse._SubParsersAction[CommandParser]", name: str) -> CommandParser:
     part = parts.add_parser(name, allow_abbrev=False)
     part.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder that receives the files")
     if name != "ablate":

@@ -18,28 +18,25 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from jobs.run import EXIT_FAILURES, EXIT_JOB, EXIT_OK
 from jobs.run import main as run
 from jobs.wiring.cli import build_parser
+from jobs.wiring.command_line import CommandParser, command_parser
+from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK
 from jobs.wiring.storage_options import add_storage_options
-from pipeline.manifest.columns import FEWEST_OPTIONS
-from pipeline.report.answer_text import describe_answer
-from pipeline.report.report import ReportOptions, make_report
-from pipeline.report.totals import list_run_ids, read_run_files
-from pipeline.results.atomic_files import write_bytes_atomic
-from pipeline.results.finished import read_answers
 from pipeline.uris import has_scheme, redact_text, strip_secrets
 
 _DEFAULTS = {"--executor": "serial", "--log-level": "warning"}  # one video gains little from more processes
+_USAGE = "%(prog)s VIDEO QUESTION [--options A B …] [--output FOLDER] --model MODEL [settings of run.py, e.g. --method]"
 
 
-_USAGE = "ask.py VIDEO QUESTION [--options A B …] [--output FOLDER] --model MODEL [settings of run.py, e.g. --method]"
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, prog: str = "ask.py") -> int:
     """Ask; returns the exit code of ``run.py``."""
-    parser = _build_parser()
+    parser = _build_parser(prog)
     options, settings = parser.parse_known_args(arguments)
+    from pipeline.manifest.columns import FEWEST_OPTIONS
+    from pipeline.report.answer_text import describe_answer
+    from pipeline.report.totals import list_run_ids, read_run_files
+
     if options.options is not None and len(options.options) < FEWEST_OPTIONS:
         parser.error(f"--options needs at least {FEWEST_OPTIONS} answers to choose from, got {options.options}")
     if not options.question.strip():
@@ -50,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             manifest = Path(folder) / "question.jsonl"
             manifest.write_text(json.dumps(_manifest_row(options, question_id)))
-            code = _run(manifest, options, settings)
+            code = _run(manifest, options, settings, parser)
         if code not in (EXIT_OK, EXIT_FAILURES):
             return code
         runs = sorted(list_run_ids(options.output, storage_options=storage) - before)
@@ -65,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     return code
 
 
-def _run(manifest: Path, options: argparse.Namespace, settings: list[str]) -> int:
+def _run(manifest: Path, options: argparse.Namespace, settings: list[str], parser: CommandParser) -> int:
     """``run.py`` with one question; what it prints is about many."""
     command = ["--manifest", str(manifest), "--output", options.output, "--retry-failed", *settings]
     for name, value in _DEFAULTS.items():
@@ -73,8 +70,8 @@ def _run(manifest: Path, options: argparse.Namespace, settings: list[str]) -> in
             command += [name, value]
     if options.storage_options is not None:
         command += ["--storage-options", json.dumps(options.storage_options)]
-    settings_parser = build_parser()
-    settings_parser.prog, settings_parser.usage = "ask.py", _USAGE
+    settings_parser = build_parser(parser.prog, _USAGE)
+    settings_parser.elsewhere = parser.own_options()
     settings_parser.parse_args(command)  # a wrong setting is explained in terms of this command
     with redirect_stdout(io.StringIO()):
         return run(command)
@@ -92,12 +89,17 @@ def _question_id(options: argparse.Namespace) -> str:
 
 
 def _find_row(options: argparse.Namespace, question_id: str, config_hash: str) -> dict[str, Any]:
+    from pipeline.results.finished import read_answers
+
     rows = read_answers(options.output, storage_options=options.storage_options).to_pylist()
     own = [row for row in rows if (row["question_id"], row["config_hash"]) == (question_id, config_hash)]
     return max(own, key=lambda row: row["finished_at"])  # of a video that was changed in between
 
 
 def _write_report(options: argparse.Namespace, question_id: str, config_hash: str) -> None:
+    from pipeline.report.report import ReportOptions, make_report
+    from pipeline.results.atomic_files import write_bytes_atomic
+
     target = options.html or f"{options.output.rstrip('/')}/report/{question_id}.html"
     wanted = ReportOptions(question_ids=[question_id], config_hash=config_hash)
     page = make_report(options.output, wanted, storage_options=options.storage_options)
@@ -105,10 +107,9 @@ def _write_report(options: argparse.Namespace, question_id: str, config_hash: st
     print(f"{'report':<12}{strip_secrets(target)}")
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ask.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def _build_parser(prog: str) -> CommandParser:
+    parser = command_parser(prog, __doc__, usage=_USAGE, exit_codes="those of run.py")
+    parser.elsewhere = build_parser().own_options()
     parser.add_argument("video", help="a file, s3://… or, with --set reading.allow_http=true, http(s)://…")
     parser.add_argument("question", help="in quotes: one argument")
     parser.add_argument("--options", nargs="+", metavar="OPTION", help="at least two answers to choose from")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
+from jobs.wiring.command_line import command_parser
+from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.analysis.asked_questions import CHOICE, OPEN, AskedQuestion, read_questions
 from pipeline.evaluation.analysis.calibration import FULL_METHOD, Target, calibrate
@@ -21,12 +23,10 @@ from pipeline.results.finished import read_answers
 from pipeline.results.tables import to_text
 from pipeline.uris import redact_text
 
-EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2
 
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, prog: str = "calibrate.py") -> int:
     """Calibrate once; returns the exit code."""
-    options = _build_parser().parse_args(arguments)
+    options = _build_parser(prog).parse_args(arguments)
     try:
         target = _target(options)
         questions = _read_runs(options)
@@ -74,13 +74,9 @@ def _wanted(questions: Sequence[AskedQuestion], kind: str) -> list[AskedQuestion
     return [question for question in full if kind == "all" or question.is_choice == (kind == CHOICE)]
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="calibrate.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit codes: 0 done, 2 usage or runs that cannot be used, 1 the storage failed.",
-        allow_abbrev=False,
+def _build_parser(prog: str) -> argparse.ArgumentParser:
+    parser = command_parser(
+        prog, __doc__, exit_codes="0 done, 2 usage or runs that cannot be used, 1 the storage failed"
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the --output of run.py --method adapttoken")
     parser.add_argument("--output", required=True, metavar="YAML", help="settings to write")

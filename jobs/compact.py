@@ -12,17 +12,18 @@ import sys
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
+from jobs.wiring.command_line import command_parser
+from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
 from pipeline.results.compaction import DEFAULT_GRACE_S, DEFAULT_TARGET_BYTES, CompactionReport, compact
 from pipeline.uris import redact_text
 
-EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2
 _UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, prog: str = "compact.py") -> int:
     """Compact once; returns the exit code."""
-    options = _build_parser().parse_args(arguments)
+    options = _build_parser(prog).parse_args(arguments)
     try:
         report = compact(
             options.output,
@@ -58,13 +59,9 @@ def parse_bytes(text: str) -> int:
         raise argparse.ArgumentTypeError(message) from error
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="compact.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit codes: 0 done, 2 usage or a result file that is not readable, 1 the storage failed.",
-        allow_abbrev=False,
+def _build_parser(prog: str) -> argparse.ArgumentParser:
+    parser = command_parser(
+        prog, __doc__, exit_codes="0 done, 2 usage or a result file that is not readable, 1 the storage failed"
     )
     parser.add_argument("output", help="the --output of run.py")
     parser.add_argument(

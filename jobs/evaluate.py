@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
+from jobs.wiring.command_line import command_parser
+from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.scoring.answers import AnswerSet, answer_sets
 from pipeline.evaluation.scoring.evaluation import Evaluation, evaluate
@@ -28,12 +30,10 @@ from pipeline.results.finished import read_answers
 from pipeline.results.tables import Table, to_markdown, to_text
 from pipeline.uris import redact_text
 
-EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2
 
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, prog: str = "evaluate.py") -> int:
     """Score once; returns the exit code."""
-    options = _build_parser().parse_args(arguments)
+    options = _build_parser(prog).parse_args(arguments)
     try:
         evaluations = [evaluate(answers, scorer=options.scorer) for answers in _read_runs(options)]
         by_benchmark = _by_benchmark(evaluations)
@@ -100,13 +100,9 @@ def _write(
         print(f"\n{folder}/evaluation.json, {folder}/evaluation.md")
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="evaluate.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit codes: 0 done, 2 usage or answers that cannot be scored, 1 the storage failed.",
-        allow_abbrev=False,
+def _build_parser(prog: str) -> argparse.ArgumentParser:
+    parser = command_parser(
+        prog, __doc__, exit_codes="0 done, 2 usage or answers that cannot be scored, 1 the storage failed"
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the --output of run.py")
     parser.add_argument(

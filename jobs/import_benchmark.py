@@ -11,6 +11,8 @@ import sys
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
+from jobs.wiring.command_line import command_parser
+from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.benchmarks import BENCHMARKS
 from pipeline.evaluation.importers.job import Import, ImportRequest, import_benchmark
@@ -20,13 +22,12 @@ from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.settings.config import SamplingConfig
 from pipeline.uris import redact_text
 
-EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2
 _SUFFIX = ".parquet"
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, prog: str = "import_benchmark.py") -> int:
     """Import once; returns the exit code."""
-    options = _build_parser().parse_args(arguments)
+    options = _build_parser(prog).parse_args(arguments)
     try:
         imported = import_benchmark(_request(options))
         return _write(imported, options)
@@ -66,14 +67,12 @@ def _write(imported: Import, options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def _build_parser(prog: str) -> argparse.ArgumentParser:
     sampling = SamplingConfig()
-    parser = argparse.ArgumentParser(
-        prog="import_benchmark.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit codes: 0 done, 2 usage, annotations that cannot be used or missing videos, 1 the storage failed.",
-        allow_abbrev=False,
+    parser = command_parser(
+        prog,
+        __doc__,
+        exit_codes="0 done, 2 usage, annotations that cannot be used or missing videos, 1 the storage failed",
     )
     parser.add_argument("benchmark", choices=list(BENCHMARKS))
     parser.add_argument("--annotations", required=True, help="file or folder, as the benchmark or lmms-eval gives it")

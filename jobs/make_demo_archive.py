@@ -1,15 +1,15 @@
 """Writes a demo archive: real H.264 videos with short needles, and the manifest that asks about them."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from jobs.wiring.command_line import command_parser
 from pipeline.demo.archive import ArchiveSpec, write_archive
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, prog: str = "make_demo_archive.py") -> int:
     """Make the archive; running it again keeps finished videos of the same options."""
-    parser = argparse.ArgumentParser(prog="make_demo_archive.py", description=__doc__)
+    parser = command_parser(prog, __doc__, exit_codes="0 done, 2 usage")
     parser.add_argument("--output", type=Path, required=True, help="folder that receives videos/ and manifest.parquet")
     parser.add_argument("--num-videos", type=int, default=3)
     parser.add_argument("--num-frames", type=int, default=10_000, help="sampled frames per video (default: 10,000)")

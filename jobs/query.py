@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
+from jobs.wiring.command_line import command_parser
+from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import add_storage_options
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.prompt import enable_line_editing, run_prompt
@@ -22,12 +24,10 @@ from pipeline.uris import redact_text
 if TYPE_CHECKING:
     import duckdb
 
-EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2
 
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, prog: str = "query.py") -> int:
     """Answer one query, or prompt for more; returns the exit code."""
-    parser = _build_parser()
+    parser = _build_parser(prog)
     options = parser.parse_intermixed_args(arguments)
     if options.sql is None and not sys.stdin.isatty():
         options.sql = sys.stdin.read()
@@ -71,14 +71,8 @@ def _complain(error: BaseException, code: int) -> int:
     return code
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="query.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit codes: 0 done, 2 usage, no results or wrong SQL, 1 the storage failed.",
-        allow_abbrev=False,
-    )
+def _build_parser(prog: str) -> argparse.ArgumentParser:
+    parser = command_parser(prog, __doc__, exit_codes="0 done, 2 usage, no results or wrong SQL, 1 the storage failed")
     parser.add_argument("output", help="the --output of run.py: a folder or s3://…")
     parser.add_argument("sql", nargs="?", help="one or more statements; the last one's rows are shown")
     parser.add_argument("--format", choices=("table", "csv", "json", "parquet"), default="table", help="default: table")

@@ -9,19 +9,20 @@ import time
 
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
+from jobs.wiring.command_line import command_parser
+from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import add_storage_options
 from pipeline.report.report import ReportOptions, make_report
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.settings.config import ReadingConfig
 from pipeline.uris import redact_text, strip_secrets
 
-EXIT_OK, EXIT_JOB, EXIT_USAGE = 0, 1, 2
 _PROGRESS_INTERVAL_S = 5.0
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, prog: str = "report.py") -> int:
     """Write the page; returns the exit code."""
-    options = _build_parser().parse_args(arguments)
+    options = _build_parser(prog).parse_args(arguments)
     target = options.html or f"{options.output.rstrip('/')}/report/{options.run or 'index'}.html"
     try:
         page = make_report(
@@ -64,14 +65,8 @@ def _complain(error: BaseException, code: int) -> int:
     return code
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="report.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit codes: 0 done, 2 usage or nothing to show, 1 the storage failed.",
-        allow_abbrev=False,
-    )
+def _build_parser(prog: str) -> argparse.ArgumentParser:
+    parser = command_parser(prog, __doc__, exit_codes="0 done, 2 usage or nothing to show, 1 the storage failed")
     parser.add_argument("output", help="the --output of run.py: a folder or s3://…")
     parser.add_argument("--run", metavar="RUN_ID", help="only the rows that this run wrote (default: all answers)")
     parser.add_argument("--html", metavar="FILE", help="default: OUTPUT/report/index.html, or RUN_ID.html with --run")

@@ -8,15 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.lab.bench_model import add_model_arguments, run_model
-from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.demo.scenes import HEIGHT, WIDTH
-from pipeline.lab.benchmarks.decode_speed import CASES, DecodeTimes, measure_decode
-from pipeline.lab.benchmarks.memory import measure_peak
-from pipeline.models.loading import describe_model
 from pipeline.settings.config import ModelConfig
 from pipeline.settings.presets import preset_for
+
+if TYPE_CHECKING:
+    from pipeline.lab.benchmarks.decode_speed import DecodeTimes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     decode = commands.add_parser("decode", help="frames per second of the video front end")
     decode.add_argument("--videos", type=Path, default=Path("bench_videos"), help="folder of generated videos")
     decode.add_argument("--repeats", type=int, default=3)
-    decode.add_argument("--cases", nargs="*", default=[case.name for case in CASES], help="some of the cases by name")
+    decode.add_argument("--cases", nargs="*", metavar="CASE", help="some of the cases by name")
     memory = commands.add_parser("memory", help="peak memory of a job, all processes, by length of the video")
     memory.add_argument("--videos", type=Path, default=Path("bench_videos"), help="folder of generated videos")
     memory.add_argument("--frame-buffer-bytes", type=int, default=192 * 1024**2)
@@ -51,6 +50,10 @@ def _run_decode(options: argparse.Namespace) -> list[dict[str, object]]:
 
 def _run_memory(options: argparse.Namespace) -> list[dict[str, object]]:
     """The same question about a short and a long video, frames at full size, in a buffer smaller than the long one."""
+    from pipeline.demo.archive import ArchiveSpec, write_archive
+    from pipeline.demo.scenes import HEIGHT, WIDTH
+    from pipeline.lab.benchmarks.memory import measure_peak
+
     figures: list[dict[str, object]] = []
     for num_frames in (1_000, 10_000):
         folder = options.videos / f"archive-{num_frames}"
@@ -68,15 +71,18 @@ def _run_memory(options: argparse.Namespace) -> list[dict[str, object]]:
     return figures
 
 
-def _measure_decode(options: argparse.Namespace) -> Iterator[DecodeTimes]:
+def _measure_decode(options: argparse.Namespace) -> "Iterator[DecodeTimes]":
+    from pipeline.lab.benchmarks.decode_speed import CASES, measure_decode
+    from pipeline.models.loading import describe_model
+
     layout = describe_model(ModelConfig(model="demo")).layout
     config = preset_for("demo", num_layers=layout.num_layers, is_demo=True)
     for case in CASES:
-        if case.name in options.cases:
+        if options.cases is None or case.name in options.cases:
             yield measure_decode(case, folder=options.videos, layout=layout, config=config, repeats=options.repeats)
 
 
-def _report_decode(times: DecodeTimes) -> dict[str, object]:
+def _report_decode(times: "DecodeTimes") -> dict[str, object]:
     """Print one file's table; returns it as plain values."""
     sequential = {name: value for name, value in times.seconds.items() if "sequential" in name}
     best = min(sequential.values())

@@ -18,26 +18,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.builders import Job, build_decode_worker
-from actors.local_store import LocalStore
-from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.engine.job_state import JobState
-from pipeline.engine.messages.keys import Role
-from pipeline.engine.messages.work import Completion, ScoreWork
 from pipeline.manifest.reading import read_manifest
-from pipeline.models.loading import describe_model
 from pipeline.planning.job_plan import plan_job
 from pipeline.results.committer import AnswerCommitter
 from pipeline.results.rows import RunStamp
 from pipeline.settings.config import ModelConfig
 from pipeline.settings.presets import preset_for
 from pipeline.settings.reading import config_hash
+
+if TYPE_CHECKING:
+    from actors.builders import Job
+    from pipeline.engine.messages.work import Completion
 
 _OPTIONS = ["a small red boat", "a blue bicycle", "nothing of the kind", "a green umbrella"]
 _Value = TypeVar("_Value")
@@ -100,6 +97,10 @@ def write_input(folder: Path, *, num_rows: int, num_videos: int) -> Path:
 
 
 def _measure(manifest_path: Path, folder: Path) -> dict[str, object]:
+    from actors.builders import Job
+    from jobs.wiring.model_source import load_configured_model, load_tokenizer
+    from pipeline.models.loading import describe_model
+
     clock, started, cpu_before_s = Clock(), time.monotonic(), time.process_time()
     identity = describe_model(ModelConfig(model="demo"))
     config = preset_for("demo", num_layers=identity.layout.num_layers, is_demo=True)
@@ -140,12 +141,19 @@ def _measure(manifest_path: Path, folder: Path) -> dict[str, object]:
 
 def _dispatch(path: Path) -> int:
     """What a coordinator and a decoder do until a scorer is given its first group."""
+    from actors.builders import build_decode_worker
+    from actors.local_store import LocalStore
+    from pipeline.engine.job_state import JobState
+    from pipeline.engine.messages.keys import Role
+    from pipeline.engine.messages.work import ScoreWork
+
     clock = Clock()
     job: Job = clock.time("unpickle_s", lambda: pickle.loads(path.read_bytes()))
     coordinator = clock.time("build_coordinator_s", lambda: JobState(job.tasks, config=job.config))
     store = LocalStore(memory_bytes=job.config.execution.frame_memory_bytes)
     decoder = build_decode_worker(job, store)
-    started, completions = time.monotonic(), list[Completion]()
+    completions: list[Completion] = []
+    started = time.monotonic()
     while True:
         completions = decoder.run_batch(coordinator.exchange(f"{Role.DECODER}-0", completions))
         work = coordinator.exchange(f"{Role.SCORER}-0", ()).work

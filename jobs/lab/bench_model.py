@@ -4,14 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
-
-from pipeline.lab.benchmarks.model_figures import SpeedCase
-from pipeline.lab.benchmarks.model_report import format_measurement, to_plain
 from pipeline.lab.benchmarks.model_shapes import SHAPES
-from pipeline.lab.benchmarks.model_speed import measure_speed
 
-_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+_DTYPES = ("bfloat16", "float32")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,14 +24,21 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encode-patches", type=int, help="temporal patches per vision batch; default: the preset's")
     parser.add_argument("--repeats", type=int, default=1, help="runs per number of questions; the fastest counts")
     parser.add_argument("--naive-groups", type=int, default=2, help="groups the baseline is timed on; 0: no baseline")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="default: cuda where there is one, else cpu")
     parser.add_argument("--dtype", choices=_DTYPES, help="default: bfloat16 on a GPU, float32 elsewhere")
     parser.add_argument("--markdown", type=Path, help="file for the tables")
 
 
 def run_model(options: argparse.Namespace) -> int:
     """Measure, print the tables, write what was asked for."""
-    dtype = options.dtype or ("bfloat16" if options.device.startswith("cuda") else "float32")
+    import torch
+
+    from pipeline.lab.benchmarks.model_figures import SpeedCase
+    from pipeline.lab.benchmarks.model_report import format_measurement, to_plain
+    from pipeline.lab.benchmarks.model_speed import measure_speed
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = options.dtype or ("bfloat16" if device.startswith("cuda") else "float32")
     height, width = options.resolution
     case = SpeedCase(
         shape=options.model_shape,
@@ -52,8 +54,8 @@ def run_model(options: argparse.Namespace) -> int:
         encode_patches=options.encode_patches,
         repeats=options.repeats,
         naive_groups=options.naive_groups,
-        device=options.device,
-        dtype=_DTYPES[dtype],
+        device=device,
+        dtype=getattr(torch, dtype),
     )
     plain = to_plain(measure_speed(case))
     table = format_measurement(plain)

@@ -18,11 +18,10 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from cluster.local_nodes import LocalNodes, local_nodes
 from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.lab.benchmarks.chaos import (
     KINDS,
@@ -35,6 +34,9 @@ from pipeline.lab.benchmarks.chaos import (
     plan_kills,
     to_record,
 )
+
+if TYPE_CHECKING:
+    from cluster.local_nodes import LocalNodes
 
 _ROOT = Path(__file__).resolve().parents[2]
 _TITLES = {
@@ -105,6 +107,8 @@ class _Job:
 def main(arguments: list[str] | None = None) -> int:
     """Run until there are enough kills; returns the exit code."""
     options = _build_parser().parse_args(arguments)
+    from cluster.local_nodes import local_nodes
+
     folder = Path(options.output).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     manifest = _make_archive(folder / "archive", options)
@@ -173,7 +177,7 @@ def _run_disturbed(
     folder: Path,
     manifest: Path,
     undisturbed: list[dict[str, Any]],
-    nodes: LocalNodes,
+    nodes: "LocalNodes",
     kills: Iterable[Kill],
     *,
     seed: int,
@@ -204,7 +208,7 @@ def _run_disturbed(
     )
 
 
-def _wait_for_work(job: _Job, nodes: LocalNodes, pause_s: float) -> bool:
+def _wait_for_work(job: _Job, nodes: "LocalNodes", pause_s: float) -> bool:
     """Until a scorer has been at work since before the pause; False when the job ends first."""
     while job.is_running():
         if nodes.has_process(_AT_WORK):
@@ -214,7 +218,7 @@ def _wait_for_work(job: _Job, nodes: LocalNodes, pause_s: float) -> bool:
     return False
 
 
-def _make_kill(kill: Kill, job: _Job, nodes: LocalNodes, rng: random.Random) -> bool:
+def _make_kill(kill: Kill, job: _Job, nodes: "LocalNodes", rng: random.Random) -> bool:
     """False when there was nothing of that kind to kill at this moment."""
     if kill.kind == "driver":
         job.kill()

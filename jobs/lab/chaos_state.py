@@ -3,9 +3,6 @@
 import argparse
 import sys
 
-from pipeline.lab.chaos.campaign import format_campaign, run_campaign
-from pipeline.lab.simulation.speed import measure_decisions
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 1 when a promise was broken."""
@@ -15,11 +12,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--speed", action="store_true", help="measure group completions per second instead")
     options = parser.parse_args(arguments)
     if options.speed:
+        from pipeline.lab.simulation.speed import measure_decisions
+
         for method in ("adapttoken", "adapttoken-lite"):
             for num_scorers in (8, 64):
                 speed = measure_decisions(method=method, num_scorers=num_scorers)
                 print(f"{method}, {num_scorers} scorers: {speed}", flush=True)
         return 0
+    from pipeline.lab.chaos.campaign import format_campaign, run_campaign
+
     campaign = run_campaign(num_faults=options.faults, seed=options.seed)
     print(format_campaign(campaign))
     return 1 if campaign.broken else 0

@@ -5,13 +5,11 @@ import json
 import sys
 from pathlib import Path
 
-from jobs.wiring.cli import build_parser, resolve_config
+from jobs.wiring.cli import build_parser
 from jobs.wiring.logs import configure_logging
-from jobs.wiring.model_source import load_configured_model
 from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.failures import PipelineError
 from pipeline.lab.layer_probe.hit_rates import LayerRates, NeedleReading, rate_layers
-from pipeline.lab.layer_probe.measure import read_video
 from pipeline.lab.layer_probe.report import describe_choice, format_preset, format_rates, to_figures
 from pipeline.settings.config import RunConfig
 
@@ -23,6 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _build_parser().parse_args(arguments)
     configure_logging("warning")
     sets = [part for pair in options.sets for part in ("--set", pair)]
+    from jobs.wiring.configuration import resolve_config
+
     config_file = ["--config", options.config] if options.config else []
     try:
         config, _ = resolve_config(build_parser().parse_args(["--demo", "--model", options.model, *config_file, *sets]))
@@ -68,6 +68,9 @@ def _measure(config: RunConfig, spec: ArchiveSpec, options: argparse.Namespace) 
         raise ValueError(f"--num-videos must be at least 2, got {len(spec.num_frames)}")
     if options.groups_per_question is not None and options.groups_per_question < 1:
         raise ValueError(f"--groups-per-question must be at least 1, got {options.groups_per_question}")
+    from jobs.wiring.model_source import load_configured_model
+    from pipeline.lab.layer_probe.measure import read_video
+
     manifest = write_archive(options.output / "archive", spec)
     model = load_configured_model(config)
     readings: list[NeedleReading] = []

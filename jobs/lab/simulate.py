@@ -12,15 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from cluster.answering_share import assign_answerers, expect_workload
-from pipeline.lab.simulation.archive import LAYOUT
-from pipeline.lab.simulation.plot import draw_plot
-from pipeline.lab.simulation.report import SimulationReport, markdown_table, summarize_run
 from pipeline.lab.simulation.settings import GIB, CoordinatorTimes, SimulationSettings, StageTimes
-from pipeline.lab.simulation.simulator import Simulation
 from pipeline.method.selectors.registry import SELECTORS, get_selector
+
+if TYPE_CHECKING:
+    from pipeline.lab.simulation.report import SimulationReport
 
 Number = TypeVar("Number", int, float)
 
@@ -40,8 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     reports = [_load(path) for path in sorted(options.output.glob("run-*.json"))]
     reports.sort(key=lambda report: [str(report.settings["method"]), *map(float, _sizes(report))])
     if options.markdown:
+        from pipeline.lab.simulation.report import markdown_table
+
         options.markdown.write_text(markdown_table(reports))
     if options.plot:
+        from pipeline.lab.simulation.plot import draw_plot
+
         draw_plot(reports, options.plot)
     return 0
 
@@ -125,6 +127,9 @@ def _settings(options: argparse.Namespace) -> Iterator[SimulationSettings]:
 
 def _plan_answerers(settings: SimulationSettings) -> int:
     """As a job does it, before it has read a video."""
+    from cluster.answering_share import assign_answerers, expect_workload
+    from pipeline.lab.simulation.archive import LAYOUT
+
     config = settings.run_config()
     workload = expect_workload(
         num_videos=settings.num_videos,
@@ -142,12 +147,15 @@ def _one_each(option: str, values: list[int], gpus: list[int]) -> list[int]:
     return values * len(gpus) if len(values) == 1 else values
 
 
-def _run(settings: SimulationSettings, folder: Path) -> SimulationReport:
+def _run(settings: SimulationSettings, folder: Path) -> "SimulationReport":
     """Simulate, unless a file of the same settings is there."""
     name = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"run-{name}.json"
     if path.exists():
         return _load(path)
+    from pipeline.lab.simulation.report import summarize_run
+    from pipeline.lab.simulation.simulator import Simulation
+
     started = time.perf_counter()
     seen = Simulation(settings).observe()
     report = summarize_run(settings, seen, wall_s=time.perf_counter() - started)
@@ -157,16 +165,18 @@ def _run(settings: SimulationSettings, folder: Path) -> SimulationReport:
     return report
 
 
-def _load(path: Path) -> SimulationReport:
+def _load(path: Path) -> "SimulationReport":
+    from pipeline.lab.simulation.report import SimulationReport
+
     return SimulationReport(**json.loads(path.read_text()))
 
 
-def _sizes(report: SimulationReport) -> list[str]:
+def _sizes(report: "SimulationReport") -> list[str]:
     names = ("num_gpus", "frames_decoded_per_wanted", "decode_cores_per_gpu", "num_videos", "groups_in_hand")
     return [str(report.settings[name]) for name in names]
 
 
-def _headline(report: SimulationReport) -> dict[str, object]:
+def _headline(report: "SimulationReport") -> dict[str, object]:
     """What is printed of a run: everything but its settings."""
     known = ("method", "num_gpus", "num_videos", "frames_decoded_per_wanted", "decode_cores_per_gpu")
     figures = {name: value for name, value in report.as_json().items() if name != "settings"}

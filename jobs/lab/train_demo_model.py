@@ -6,16 +6,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from pipeline.lab.demo_training.architecture import build_demo_model, widen_vocabulary
-from pipeline.lab.demo_training.card import measure, save_model
-from pipeline.lab.demo_training.patches import build_pool
-from pipeline.lab.demo_training.recipe import Recipe, scaled
-from pipeline.lab.demo_training.training import Trainer
-from pipeline.lab.demo_training.vocabulary import build_tokenizer
-from pipeline.models.qwen.window_attention import WINDOW_ATTENTION
-
 _HELD_OUT_SEED_STEP = 500
 _NEEDLE_STAGES = ("vision", "frozen", "joint", "polish")
 _EVENT_STAGES = ("glimpse", "events", "practice", "drill", "rehearsal", "settle", "review", "finish", "encore")
@@ -30,7 +20,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--num-videos", type=int, default=128, help="training videos of 2,000 frames")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the recipe's steps, for trials")
-    options = parser.parse_args(arguments)
+    _train(parser.parse_args(arguments))
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    import torch
+
+    from pipeline.lab.demo_training.architecture import build_demo_model, widen_vocabulary
+    from pipeline.lab.demo_training.card import measure, save_model
+    from pipeline.lab.demo_training.patches import build_pool
+    from pipeline.lab.demo_training.recipe import Recipe, scaled
+    from pipeline.lab.demo_training.training import Trainer
+    from pipeline.lab.demo_training.vocabulary import build_tokenizer
+    from pipeline.models.qwen.window_attention import WINDOW_ATTENTION
+
     torch.set_num_threads(options.threads)
     recipe = scaled(replace(Recipe(), seed=options.seed), options.scale)
 
@@ -67,7 +71,6 @@ def main(arguments: list[str] | None = None) -> int:
     measurements = measure(judge, num_batches=60)
     save_model(options.output, model, all_words, recipe=recipe, measurements=measurements)
     log(f"{options.output}: {measurements}")
-    return 0
 
 
 if __name__ == "__main__":

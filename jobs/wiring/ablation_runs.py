@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jobs.wiring import job
-from jobs.wiring.cli import build_parser, resolve_config
+from jobs.wiring import start
+from jobs.wiring.cli import build_parser
+from jobs.wiring.configuration import resolve_config
+from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_OK
 from pipeline.evaluation.analysis.ablations import PRESET, Ablation, AblationRun, settings_of
 from pipeline.evaluation.scoring.answers import answer_sets
 from pipeline.evaluation.scoring.evaluation import Evaluation, evaluate
@@ -49,8 +51,8 @@ def _hash_of(arguments: Sequence[str]) -> str:
 
 
 def _answer(arguments: Sequence[str], output: Path, *, label: str) -> Evaluation:
-    code = job.main([*arguments, "--output", str(output)])
-    if code not in (job.EXIT_OK, job.EXIT_FAILURES):
+    code = start.main([*arguments, "--output", str(output)])
+    if code not in (EXIT_OK, EXIT_FAILURES):
         raise OSError(f"the run for {label!r} ended with exit code {code}; its output is {output}")
     (answers,) = answer_sets(read_answers(str(output)), label=label)
     return evaluate(answers)

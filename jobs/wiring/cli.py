@@ -1,47 +1,30 @@
 """The command line of ``run.py``: options only; what they mean is in ``pipeline.settings.config``."""
 
 import argparse
-from dataclasses import replace
-from importlib.util import find_spec
 
+from jobs.wiring.command_line import CommandParser, command_parser
 from jobs.wiring.logs import LEVELS
-from jobs.wiring.model_source import pin_revision
 from jobs.wiring.storage_options import add_storage_options
-from pipeline.method.selectors.registry import SELECTORS, get_selector
-from pipeline.models.checkpoints.source import DEMO_MODEL
-from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
-from pipeline.settings.config import ModelConfig, RunConfig, SamplingConfig
-from pipeline.settings.presets import preset_for
-from pipeline.settings.reading import apply_overrides, load_config
+from pipeline.method.selectors.registry import SELECTORS
 
-_SHORTCUTS = {
-    "method": "method",
-    "model": "model.model",
-    "max_frames": "sampling.max_frames",
-    "sample_fps": "sampling.sample_fps",
-    "frames_per_group": "sampling.frames_per_group",
-    "token_budget": "budget.token_budget",
-    "num_scorers": "execution.num_scorers",
-}
+_USAGE = "%(prog)s (--manifest FILE --output FOLDER | --demo) --model MODEL [more options]"
 _SETTINGS = "What is not given is as the model's preset has it. The config.yaml of each run holds all settings."
-# Which preset applies is known only once the model is; until then no setting may clash with another's default.
-_NO_MODEL = "(none named)"
-_BEFORE_PRESET = RunConfig(
-    model=ModelConfig(model=_NO_MODEL),
-    sampling=SamplingConfig(min_pixels=1, max_pixels=2**62, snap_tolerance_s=0.0),
-)
-_NAME_A_MODEL = (
-    "no model is named: add --model with a checkpoint (a hub id such as Qwen/Qwen2.5-VL-7B-Instruct, a folder or "
-    "s3://bucket/prefix), or set model.model; --model demo is the toy model, which knows the demo archive only"
-)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All options of the main job."""
-    parser = argparse.ArgumentParser(
-        prog="run.py",
-        description="Answer questions about long videos. Exit codes: 0 done, 2 usage or manifest, "
-        "3 more failed questions than --max-failures, 1 the job itself, 130/143 interrupted.",
+def build_parser(prog: str = "run.py", usage: str = _USAGE) -> CommandParser:
+    """All options of the main job.
+
+    Args:
+        prog: how it was called.
+        usage: of a command that hands its other options to this one.
+    """
+    parser = command_parser(
+        prog,
+        "Answer questions about long videos.",
+        usage=usage,
+        exit_codes="0 done, 2 usage or manifest, 3 more failed questions than --max-failures, 1 the job itself, "
+        "130/143 interrupted",
+        allow_abbrev=True,
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -135,44 +118,3 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"must be at least 0 seconds, got {text}")
     return seconds
-
-
-def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentity]:
-    """Preset of the model, then ``--config``, then ``--set``, then the named options.
-
-    Raises:
-        ValueError: For an unknown setting or a value out of range, or if neither of them names a model.
-        PipelineError: Class ``model``: the checkpoint cannot be used.
-    """
-    named = {key: getattr(options, name) for name, key in _SHORTCUTS.items() if getattr(options, name) is not None}
-
-    storage = options.storage_options
-
-    def layer_over(base: RunConfig) -> RunConfig:
-        file_and_sets = load_config(base, yaml_uri=options.config, sets=options.sets, storage_options=storage)
-        return apply_overrides(file_and_sets, named)
-
-    identity = describe_model(_named_model(layer_over(_BEFORE_PRESET), options), storage_options=storage)
-    is_demo = is_demo_model(identity.name)
-    config = layer_over(
-        preset_for(identity.name, num_layers=identity.layout.num_layers, is_demo=is_demo, family=identity.family)
-    )
-    check_reference_layer(identity.layout, config.scoring.reference_layer)
-    get_selector(config.method)
-    _check_decoder(config.sampling.decoder)
-    return pin_revision(config, identity.revision), identity
-
-
-def _named_model(config: RunConfig, options: argparse.Namespace) -> ModelConfig:
-    """Which model the user chose; only the demo archive, which the toy model was made for, is asked without."""
-    if config.model.model != _NO_MODEL:
-        return config.model
-    if not options.demo:
-        raise ValueError(_NAME_A_MODEL)
-    return replace(config.model, model=DEMO_MODEL)
-
-
-def _check_decoder(decoder: str) -> None:
-    """Refuse a decoder that is not installed; PyAV, which ``auto`` takes, always is."""
-    if decoder not in ("auto", "pyav") and find_spec(decoder) is None:
-        raise ValueError(f"sampling.decoder {decoder!r} is not installed here; pip install {decoder}, or use 'auto'")

@@ -1,4 +1,4 @@
-"""The main job as one function: a manifest of questions about long videos in, a Parquet of answers out."""
+"""The main job from options to exit code: a manifest of questions about long videos in, a Parquet of answers out."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,14 +10,13 @@ from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
 from actors.builders import Job
 from cluster.placement import PlacementError
-from jobs.wiring.cli import build_parser
 from jobs.wiring.executors import run_job
+from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.interruption import SignalGuard, raise_on_signals
-from jobs.wiring.logs import LOG, configure_logging
+from jobs.wiring.logs import LOG
 from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from jobs.wiring.plan import print_plan
 from jobs.wiring.preparation import PreparedRun, make_demo, prepare_run
-from jobs.wiring.storage_options import secret_values
 from pipeline.engine.progress import Progress
 from pipeline.failures import PipelineError
 from pipeline.models.chat_template import PromptError
@@ -38,16 +37,9 @@ from pipeline.watch.display import (
 from pipeline.watch.pace import Outlook, Pace
 from pipeline.watch.run_folder import RunFolder
 
-EXIT_OK, EXIT_JOB, EXIT_USAGE, EXIT_FAILURES = 0, 1, 2, 3
 
-
-def main(arguments: list[str] | None = None) -> int:
+def run_from(options: argparse.Namespace) -> int:
     """Run the job, or only plan it; returns the exit code."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    if options.manifest and not options.output:
-        parser.error("--manifest needs --output: the folder that receives answers/ and runs/")
-    configure_logging(options.log_level, secrets=secret_values(options.storage_options))
     with raise_on_signals() as guard:
         try:
             if options.demo:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.wiring.cli import resolve_config
+from jobs.wiring.configuration import resolve_config
 from jobs.wiring.logs import LOG
 from jobs.wiring.storage_options import check_storage_options
 from pipeline.demo.archive import demo_spec, write_archive

@@ -17,7 +17,7 @@ from transformers.utils import is_flash_attn_2_available
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.models.chat_template import load_tokenizer
 from pipeline.models.checkpoints.files import model_error
-from pipeline.models.checkpoints.source import DEMO_MODEL, find_checkpoint
+from pipeline.models.checkpoints.source import find_checkpoint
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.devices.map import module_devices, place_layers
 from pipeline.models.devices.memory import check_memory
@@ -25,7 +25,7 @@ from pipeline.models.devices.memory_plan import NO_WORK, estimate_need, measure_
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.registry import FAMILIES, Family
-from pipeline.settings.config import ModelConfig, RunConfig
+from pipeline.settings.config import DEMO_MODEL, ModelConfig, RunConfig
 
 DEMO_RECIPE = "recipe.json"  # the training job leaves it beside the weights
 

@@ -9,6 +9,10 @@ def _check(is_valid: bool, name: str, value: object, allowed: str) -> None:
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
+DEMO_MODEL = "demo"
+"""The toy model of this project, by the name that asks for it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingConfig:
     """Which frames are read, at which size, and how they are grouped."""
@@ -140,7 +144,7 @@ class ModelConfig:
         attention: of the vision tower; ``auto`` takes the ``flash_attn`` package where it is installed.
     """
 
-    model: str = "demo"
+    model: str = DEMO_MODEL
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attention: Literal["auto", "sdpa"] = "auto"

@@ -11,7 +11,8 @@ from actors.builders import Job
 from actors.outcomes import VideoOutcome
 from actors.serial_executor import run_serial
 from cluster.session import ray_session
-from jobs.wiring.cli import build_parser, resolve_config
+from jobs.wiring.cli import build_parser
+from jobs.wiring.configuration import resolve_config
 from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.lab.demo_training.architecture import build_demo_model

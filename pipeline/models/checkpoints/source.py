@@ -24,11 +24,10 @@ from pipeline.models.checkpoints.files import (
     model_error,
 )
 from pipeline.models.checkpoints.s3 import S3Checkpoint
-from pipeline.settings.config import ModelConfig, ReadingConfig
+from pipeline.settings.config import DEMO_MODEL, ModelConfig, ReadingConfig
 from pipeline.uris import uri_scheme
 from pipeline.video.staging import cache_folder
 
-DEMO_MODEL = "demo"
 _DEMO_FOLDER = Path(__file__).parents[2] / "demo" / "model"
 _HASHING_THREADS = 4
 

@@ -18,7 +18,8 @@ import yaml
 from packaging.requirements import Requirement
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from jobs.wiring.cli import build_parser, resolve_config
+from jobs.wiring.cli import build_parser
+from jobs.wiring.configuration import resolve_config
 from pipeline.settings.config import ExecutionConfig
 
 ROOT = Path(__file__).resolve().parents[3]

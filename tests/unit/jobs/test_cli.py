@@ -4,8 +4,9 @@ import importlib
 
 import pytest
 
-from jobs.wiring import cli
-from jobs.wiring.cli import build_parser, resolve_config
+from jobs.wiring import configuration
+from jobs.wiring.cli import build_parser
+from jobs.wiring.configuration import resolve_config
 from pipeline.models.loading import ModelIdentity
 from pipeline.settings.reading import config_hash
 
@@ -21,7 +22,7 @@ def resolve(monkeypatch):
     def describe(config, *, storage_options=None):
         return ModelIdentity(name=config.model, revision="r", family="qwen2_5_vl", layout=Layout())
 
-    monkeypatch.setattr(cli, "describe_model", describe)
+    monkeypatch.setattr(configuration, "describe_model", describe)
     words = ("--manifest", "m", "--output", "o", "--model", "demo")
     return lambda *more: resolve_config(build_parser().parse_args([*words, *more]))[0]
 

@@ -39,7 +39,7 @@ def test_sizes_may_have_units(text, size_bytes):
         (["--target-bytes", "inf"], "'inf' is not a number of bytes"),
         (["--storage-options", '{"key": "hidden"'], "not JSON"),
         (["--storage-options", '["hidden"]'], "must be a JSON object"),
-        (["--grace", "0"], "unrecognized arguments"),
+        (["--grace", "0"], "unknown option --grace; did you mean --grace-s?"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_and_credentials_not_shown(tmp_path, capsys, arguments, message):

@@ -41,7 +41,7 @@ def test_each_setting_is_run_once_in_a_folder_of_its_own(monkeypatch, tmp_path):
         calls.append(arguments)
         return 0
 
-    monkeypatch.setattr(ablation_runs.job, "main", main)
+    monkeypatch.setattr(ablation_runs.start, "main", main)
     monkeypatch.setattr(ablation_runs, "read_answers", lambda output: table(row("q1"), row("q2", letter="B")))
     again = [
         ablation_runs.run_ablation(
@@ -59,7 +59,7 @@ def test_each_setting_is_run_once_in_a_folder_of_its_own(monkeypatch, tmp_path):
 
 
 def test_a_run_that_does_not_finish_ends_the_ablation(monkeypatch, tmp_path):
-    monkeypatch.setattr(ablation_runs.job, "main", lambda arguments: 1)
+    monkeypatch.setattr(ablation_runs.start, "main", lambda arguments: 1)
     with pytest.raises(OSError, match="ended with exit code 1; its output is"):
         ablation_runs.run_ablation(
             ABLATIONS["removal"], values=None, manifest="m.parquet", folder=tmp_path, passed_on=["--model", "demo"]

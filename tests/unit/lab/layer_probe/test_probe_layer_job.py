@@ -4,7 +4,8 @@ import json
 import pytest
 
 from jobs.lab import probe_layer
-from jobs.wiring.cli import build_parser, resolve_config
+from jobs.wiring.cli import build_parser
+from jobs.wiring.configuration import resolve_config
 from pipeline.lab.layer_probe.hit_rates import LayerRate, LayerRates
 from pipeline.lab.layer_probe.report import describe_choice, format_preset, format_rates
 from pipeline.settings.config import RunConfig, ScoringConfig

@@ -13,7 +13,9 @@ def test_one_file_per_run_and_finished_runs_are_not_repeated(tmp_path, monkeypat
     assert simulate.main(arguments) == 0
     first = {path: path.read_text() for path in folder.iterdir()}
     assert [json.loads(line)["num_videos"] for line in capsys.readouterr().out.splitlines()] == [2, 3]
-    monkeypatch.setattr(simulate, "Simulation", lambda settings: pytest.fail("a finished run was repeated"))
+    monkeypatch.setattr(
+        "pipeline.lab.simulation.simulator.Simulation", lambda settings: pytest.fail("a finished run was repeated")
+    )
     assert simulate.main(arguments) == 0
     assert {path: path.read_text() for path in folder.iterdir()} == first
     assert len(first) == 2

@@ -1,0 +1,34 @@
+"""The settings of a run: the preset of its model, and what the command line changes of it."""
+
+import argparse
+from importlib.util import find_spec
+
+from jobs.wiring.chosen_settings import layer_over, named_model
+from jobs.wiring.model_source import pin_revision
+from pipeline.method.selectors.registry import get_selector
+from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
+from pipeline.settings.config import RunConfig
+from pipeline.settings.presets import preset_for
+
+
+def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentity]:
+    """Preset of the model, then ``--config``, then ``--set``, then the named options.
+
+    Raises:
+        ValueError: For an unknown setting or a value out of range, or if neither of them names a model.
+        PipelineError: Class ``model``: the checkpoint cannot be used.
+    """
+    identity = describe_model(named_model(options), storage_options=options.storage_options)
+    is_demo = is_demo_model(identity.name)
+    preset = preset_for(identity.name, num_layers=identity.layout.num_layers, is_demo=is_demo, family=identity.family)
+    config = layer_over(preset, options)
+    check_reference_layer(identity.layout, config.scoring.reference_layer)
+    get_selector(config.method)
+    _check_decoder(config.sampling.decoder)
+    return pin_revision(config, identity.revision), identity
+
+
+def _check_decoder(decoder: str) -> None:
+    """Refuse a decoder that is not installed; PyAV, which ``auto`` takes, always is."""
+    if decoder not in ("auto", "pyav") and find_spec(decoder) is None:
+        raise ValueError(f"sampling.decoder {decoder!r} is not installed here; pip install {decoder}, or use 'auto'")

@@ -1,0 +1,43 @@
+"""The main job's front door: understands the command, finds what is wrong with it at a glance, and only then loads."""
+
+import argparse
+from pathlib import Path
+
+from jobs.wiring.chosen_settings import named_model
+from jobs.wiring.cli import build_parser
+from jobs.wiring.exit_codes import EXIT_USAGE
+from jobs.wiring.logs import LOG, configure_logging
+from jobs.wiring.storage_options import secret_values
+from pipeline.uris import has_scheme
+
+
+def main(arguments: list[str] | None = None, *, prog: str = "run.py") -> int:
+    """Run the job, or only plan it; returns the exit code."""
+    parser = build_parser(prog)
+    options = parser.parse_args(arguments)
+    if options.manifest and not options.output:
+        parser.error("--manifest needs --output: the folder that receives answers/ and runs/")
+    configure_logging(options.log_level, secrets=secret_values(options.storage_options))
+    try:
+        check_at_a_glance(options)
+    except (ValueError, OSError) as error:
+        LOG.error("%s", error)
+        return EXIT_USAGE
+    from jobs.wiring import job  # torch, transformers: seconds that a wrong command need not wait for
+
+    return job.run_from(options)
+
+
+def check_at_a_glance(options: argparse.Namespace) -> None:
+    """What needs neither the model's files nor a look at a video.
+
+    Raises:
+        ValueError: No model is named, a setting is unknown or out of range, or there is no such manifest.
+        OSError: The file of settings cannot be read.
+    """
+    named_model(options)
+    manifest = options.manifest
+    if manifest and not has_scheme(manifest) and not Path(manifest).exists():
+        from pipeline.manifest.rows import ManifestError
+
+        raise ManifestError(manifest, ["there is no such file: check the path"])
