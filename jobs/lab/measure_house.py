@@ -81,8 +81,9 @@ def _state(modules: dict[str, Module]) -> list[tuple[str, str]]:
 def _enter(root: Path) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve()
-        manifest = write_archive(work / "archive", ArchiveSpec(num_frames=(64,), questions_per_video=1, seed=1))
+        manifest = write_archive(work / "archive", ArchiveSpec(num_frames=(132,), questions_per_video=1, seed=1))
         options = ["--manifest", str(manifest), "--output", str(work / "out"), "--model", "demo"]
+        options += ["--set", "frames_per_group=256"]
         return measure_entered(root, "jobs/run.py", [*options, "--executor", "serial"], work=work)
 
 

@@ -116,6 +116,12 @@ def test_every_room_has_its_doors():
     assert len(TREES) > 300
 
 
+def test_unit_tests_have_a_folder_per_room():
+    folders = {path.name for path in (ROOT / "tests" / "unit").iterdir() if path.is_dir() and path.name[0] != "_"}
+    files = {"failures", "uris", "pipeline"}
+    assert folders == {room for room in DOORS if "." not in room} - files
+
+
 @pytest.mark.parametrize("room", DOORS)
 def test_a_room_needs_only_those_below_it(room):
     assert not wrong_doors(room)
