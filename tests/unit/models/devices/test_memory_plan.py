@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from pipeline.models.devices.memory_plan import Workload, estimate_need, measure_model, plan_workload
+from pipeline.models.devices.memory_plan import PeakShapes, estimate_need, measure_model, plan_workload
 from pipeline.models.qwen.layout import QwenLayout
 from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import RunConfig, SamplingConfig, ScoringConfig
 from tests.unit.models.devices.published_shapes import qwen2_5_vl_7b, qwen2_5_vl_72b
 from tests.unit.models.tiny_models import BUILDERS
 
-WORK = Workload(
+WORK = PeakShapes(
     prefix_tokens=1_000,
     prefix_copies=3,
     question_batch=2,
@@ -114,7 +114,7 @@ def test_one_device_holds_everything_but_never_both_kinds_of_working_memory():
 
 @settings(deadline=None, max_examples=30)
 @given(
-    name=st.sampled_from([field.name for field in dataclasses.fields(Workload)]),
+    name=st.sampled_from([field.name for field in dataclasses.fields(PeakShapes)]),
     factor=st.integers(min_value=2, max_value=9),
 )
 def test_no_shape_makes_the_need_smaller_when_it_grows(name, factor):
