@@ -128,7 +128,7 @@ def _qwen3_vl(
         side=max(geometry.token_rows, geometry.token_columns),
         video_id=config.video_token_id,
     )
-    return sequence.ids_T, sequence.positions_3T
+    return sequence.ids_T, sequence.positions
 
 
 class StockPixels:
