@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from pipeline.models.internvl.prompt import build_frame_prompt, count_by_frame
 from pipeline.models.prompt import question_text
-from tests.unit.models.internvl.stock_internvl import expand_video
-from tests.unit.models.internvl.tiny_internvl import build_tokenizer
+from tests.unit.models.families.internvl import expand_video
+from tests.unit.models.families.tiny_internvl import build_tokenizer
 
 USER = "<|im_start|>user\n"
 QUESTIONS = [
