@@ -37,6 +37,8 @@ class ModelSize:
         last: likewise, what runs after them.
         kv_elements: keys and values of one token in one layer.
         feature_elements: of one visual token, features for several layers included.
+        intermediate: inner width of the widest feed-forward; of experts, all that one token is sent to.
+        experts_per_token: to how many one token is sent; 0 without experts.
     """
 
     first: Mapping[str, int]
@@ -46,6 +48,7 @@ class ModelSize:
     feature_elements: int
     hidden: int
     intermediate: int
+    experts_per_token: int
     num_heads: int
     head_dim: int
     vocab: int
@@ -122,6 +125,7 @@ def measure_model(architecture: Any, config: Any) -> ModelSize:
     first, layers, last = _count_parts(model)
     text, vision = config.text_config, config.vision_config
     head_dim = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    num_experts = int(getattr(text, "num_experts_per_tok", 0))
     merge = getattr(vision, "spatial_merge_size", None) or round(1 / config.downsample_ratio)
     return ModelSize(
         first=first,
@@ -130,7 +134,8 @@ def measure_model(architecture: Any, config: Any) -> ModelSize:
         kv_elements=2 * text.num_key_value_heads * head_dim,
         feature_elements=text.hidden_size * (1 + len(getattr(vision, "deepstack_visual_indexes", ()))),
         hidden=text.hidden_size,
-        intermediate=text.intermediate_size,
+        intermediate=max(text.intermediate_size, num_experts * getattr(text, "moe_intermediate_size", 0)),
+        experts_per_token=num_experts,
         num_heads=text.num_attention_heads,
         head_dim=head_dim,
         vocab=text.vocab_size,
@@ -221,7 +226,8 @@ def _vision_bytes(size: ModelSize, peak: PeakShapes, element_bytes: int) -> int:
 def _text_bytes(size: ModelSize, peak: PeakShapes, element_bytes: int) -> int:
     """One decoder layer over the prefix, or over the questions of a batch with the attention rows beside it."""
     heads_width = size.num_heads * size.head_dim
-    inner = max(2 * size.hidden + 3 * size.intermediate, 2 * size.hidden + 4 * heads_width) * element_bytes
+    sent = 3 * size.experts_per_token * size.hidden  # a token's input and output once per expert, and sorted back
+    inner = (2 * size.hidden + max(3 * size.intermediate + sent, 4 * heads_width)) * element_bytes
     query_tokens = peak.question_batch * peak.question_tokens
     key_tokens = peak.prefix_tokens + query_tokens
     rows = _ROW_COPIES * size.num_heads * peak.question_tokens * key_tokens * 4  # of one question at a time

@@ -1,4 +1,6 @@
-"""Qwen3-VL (dense) behind the model interface: timestamps as text, deepstack features that travel with their tokens.
+"""Qwen3-VL behind the model interface: timestamps as text, deepstack features that travel with their tokens.
+
+Dense or a mixture of experts: only the feed-forward of the language model differs, which is stock code's business.
 
 A visual token is one row of D merged features followed by D per deepstack layer, so that whatever keeps, moves or drops
 tokens keeps them together.

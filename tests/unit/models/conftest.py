@@ -18,7 +18,8 @@ def saved(tmp_path_factory):
 
 def pytest_generate_tests(metafunc):
     """Every model of every family; in a family's folder, its own."""
-    if "case" in metafunc.fixturenames:
+    given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "case" in metafunc.fixturenames and "case" not in given:
         own = cases_of(metafunc.definition.path.parent.name)
         metafunc.parametrize("case", own or list(CASES), indirect=True, scope="session")
 

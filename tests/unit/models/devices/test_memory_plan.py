@@ -152,3 +152,17 @@ def test_a_small_group_is_not_counted_smaller_than_the_final_pass():
     assert work.prefix_tokens == 7_040 + 256
     assert work.vision_tokens == 220
     assert work.prefix_copies == 2
+
+
+def test_a_token_sent_to_experts_is_there_once_for_each_on_its_way_in_out_and_sorted_back():
+    family = FAMILIES["qwen3_vl_moe"]
+    config = BUILDERS["qwen3_vl_moe"]()[0].config
+    size = measure_model(family.architecture, config)
+    text = config.text_config
+    assert (size.experts_per_token, size.intermediate) == (2, text.intermediate_size)
+    narrow = dataclasses.replace(size, experts_per_token=0)
+    prefix = dataclasses.replace(WORK, question_batch=0, question_tokens=0)
+    sent, dense = (estimate_need(one, prefix, element_bytes=2).text_bytes for one in (size, narrow))
+    assert sent - dense == prefix.prefix_tokens * 3 * 2 * text.hidden_size * 2
+    text.moe_intermediate_size = 100
+    assert measure_model(family.architecture, config).intermediate == 2 * 100

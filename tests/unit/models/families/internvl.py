@@ -13,7 +13,6 @@ from pipeline.models.prompt import question_text
 from tests.unit.models.families import tiny_internvl
 from tests.unit.models.families.case import NUM_PATCHES, Case, Question, StockRun, as_adapter, random_frames
 
-FAMILY = "internvl"
 SHAPES = tiny_internvl.SHAPES
 
 
@@ -90,10 +89,10 @@ def build_case(shape: str) -> InternVLCase:
     tokenizer = tiny_internvl.build_tokenizer()
     model = tiny_internvl.build_model(tokenizer, shape)
     model.set_attn_implementation("eager")
-    adapter = as_adapter(FAMILY, model, tokenizer)
+    adapter = as_adapter(model.config.model_type, model, tokenizer)
     geometry = adapter.frame_geometry(240, 320, min_pixels=1, max_pixels=10**6)
     return InternVLCase(
-        family=FAMILY,
+        family=model.config.model_type,
         adapter=adapter,
         stock=model,
         tokenizer=tokenizer,

@@ -20,7 +20,6 @@ from tests.unit.models.families.case import (
     random_frames,
 )
 
-FAMILY = "qwen2_5_vl"
 # frame height and width: 2 x 2 tokens in one window; 6 x 5 tokens in four unequal windows
 SHAPES = {"demo": (56, 56, 1.0, 1), "wide": (168, 140, 0.5, 2)}
 
@@ -131,9 +130,9 @@ def build_case(shape: str) -> Qwen25Case:
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, shape)
     model.set_attn_implementation("eager")
-    adapter = as_adapter(FAMILY, model, tokenizer)
+    adapter = as_adapter(model.config.model_type, model, tokenizer)
     return Qwen25Case(
-        family=FAMILY,
+        family=model.config.model_type,
         adapter=adapter,
         stock=model,
         tokenizer=tokenizer,

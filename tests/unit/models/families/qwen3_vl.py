@@ -1,4 +1,4 @@
-"""Two small random Qwen3-VL models.
+"""Small random Qwen3-VL models, dense and of experts; stock runs one expert after the other.
 
 Ids come out of the stock processor's own text expansion (but for the outer vision tokens, see qwen3_vl/test_prompt),
 positions out of loops that know nothing of the adapter's.
@@ -19,11 +19,10 @@ from pipeline.models.prompt import question_text
 from tests.unit.models.families.case import NUM_PATCHES, Case, Question, StockRun, as_adapter, random_frames
 from tests.unit.models.families.tiny_qwen3 import build_model, build_tokenizer
 
-FAMILY = "qwen3_vl"
 FPS = 10.0
 FRAME_INDICES = (3, 8, 1200, 1201, 98_765, 98_773)  # of the source; timestamps 0.55, 120.05 and 9876.9 s
-# frame height and width: 2 x 2 tokens; 5 x 3 tokens
-SHAPES = {"small": (64, 64, 1), "wide": (160, 96, 2)}
+# frame height and width: 2 x 2 tokens; 5 x 3 tokens; 3 x 2 tokens
+SHAPES = {"small": (64, 64, 1), "wide": (160, 96, 2), "experts": (96, 64, 1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +148,13 @@ def build_case(shape: str) -> Qwen3Case:
     height, width, layer = SHAPES[shape]
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, kind=shape, seed=10)
+    family = model.config.model_type
+    adapter = as_adapter(family, model, tokenizer)
     model.set_attn_implementation("eager")
-    adapter = as_adapter(FAMILY, model, tokenizer)
+    if shape == "experts":
+        model.set_experts_implementation("eager")
     return Qwen3Case(
-        family=FAMILY,
+        family=family,
         adapter=adapter,
         stock=model,
         tokenizer=tokenizer,

@@ -1,7 +1,7 @@
-import json
 import shutil
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.failures import FailureClass, PipelineError
@@ -31,12 +31,18 @@ def test_missing_deepstack_weights_are_a_model_failure(case, checkpoint, tmp_pat
     assert len(dropped) == 6
 
 
-def test_the_mixture_of_experts_family_is_refused_by_name(checkpoint, tmp_path):
+@pytest.mark.parametrize("case", ["qwen3_vl_moe-experts"], indirect=True)
+def test_experts_as_published_have_one_column_per_output(case, checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint, tmp_path / "checkpoint")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "qwen3_vl_moe"}))
-    with pytest.raises(PipelineError, match=r"is of the family 'qwen3_vl_moe'; .*known here: .*qwen3_vl"):
-        describe_model(ModelConfig(model=str(folder)))
+    weights = load_file(folder / "model.safetensors")
+    turned = {name: weight.mT.contiguous() for name, weight in weights.items() if ".mlp.experts." in name}
+    save_file(weights | turned, folder / "model.safetensors", metadata={"format": "pt"})
+    loaded = load_model(ModelConfig(model=str(folder)), device="cpu")._model.state_dict()
+    text, expected = case.stock.config.text_config, case.stock.state_dict()
+    assert len(turned) == 2 * (text.num_hidden_layers - len(text.mlp_only_layers)) > 0
+    assert {weight.shape[1] for weight in turned.values()} == {text.hidden_size, text.moe_intermediate_size}
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize(("num_layers", "layer"), [(28, 20), (36, 25), (64, 45)])
