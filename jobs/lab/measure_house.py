@@ -17,6 +17,12 @@ from pipeline.lab.house.imports import Module, arrows, reachable, read_modules, 
 from pipeline.lab.house.states import fields_by_state, outside_writes
 
 _JOB, _STATE_NAME = "jobs.run", "video"
+_PLAIN_LOOP = """
+import sys
+from pipeline import answer_video, load_video_model
+model, config = load_video_model("demo", settings=["frames_per_group=256"])
+print(answer_video(sys.argv[1], ["What color is the star?"], model=model, config=config)[0].answer)
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,9 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name, value in [*_rooms(modules), *_reach(modules), *_state(modules)]:
         print(f"{name:<58}{value}")
     if options.enter:
-        files, functions = _enter(root)
-        print(f"{'files entered by one question about one group':<58}{files:,}")
-        print(f"{'functions entered by it':<58}{functions:,}")
+        for name, (files, functions) in _enter(root).items():
+            print(f"{f'entered by {name}':<58}{files:,} files, {functions:,} functions")
     return 0
 
 
@@ -78,13 +83,20 @@ def _state(modules: dict[str, Module]) -> list[tuple[str, str]]:
     ]
 
 
-def _enter(root: Path) -> tuple[int, int]:
+def _enter(root: Path) -> dict[str, tuple[int, int]]:
+    """One question about a video of one group: through the job, and through the plain loop where there is one."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve()
         manifest = write_archive(work / "archive", ArchiveSpec(num_frames=(132,), questions_per_video=1, seed=1))
         options = ["--manifest", str(manifest), "--output", str(work / "out"), "--model", "demo"]
-        options += ["--set", "frames_per_group=256"]
-        return measure_entered(root, "jobs/run.py", [*options, "--executor", "serial"], work=work)
+        options += ["--set", "frames_per_group=256", "--executor", "serial"]
+        found = {"one question about one group": measure_entered(root, root / "jobs" / "run.py", options, work=work)}
+        if (root / "pipeline" / "passes" / "whole_video.py").exists():
+            script = work / "loop.py"
+            script.write_text(_PLAIN_LOOP)
+            video = str(manifest.parent / "videos" / "v000.mp4")
+            found["the same in the plain loop"] = measure_entered(root, script, [video], work=work)
+        return found
 
 
 if __name__ == "__main__":

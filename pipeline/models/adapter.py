@@ -1,24 +1,36 @@
-"""What all families' adapters share: names and shapes, question prompts, scoring over a shared prefix.
+"""What all families' adapters share: one row of text and visual tokens, run as a prefix or as a final pass.
 
-A family's own file adds ``encode``, ``prefill`` and ``answer``.
+A family's own file adds ``encode``, how it lays out a clip and kept tokens, and what else its language model takes.
+
+Shape suffixes:
+- F = frames, N = visual tokens of a group or of a final pass, T = tokens of a row, D = hidden size
+- E = columns of a visual token, of which the first D stand in the row
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from pipeline.models.interface import FrameGeometry, ModelLayout, QuestionPrompt, Response
+from pipeline.models.devices.transfer import upload
+from pipeline.models.final_pass import run_final_pass
+from pipeline.models.interface import FinalTokens, FrameGeometry, ModelLayout, QuestionPrompt, Response
 from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.responses import PendingResponses
 from pipeline.models.shared_prefix import SharedPrefix, SharedPrefixScorer
 from pipeline.models.text_model import TextModel
+from pipeline.models.video_sequence import VideoSequence
 from pipeline.settings.config import ScoringConfig
 
 _Layout = TypeVar("_Layout", bound=ModelLayout)
 
 
-class Adapter(Generic[_Layout]):
+class Adapter(ABC, Generic[_Layout]):
     """One loaded checkpoint. One call at a time.
 
     Args:
@@ -54,6 +66,31 @@ class Adapter(Generic[_Layout]):
         """See ``VideoModel``."""
         return self._questions.build(question, options, response_tokens=response_tokens)
 
+    @abstractmethod
+    def encode(
+        self, frames_FHW3: Tensor | npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int
+    ) -> Tensor:
+        """See ``VideoModel``; ``(N, E)``."""
+
+    @torch.inference_mode()
+    def prefill(
+        self,
+        features_ND: Tensor,
+        geometry: FrameGeometry,
+        *,
+        patch_s: float,
+        center_s_P: npt.NDArray[np.float64] | None = None,
+    ) -> SharedPrefix:
+        """See ``VideoModel``."""
+        num_patches = len(features_ND) // geometry.tokens_per_patch
+        sequence = self._lay_out_clip(num_patches, geometry, patch_s=patch_s, center_s_P=center_s_P)
+        visual, cache = self._places(sequence), self._text.new_cache()
+        embeddings_TD, extra = self._embed(sequence, visual, features_ND, ())
+        self._text.run(embeddings_TD, upload(sequence.positions, self.device), cache=cache, **extra)
+        return SharedPrefix.of_cache(
+            cache, visual=visual, length=len(sequence.ids_T), next_position=sequence.next_position
+        )
+
     @torch.inference_mode()
     def launch(
         self, prefix: SharedPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig
@@ -64,3 +101,60 @@ class Adapter(Generic[_Layout]):
     def score(self, prefix: SharedPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
         """Launch, and wait for the responses."""
         return self.launch(prefix, prompts, config).read()
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        tokens: FinalTokens,
+        prompt: QuestionPrompt,
+        *,
+        positions: str,
+        patch_s: float,
+        max_tokens: int,
+        config: ScoringConfig,
+    ) -> Response:
+        """See ``VideoModel``."""
+        sequence = self._lay_out_kept(tokens, positions=positions, patch_s=patch_s)
+        visual, num_suffix = self._places(sequence), len(prompt.suffix_ids)
+        embeddings_TD, extra = self._embed(sequence, visual, tokens.features_KD, prompt.suffix_ids)
+        return run_final_pass(
+            self._text,
+            embeddings_TD,
+            upload(sequence.positions_with(num_suffix), self.device),
+            replace(prompt, max_tokens=max_tokens),
+            config,
+            visual=visual,
+            next_position=sequence.next_position + num_suffix,
+            **extra,
+        )
+
+    @abstractmethod
+    def _lay_out_clip(
+        self, num_patches: int, geometry: FrameGeometry, *, patch_s: float, center_s_P: npt.NDArray[np.float64] | None
+    ) -> VideoSequence:
+        """A group as an ordinary clip; arguments as in ``prefill``."""
+
+    @abstractmethod
+    def _lay_out_kept(self, tokens: FinalTokens, *, positions: str, patch_s: float) -> VideoSequence:
+        """Kept tokens of many groups; arguments as in ``answer``.
+
+        Raises:
+            ValueError: If ``positions`` is not one of its values.
+        """
+
+    def _inputs_besides(self, sequence: VideoSequence, features_NE: Tensor, length: int) -> Mapping[str, Any]:
+        """What the family's language model takes besides the embeddings and positions of a row of ``length`` tokens."""
+        return {}
+
+    def _places(self, sequence: VideoSequence) -> slice | Tensor:
+        visual = sequence.visual
+        return visual if isinstance(visual, slice) else upload(visual, self.device)
+
+    def _embed(
+        self, sequence: VideoSequence, visual: slice | Tensor, features_NE: Tensor, suffix: Sequence[int]
+    ) -> tuple[Tensor, Mapping[str, Any]]:
+        """Embeddings ``(T, D)`` of video and suffix, and what the language model takes besides."""
+        embeddings_TD = self._text.embed(upload(sequence.ids_with(suffix), self.device))
+        features_NE = features_NE.to(device=self.device, dtype=self._text.dtype)
+        embeddings_TD[visual] = features_NE[:, : self.similarity_dim]
+        return embeddings_TD, self._inputs_besides(sequence, features_NE, len(embeddings_TD))

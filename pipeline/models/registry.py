@@ -9,6 +9,7 @@ from transformers import (
     InternVLForConditionalGeneration,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeForConditionalGeneration,
 )
 
 from pipeline.models.attention_probe import PROBED_ATTENTION
@@ -74,6 +75,14 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         ),
         "qwen3_vl": Family(
             architecture=Qwen3VLForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
+            read_layout=Qwen3Layout.from_config,
+            video_token=qwen3_vl.VIDEO_TOKEN,
+            read_prefix=qwen3_vl.read_prefix,
+            build=Qwen3VL,
+        ),
+        "qwen3_vl_moe": Family(
+            architecture=Qwen3VLMoeForConditionalGeneration,
             attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
             read_layout=Qwen3Layout.from_config,
             video_token=qwen3_vl.VIDEO_TOKEN,

@@ -30,13 +30,13 @@ class LanguageFlops:
 
     @classmethod
     def from_config(cls, config: Any) -> "LanguageFlops":
-        """Read a configuration with a gated feed-forward text model, as all families here have."""
+        """Read a configuration whose text model has gated feed-forwards or experts, as all families here."""
         text = config.text_config
         hidden, heads, layers = text.hidden_size, text.num_attention_heads, text.num_hidden_layers
         head_size = getattr(text, "head_dim", None) or hidden // heads
         projections = hidden * head_size * 2 * (heads + text.num_key_value_heads)
         return cls(
-            per_position=2 * layers * (projections + 3 * hidden * text.intermediate_size),
+            per_position=2 * (layers * projections + _feed_forward(text)),
             per_pair=4 * layers * heads * head_size,
             per_logits=2 * hidden * text.vocab_size,
         )
@@ -72,6 +72,19 @@ class RunWork:
     num_questions: int
     final_lengths: Sequence[int]
     answer_tokens: int
+
+
+def _feed_forward(text: Any) -> int:
+    """Multiply-adds of one position in all layers; of experts those that it is sent to, and the choice between them."""
+    dense, num_layers = 3 * text.hidden_size * text.intermediate_size, text.num_hidden_layers
+    if not getattr(text, "num_experts_per_tok", 0):
+        return int(num_layers * dense)
+    sent = 3 * text.hidden_size * text.moe_intermediate_size * text.num_experts_per_tok
+    sparse = text.hidden_size * text.num_experts + sent
+    has_experts = [
+        layer not in text.mlp_only_layers and (layer + 1) % text.decoder_sparse_step == 0 for layer in range(num_layers)
+    ]
+    return int(sum(sparse if experts else dense for experts in has_experts))
 
 
 def count_flops(config: Any, geometry: FrameGeometry, work: RunWork) -> dict[str, int]:
@@ -149,5 +162,5 @@ def _sum_squares(length: int, step: int) -> int:
 
 
 _VISION: Mapping[str, Callable[[Any, FrameGeometry], int]] = MappingProxyType(
-    {"qwen2_5_vl": _qwen2_5_vl, "qwen3_vl": _qwen3_vl, "internvl": _internvl}
+    {"qwen2_5_vl": _qwen2_5_vl, "qwen3_vl": _qwen3_vl, "qwen3_vl_moe": _qwen3_vl, "internvl": _internvl}
 )

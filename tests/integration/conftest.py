@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from moto.server import ThreadedMotoServer
 
 from actors.builders import Job
 from actors.outcomes import VideoOutcome
@@ -15,13 +16,12 @@ from jobs.wiring.cli import build_parser
 from jobs.wiring.configuration import resolve_config
 from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.lab.demo_training.architecture import build_demo_model
-from pipeline.lab.demo_training.vocabulary import build_tokenizer
 from pipeline.manifest.reading import read_manifest
 from pipeline.planning.job_plan import plan_job
 from pipeline.results.committer import AnswerCommitter
 from pipeline.results.rows import VOLATILE_COLUMNS, RunStamp
 from pipeline.settings.reading import config_hash
+from tests.unit.models.tiny_checkpoint import save_tiny_checkpoint
 
 # 600 frames in groups of 32 are 19 groups; 9 nats are above any entropy of the demo vocabulary: Lite stops early
 SETTINGS = (
@@ -42,12 +42,19 @@ def archive(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
     """A demo model that was never trained: its answers mean nothing, but they are repeatable."""
-    folder = tmp_path_factory.mktemp("model")
-    tokenizer = build_tokenizer()
-    build_demo_model(tokenizer, seed=0).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    folder = save_tiny_checkpoint(tmp_path_factory.mktemp("model"), seed=0)
     (folder / "recipe.json").write_text("{}")  # makes the demo model's preset apply
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint():
+    """Where an S3 store (moto's server) listens; every module makes buckets of its own."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 @pytest.fixture(scope="session")

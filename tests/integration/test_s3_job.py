@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
-from moto.server import ThreadedMotoServer
 
 from jobs import run
 from pipeline.planning.fingerprints import look_up_fingerprints
@@ -21,12 +20,8 @@ FAST = ("--executor", "serial", "--max-frames", "128", "--frames-per-group", "32
 
 
 @pytest.fixture(scope="module")
-def options():
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield {"endpoint_url": f"http://{host}:{port}", "key": SECRETS[0], "secret": SECRETS[1]}
-    server.stop()
+def options(s3_endpoint):
+    return {"endpoint_url": s3_endpoint, "key": SECRETS[0], "secret": SECRETS[1]}
 
 
 @pytest.fixture

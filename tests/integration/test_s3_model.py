@@ -8,7 +8,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.models.checkpoints.s3 import S3Checkpoint
@@ -22,12 +21,8 @@ DESCRIBED_BY = ["chat_template.jinja", "config.json", "tokenizer.json", "tokeniz
 
 
 @pytest.fixture(scope="module")
-def options():
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield {"endpoint_url": f"http://{host}:{port}", "key": "k", "secret": "hidden"}
-    server.stop()
+def options(s3_endpoint):
+    return {"endpoint_url": s3_endpoint, "key": "k", "secret": "hidden"}
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from jobs.compact import main as compact_main
@@ -31,12 +30,8 @@ ROWS = [one for rows in FIRST for one in rows]
 
 
 @pytest.fixture(scope="module")
-def server():
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield {"endpoint_url": f"http://{host}:{port}", "key": "k", "secret": "hidden"}
-    server.stop()
+def server(s3_endpoint):
+    return {"endpoint_url": s3_endpoint, "key": "k", "secret": "hidden"}
 
 
 @pytest.fixture

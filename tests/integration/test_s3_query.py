@@ -4,7 +4,6 @@ import json
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from jobs.query import main
 from jobs.report import main as report_main
@@ -17,16 +16,12 @@ OUTPUT = "s3://queried/some run"
 
 
 @pytest.fixture(scope="module")
-def options():
+def options(s3_endpoint):
     """Storage options of a bucket with results."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {"endpoint_url": f"http://{host}:{port}", "key": "k", "secret": "hidden-secret"}
+    options = {"endpoint_url": s3_endpoint, "key": "k", "secret": "hidden-secret"}
     fsspec.filesystem("s3", **options).mkdir("queried")
     write_output(OUTPUT, storage_options=options)
-    yield options
-    server.stop()
+    return options
 
 
 @pytest.mark.parametrize(

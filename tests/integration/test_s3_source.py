@@ -12,7 +12,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from pipeline.failures import FailureClass, PipelineError
@@ -28,12 +27,8 @@ IMPATIENT = {"retries": {"max_attempts": 0}, "connect_timeout": 2, "read_timeout
 
 
 @pytest.fixture(scope="module")
-def options():
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield {"endpoint_url": f"http://{host}:{port}", "key": "k", "secret": "hidden"}
-    server.stop()
+def options(s3_endpoint):
+    return {"endpoint_url": s3_endpoint, "key": "k", "secret": "hidden"}
 
 
 @pytest.fixture

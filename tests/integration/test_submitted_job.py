@@ -10,7 +10,6 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from cluster.local_nodes import local_nodes
 from pipeline.results.finished import read_answers
@@ -21,12 +20,8 @@ SETTINGS = ("execution.num_scorers=2", "execution.gpus_per_scorer=1", "execution
 
 
 @pytest.fixture(scope="module")
-def options():
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield {"endpoint_url": f"http://{host}:{port}", "key": "some-key-id", "secret": "some-secret-key"}
-    server.stop()
+def options(s3_endpoint):
+    return {"endpoint_url": s3_endpoint, "key": "some-key-id", "secret": "some-secret-key"}
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def lay_out_prompt(
     prompt = build_prompt(tokenizer, video_token=video, question=question, options=options)
     if config.model_type == "qwen2_5_vl":
         before_ids, positions = _qwen2_5_vl(config, geometry, prompt.prefix_ids, len(center_s_P), patch_s)
-    elif config.model_type == "qwen3_vl":
+    elif config.model_type.startswith("qwen3_vl"):
         before_ids, positions = _qwen3_vl(tokenizer, config, geometry, center_s_P)
     else:
         before, _ = render_around_video(tokenizer, video_token=video, question="", options=None)
@@ -128,7 +128,7 @@ def _qwen3_vl(
         side=max(geometry.token_rows, geometry.token_columns),
         video_id=config.video_token_id,
     )
-    return sequence.ids_T, sequence.positions_3T
+    return sequence.ids_T, sequence.positions
 
 
 class StockPixels:
@@ -173,7 +173,7 @@ def _build_processor(config: Any) -> Any:
         from transformers.models.internvl.video_processing_internvl import InternVLVideoProcessor
 
         return InternVLVideoProcessor(**_IMAGENET)
-    if config.model_type == "qwen3_vl":
+    if config.model_type.startswith("qwen3_vl"):
         if find_spec("torchvision") is None:  # this one would only fail at its first call
             raise ImportError("torchvision is not installed")
         from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor

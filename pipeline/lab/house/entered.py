@@ -29,7 +29,7 @@ json.dump(sorted(entered), open(target, "w"))
 """
 
 
-def measure_entered(root: Path, script: str, arguments: list[str], *, work: Path) -> tuple[int, int]:
+def measure_entered(root: Path, script: Path, arguments: list[str], *, work: Path) -> tuple[int, int]:
     """Files and functions of the checkout ``root`` entered by one command of it.
 
     Raises:
@@ -37,7 +37,7 @@ def measure_entered(root: Path, script: str, arguments: list[str], *, work: Path
     """
     target = work / "entered.json"
     done = subprocess.run(
-        [sys.executable, "-c", _TRACER, f"{root}/", str(target), str(root / script), *arguments],
+        [sys.executable, "-c", _TRACER, f"{root}/", str(target), str(script), *arguments],
         cwd=work,
         env=os.environ | {"PYTHONPATH": str(root)},
         capture_output=True,

@@ -37,6 +37,8 @@ class ModelSize:
         last: likewise, what runs after them.
         kv_elements: keys and values of one token in one layer.
         feature_elements: of one visual token, features for several layers included.
+        intermediate: inner width of the widest feed-forward; of experts, all that one token is sent to.
+        experts_per_token: to how many one token is sent; 0 without experts.
     """
 
     first: Mapping[str, int]
@@ -46,6 +48,7 @@ class ModelSize:
     feature_elements: int
     hidden: int
     intermediate: int
+    experts_per_token: int
     num_heads: int
     head_dim: int
     vocab: int
@@ -60,7 +63,7 @@ class ModelSize:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workload:
+class PeakShapes:
     """Shapes that a run's settings fix.
 
     Attributes:
@@ -79,7 +82,7 @@ class Workload:
     candidate_tokens: int
 
 
-NO_WORK = Workload(
+NO_WORK = PeakShapes(
     prefix_tokens=0, prefix_copies=0, question_batch=0, question_tokens=0, vision_tokens=0, candidate_tokens=0
 )
 
@@ -122,6 +125,7 @@ def measure_model(architecture: Any, config: Any) -> ModelSize:
     first, layers, last = _count_parts(model)
     text, vision = config.text_config, config.vision_config
     head_dim = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
+    num_experts = int(getattr(text, "num_experts_per_tok", 0))
     merge = getattr(vision, "spatial_merge_size", None) or round(1 / config.downsample_ratio)
     return ModelSize(
         first=first,
@@ -130,7 +134,8 @@ def measure_model(architecture: Any, config: Any) -> ModelSize:
         kv_elements=2 * text.num_key_value_heads * head_dim,
         feature_elements=text.hidden_size * (1 + len(getattr(vision, "deepstack_visual_indexes", ()))),
         hidden=text.hidden_size,
-        intermediate=text.intermediate_size,
+        intermediate=max(text.intermediate_size, num_experts * getattr(text, "moe_intermediate_size", 0)),
+        experts_per_token=num_experts,
         num_heads=text.num_attention_heads,
         head_dim=head_dim,
         vocab=text.vocab_size,
@@ -140,14 +145,14 @@ def measure_model(architecture: Any, config: Any) -> ModelSize:
     )
 
 
-def plan_workload(config: RunConfig, layout: ModelLayout) -> Workload:
+def plan_workload(config: RunConfig, layout: ModelLayout) -> PeakShapes:
     """The largest shapes that a run's settings allow."""
     sampling, scoring = config.sampling, config.scoring
     tokens_per_patch = _largest_patch(layout, min_pixels=sampling.min_pixels, max_pixels=sampling.max_pixels)
     group_patches = math.ceil(sampling.frames_per_group / layout.frames_per_patch)
     group_tokens = group_patches * (tokens_per_patch + _TEXT_TOKENS_PER_PATCH)
     budget, num_groups = config.budget, math.ceil(sampling.max_frames / sampling.frames_per_group)
-    return Workload(
+    return PeakShapes(
         prefix_tokens=max(group_tokens, budget.token_budget) + _TEXT_TOKENS,
         prefix_copies=_PREFIX_COPIES,
         question_batch=scoring.question_batch,
@@ -157,27 +162,27 @@ def plan_workload(config: RunConfig, layout: ModelLayout) -> Workload:
     )
 
 
-def estimate_need(size: ModelSize, work: Workload, *, element_bytes: int) -> MemoryNeed:
+def estimate_need(size: ModelSize, peak: PeakShapes, *, element_bytes: int) -> MemoryNeed:
     """Bytes of a model that scores and answers with these shapes.
 
     Args:
         size: of the model.
-        work: shapes of the run.
+        peak: shapes of the run.
         element_bytes: of a weight, 2 for bfloat16.
     """
-    kv_tokens = work.prefix_tokens * work.prefix_copies + work.question_batch * work.question_tokens
+    kv_tokens = peak.prefix_tokens * peak.prefix_copies + peak.question_batch * peak.question_tokens
     # features that no question needs go when half of a group's are such: up to twice what is kept
-    candidates = 2 * work.question_batch * work.candidate_tokens * size.feature_elements * element_bytes
+    candidates = 2 * peak.question_batch * peak.candidate_tokens * size.feature_elements * element_bytes
     layers = tuple(
         count * element_bytes + kv_tokens * size.kv_elements * element_bytes for count in size.layers.values()
     )
-    logits = 3 * work.question_batch * size.vocab * 4  # float32: logits, their softmax, its logarithm
+    logits = 3 * peak.question_batch * size.vocab * 4  # float32: logits, their softmax, its logarithm
     return MemoryNeed(
         first_bytes=sum(size.first.values()) * element_bytes + candidates,
         layer_bytes=layers,
         last_bytes=sum(size.last.values()) * element_bytes + logits,
-        vision_bytes=_vision_bytes(size, work, element_bytes),
-        text_bytes=_text_bytes(size, work, element_bytes),
+        vision_bytes=_vision_bytes(size, peak, element_bytes),
+        text_bytes=_text_bytes(size, peak, element_bytes),
         weight_bytes=size.num_parameters * element_bytes,
     )
 
@@ -212,19 +217,20 @@ def _largest_patch(layout: ModelLayout, *, min_pixels: int, max_pixels: int) -> 
     )
 
 
-def _vision_bytes(size: ModelSize, work: Workload, element_bytes: int) -> int:
+def _vision_bytes(size: ModelSize, peak: PeakShapes, element_bytes: int) -> int:
     """Residual and normed input with the gated MLP's three inner tensors, or with queries, keys and values rotated."""
     inner = max(2 * size.vision_hidden + 3 * size.vision_intermediate, 10 * size.vision_hidden)
-    return work.vision_tokens * size.vision_patches_per_token * (inner * element_bytes + _PIXEL_BYTES)
+    return peak.vision_tokens * size.vision_patches_per_token * (inner * element_bytes + _PIXEL_BYTES)
 
 
-def _text_bytes(size: ModelSize, work: Workload, element_bytes: int) -> int:
+def _text_bytes(size: ModelSize, peak: PeakShapes, element_bytes: int) -> int:
     """One decoder layer over the prefix, or over the questions of a batch with the attention rows beside it."""
     heads_width = size.num_heads * size.head_dim
-    inner = max(2 * size.hidden + 3 * size.intermediate, 2 * size.hidden + 4 * heads_width) * element_bytes
-    query_tokens = work.question_batch * work.question_tokens
-    key_tokens = work.prefix_tokens + query_tokens
-    rows = _ROW_COPIES * size.num_heads * work.question_tokens * key_tokens * 4  # of one question at a time
+    sent = 3 * size.experts_per_token * size.hidden  # a token's input and output once per expert, and sorted back
+    inner = (2 * size.hidden + max(3 * size.intermediate + sent, 4 * heads_width)) * element_bytes
+    query_tokens = peak.question_batch * peak.question_tokens
+    key_tokens = peak.prefix_tokens + query_tokens
+    rows = _ROW_COPIES * size.num_heads * peak.question_tokens * key_tokens * 4  # of one question at a time
     repeated_keys = 2 * key_tokens * heads_width * element_bytes  # the kernel wants one key per query head
     masks = (MASKS_KEPT + 1) * query_tokens * key_tokens * element_bytes
-    return max(work.prefix_tokens * inner, query_tokens * inner + rows + repeated_keys) + masks
+    return max(peak.prefix_tokens * inner, query_tokens * inner + rows + repeated_keys) + masks

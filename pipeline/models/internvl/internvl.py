@@ -4,11 +4,10 @@ The text model is whatever the checkpoint holds (Qwen2 in InternVL3, Qwen3 in In
 tokens tells it of time.
 
 Shape suffixes:
-- F = frames, N = visual tokens of a group, K = kept tokens, T = whole sequence, D = hidden size
+- F = frames, P = frames of a group, each a patch of its own, K = kept tokens
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,13 @@ from torch import Tensor
 
 from pipeline.models.adapter import Adapter
 from pipeline.models.devices.transfer import upload
-from pipeline.models.final_pass import run_final_pass
-from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt, Response
+from pipeline.models.interface import FinalTokens, FrameGeometry
 from pipeline.models.internvl.layout import InternVLLayout
 from pipeline.models.internvl.preprocess import normalize_frames
-from pipeline.models.internvl.prompt import VIDEO_TOKEN, FramePrompt, build_frame_prompt, count_by_frame
+from pipeline.models.internvl.prompt import VIDEO_TOKEN, build_frame_prompt, count_by_frame
 from pipeline.models.prompt import render_around_video
 from pipeline.models.qwen.preprocess import resize_frames
-from pipeline.models.shared_prefix import SharedPrefix
-from pipeline.settings.config import ScoringConfig
+from pipeline.models.video_sequence import VideoSequence
 
 
 class InternVL(Adapter[InternVLLayout]):
@@ -50,59 +47,20 @@ class InternVL(Adapter[InternVLLayout]):
             parts.append(self._model.model.get_image_features(pixel_values=pixels).pooler_output.flatten(0, 1))
         return torch.cat(parts)
 
-    @torch.inference_mode()
-    def prefill(
-        self,
-        features_ND: Tensor,
-        geometry: FrameGeometry,
-        *,
-        patch_s: float,
-        center_s_P: npt.NDArray[np.float64] | None = None,
-    ) -> SharedPrefix:
-        """See ``VideoModel``; frames are numbered within the group, times are not shown."""
-        num_frames = len(features_ND) // geometry.tokens_per_patch
-        prompt = self._show([geometry.tokens_per_patch] * num_frames)
-        embeddings_TD, visual_N = self._join(prompt, features_ND, ())
-        cache, length = self._text.new_cache(), len(embeddings_TD)
-        self._text.run(embeddings_TD, torch.arange(length, device=self.device), cache=cache)
-        return SharedPrefix.of_cache(cache, visual=visual_N, length=length, next_position=length)
+    def _lay_out_clip(
+        self, num_patches: int, geometry: FrameGeometry, *, patch_s: float, center_s_P: npt.NDArray[np.float64] | None
+    ) -> VideoSequence:
+        """Frames are numbered within the group; times are not shown."""
+        return self._show([geometry.tokens_per_patch] * num_patches)
 
-    @torch.inference_mode()
-    def answer(
-        self,
-        tokens: FinalTokens,
-        prompt: QuestionPrompt,
-        *,
-        positions: str,
-        patch_s: float,
-        max_tokens: int,
-        config: ScoringConfig,
-    ) -> Response:
-        """See ``VideoModel``; frames are numbered anew, see ``count_by_frame`` for what ``positions`` decides."""
-        tokens_by_frame = count_by_frame(
-            tokens.patch_K, positions=positions, tokens_per_frame=self._layout.tokens_per_frame
-        )
-        frames = self._show(tokens_by_frame)
-        embeddings_TD, visual_K = self._join(frames, tokens.features_KD, prompt.suffix_ids)
-        return run_final_pass(
-            self._text,
-            embeddings_TD,
-            torch.arange(len(embeddings_TD), device=self.device),
-            replace(prompt, max_tokens=max_tokens),
-            config,
-            visual=visual_K,
-            next_position=len(embeddings_TD),
+    def _lay_out_kept(self, tokens: FinalTokens, *, positions: str, patch_s: float) -> VideoSequence:
+        """Frames are numbered anew; see ``count_by_frame`` for what ``positions`` decides."""
+        return self._show(
+            count_by_frame(tokens.patch_K, positions=positions, tokens_per_frame=self._layout.tokens_per_frame)
         )
 
-    def _show(self, tokens_by_frame: Sequence[int]) -> FramePrompt:
+    def _show(self, tokens_by_frame: Sequence[int]) -> VideoSequence:
         return build_frame_prompt(self._tokenizer, self._before, tokens_by_frame=tokens_by_frame)
-
-    def _join(self, prompt: FramePrompt, features_ND: Tensor, suffix: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Embeddings ``(T, D)``, and places ``(N,)`` of the visual tokens."""
-        ids_T = np.append(prompt.ids_T, np.array(suffix, dtype=np.int64))
-        visual_N = upload(prompt.visual_N, self.device)
-        features = features_ND.to(device=self.device, dtype=self._text.dtype)
-        return self._text.embed(upload(ids_T, self.device)).index_copy(0, visual_N, features), visual_N
 
 
 def read_prefix(tokenizer: Any) -> str:

@@ -1,37 +1,22 @@
 """How InternVL is shown frames: ``Frame1: <img>…</img>``, one line each, so text stands between the visual tokens.
 
 Shape suffixes:
-- T = token ids, N = visual tokens of all frames, K = kept tokens
+- K = kept tokens, T = all tokens
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.models.video_sequence import IntArray, VideoSequence
 
 VIDEO_TOKEN = "<video>"  # in the chat template, where the frames go
 _START, _END, _CONTEXT = "<img>", "</img>", "<IMG_CONTEXT>"
 
-IntArray = npt.NDArray[np.int64]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class FramePrompt:
-    """Everything before the question.
-
-    Attributes:
-        ids_T: token ids, with a place holder for each visual token.
-        visual_N: places of the visual tokens, ascending.
-    """
-
-    ids_T: IntArray
-    visual_N: IntArray
-
-
-def build_frame_prompt(tokenizer: Any, before: str, *, tokens_by_frame: Sequence[int]) -> FramePrompt:
-    """Number the frames from 1 and leave room for so many visual tokens in each.
+def build_frame_prompt(tokenizer: Any, before: str, *, tokens_by_frame: Sequence[int]) -> VideoSequence:
+    """Number the frames from 1 and leave room for so many visual tokens in each; positions only count.
 
     ``2, 1 tokens  ->  … Frame1: <img> v v </img> (new line) Frame2: <img> v </img>``
 
@@ -49,7 +34,12 @@ def build_frame_prompt(tokenizer: Any, before: str, *, tokens_by_frame: Sequence
     room = np.flatnonzero((ids[:-1] == start_id) & (ids[1:] == end_id)) + 1
     assert len(room) == len(tokens_by_frame), "the chat template holds an empty frame of its own"
     ids_T = np.insert(ids, np.repeat(room, tokens_by_frame), context_id)
-    return FramePrompt(ids_T=ids_T, visual_N=np.flatnonzero(ids_T == context_id))
+    return VideoSequence(
+        ids_T=ids_T,
+        positions=np.arange(len(ids_T)),
+        visual=np.flatnonzero(ids_T == context_id),
+        next_position=len(ids_T),
+    )
 
 
 def count_by_frame(patch_K: IntArray, *, positions: str, tokens_per_frame: int) -> list[int]:

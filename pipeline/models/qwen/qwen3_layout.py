@@ -21,7 +21,7 @@ class Qwen3Layout:
 
     @classmethod
     def from_config(cls, config: Any) -> "Qwen3Layout":
-        """Read a ``Qwen3VLConfig``."""
+        """Read a ``Qwen3VLConfig`` or a ``Qwen3VLMoeConfig``."""
         vision, text = config.vision_config, config.text_config
         return cls(
             frames_per_patch=int(vision.temporal_patch_size),

@@ -8,32 +8,15 @@ Shape suffixes:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from pipeline.models.video_sequence import IntArray, VideoSequence
+
 FloatArray = npt.NDArray[np.float64]
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class VideoSequence:
-    """Everything up to the last visual token.
-
-    Attributes:
-        ids_T: token ids, the video token's where a visual token stands.
-        positions_3T: rotary positions.
-        visual_N: where the visual tokens stand.
-        next_position: rotary position of what follows.
-    """
-
-    ids_T: IntArray
-    positions_3T: IntArray
-    visual_N: IntArray
-    next_position: int
 
 
 def clip_centers(num_patches: int, *, frames_per_patch: int, patch_s: float) -> FloatArray:
@@ -90,7 +73,7 @@ def lay_out(
         position, place = text_end + side, place_end + stop - start
     return VideoSequence(
         ids_T=np.concatenate(ids),
-        positions_3T=np.concatenate(positions, axis=1),
-        visual_N=np.concatenate(visual),
+        positions=np.concatenate(positions, axis=1),
+        visual=np.concatenate(visual),
         next_position=position,
     )

@@ -1,14 +1,16 @@
-"""Qwen3-VL (dense) behind the model interface: timestamps as text, deepstack features that travel with their tokens.
+"""Qwen3-VL behind the model interface: timestamps as text, deepstack features that travel with their tokens.
+
+Dense or a mixture of experts: only the feed-forward of the language model differs, which is stock code's business.
 
 A visual token is one row of D merged features followed by D per deepstack layer, so that whatever keeps, moves or drops
 tokens keeps them together.
 
 Shape suffixes:
-- F = frames, N = visual tokens of a group, K = kept tokens, T = all tokens, D = hidden size, E = D * (1 + deepstack)
+- F = frames, P = patches, N = visual tokens of a group, K = kept tokens, T = all tokens, D = hidden size
+- E = D * (1 + deepstack)
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,21 +20,18 @@ from torch import Tensor
 
 from pipeline.models.adapter import Adapter
 from pipeline.models.devices.transfer import upload
-from pipeline.models.final_pass import run_final_pass
-from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt, Response
+from pipeline.models.interface import FinalTokens, FrameGeometry
 from pipeline.models.prompt import render_around_video
 from pipeline.models.qwen.qwen3_layout import Qwen3Layout
 from pipeline.models.qwen.qwen3_sequence import (
     VISION_END,
     VISION_START,
-    VideoSequence,
     block_texts,
     clip_centers,
     lay_out,
 )
 from pipeline.models.qwen.vision import QwenVision
-from pipeline.models.shared_prefix import SharedPrefix
-from pipeline.settings.config import ScoringConfig
+from pipeline.models.video_sequence import VideoSequence
 
 VIDEO_TOKEN = "<|video_pad|>"
 
@@ -54,22 +53,15 @@ class Qwen3VL(Adapter[Qwen3Layout]):
         outputs = self._vision.encode(frames_FHW3, geometry, batch_patches=batch_patches)
         return torch.cat([torch.cat([out.pooler_output, *out.deepstack_features], dim=-1) for out in outputs])
 
-    @torch.inference_mode()
-    def prefill(
-        self,
-        features_ND: Tensor,
-        geometry: FrameGeometry,
-        *,
-        patch_s: float,
-        center_s_P: npt.NDArray[np.float64] | None = None,
-    ) -> SharedPrefix:
-        """See ``VideoModel``; the group is an ordinary clip whose timestamps say when its patches are presented."""
-        num_patches = len(features_ND) // geometry.tokens_per_patch
+    def _lay_out_clip(
+        self, num_patches: int, geometry: FrameGeometry, *, patch_s: float, center_s_P: npt.NDArray[np.float64] | None
+    ) -> VideoSequence:
+        """The group is an ordinary clip whose timestamps say when its patches are presented."""
         if center_s_P is None:
             center_s_P = clip_centers(num_patches, frames_per_patch=self.frames_per_patch, patch_s=patch_s)
         shape = num_patches, geometry.token_rows, geometry.token_columns
         patch_N, row_N, column_N = np.indices(shape).reshape(3, -1)
-        sequence = lay_out(
+        return lay_out(
             self._tokenize(block_texts(self._before, center_s_P)),
             patch_N=patch_N,
             row_N=row_N,
@@ -77,48 +69,15 @@ class Qwen3VL(Adapter[Qwen3Layout]):
             side=max(geometry.token_rows, geometry.token_columns),
             video_id=self._video_id,
         )
-        cache = self._text.new_cache()
-        embeddings_TD, extra = self._embed(sequence, features_ND, ())
-        self._text.run(embeddings_TD, self._positions(sequence, 0), cache=cache, **extra)
-        return SharedPrefix.of_cache(
-            cache,
-            visual=upload(sequence.visual_N, self.device),
-            length=len(sequence.ids_T),
-            next_position=sequence.next_position,
-        )
 
-    @torch.inference_mode()
-    def answer(
-        self,
-        tokens: FinalTokens,
-        prompt: QuestionPrompt,
-        *,
-        positions: str,
-        patch_s: float,
-        max_tokens: int,
-        config: ScoringConfig,
-    ) -> Response:
-        """See ``VideoModel``.
+    def _lay_out_kept(self, tokens: FinalTokens, *, positions: str, patch_s: float) -> VideoSequence:
+        """Both values of ``positions`` hold at once.
 
-        Both values of ``positions`` hold at once: the text before a patch is its presentation time (``absolute``), and
-        rotary positions, which do not tell time here, follow each other (``compact``).
+        The text before a patch is its presentation time (``absolute``), and rotary positions, which do not tell time
+        here, follow each other (``compact``).
         """
         if positions not in ("absolute", "compact"):
             raise ValueError(f"positions must be 'absolute' or 'compact', got {positions!r}")
-        sequence = self._lay_out_kept(tokens)
-        embeddings_TD, extra = self._embed(sequence, tokens.features_KD, prompt.suffix_ids)
-        return run_final_pass(
-            self._text,
-            embeddings_TD,
-            self._positions(sequence, len(prompt.suffix_ids)),
-            replace(prompt, max_tokens=max_tokens),
-            config,
-            visual=upload(sequence.visual_N, self.device),
-            next_position=sequence.next_position + len(prompt.suffix_ids),
-            **extra,
-        )
-
-    def _lay_out_kept(self, tokens: FinalTokens) -> VideoSequence:
         center_s_K = tokens.time_s_K if tokens.center_s_K is None else tokens.center_s_K
         is_first_K = np.diff(tokens.patch_K, prepend=-1) != 0
         if tokens.geometry is None:
@@ -134,28 +93,16 @@ class Qwen3VL(Adapter[Qwen3Layout]):
             video_id=self._video_id,
         )
 
+    def _inputs_besides(self, sequence: VideoSequence, features_NE: Tensor, length: int) -> dict[str, Any]:
+        """Deepstack features, and where they are added."""
+        is_visual_T = np.zeros(length, dtype=bool)
+        is_visual_T[sequence.visual] = True
+        _, *deepstack = features_NE.view(len(features_NE), -1, self.similarity_dim).unbind(1)
+        return {"visual_pos_masks": upload(is_visual_T, self.device)[None], "deepstack_visual_embeds": deepstack}
+
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         return ids
-
-    def _positions(self, sequence: VideoSequence, num_suffix: int) -> Tensor:
-        """``(3, T)`` of video and suffix."""
-        text = np.tile(sequence.next_position + np.arange(num_suffix), (3, 1))
-        return upload(np.concatenate([sequence.positions_3T, text], axis=1), self.device)
-
-    def _embed(
-        self, sequence: VideoSequence, features_NE: Tensor, suffix: Sequence[int]
-    ) -> tuple[Tensor, dict[str, Any]]:
-        """Embeddings ``(T, D)`` of video and suffix, and what the language model takes for deepstack."""
-        ids_T = np.append(sequence.ids_T, np.asarray(suffix, dtype=np.int64))
-        is_visual_T = np.zeros(len(ids_T), dtype=bool)
-        is_visual_T[sequence.visual_N] = True
-        features_NE = features_NE.to(device=self.device, dtype=self._text.dtype)
-        merged_ND, *deepstack = features_NE.view(len(features_NE), -1, self.similarity_dim).unbind(1)
-        visual_N = upload(sequence.visual_N, self.device)
-        embeddings_TD = self._text.embed(upload(ids_T, self.device)).index_copy(0, visual_N, merged_ND)
-        extra = {"visual_pos_masks": upload(is_visual_T, self.device)[None], "deepstack_visual_embeds": deepstack}
-        return embeddings_TD, extra
 
 
 def read_prefix(tokenizer: Any) -> str:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from tests.unit.models.tiny_checkpoint import save_tiny_checkpoint
+from tests.unit.models.tiny_models import CASES, build_case, cases_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,3 +14,58 @@ def one_thread():
 def saved(tmp_path_factory):
     """A tiny Qwen2.5-VL checkpoint."""
     return save_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+def pytest_generate_tests(metafunc):
+    """Every model of every family; in a family's folder, its own."""
+    given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "case" in metafunc.fixturenames and "case" not in given:
+        own = cases_of(metafunc.definition.path.parent.name)
+        metafunc.parametrize("case", own or list(CASES), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def case(request):
+    return build_case(request.param)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(case):
+    return case.tokenizer
+
+
+@pytest.fixture(scope="session")
+def features(case):
+    return case.encode(case.adapter)
+
+
+@pytest.fixture(scope="session")
+def prefix(case, features):
+    return case.prefill(case.adapter, features)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(case, tmp_path_factory):
+    """The stock model's folder as ``save_pretrained`` writes it."""
+    folder = tmp_path_factory.mktemp(case.family)
+    case.stock.save_pretrained(folder)
+    case.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def first_logits(monkeypatch):
+    """Logits from which the adapter chose its first response tokens, one entry per call."""
+    import pipeline.models.final_pass as answering
+    import pipeline.models.shared_prefix as scoring
+
+    seen: list[torch.Tensor] = []
+    first_tokens = scoring.first_tokens
+
+    def record(text, logits_BV, *arguments):
+        seen.append(logits_BV)
+        return first_tokens(text, logits_BV, *arguments)
+
+    for module in (answering, scoring):
+        monkeypatch.setattr(module, "first_tokens", record)
+    return seen

@@ -59,6 +59,8 @@ def spread(family):
     row = FAMILIES[family]
     stock, tokenizer = BUILDERS[family]()
     stock = copy.deepcopy(stock)
+    if "moe" in family:
+        stock.to(torch.bfloat16)  # all that the kernel for experts takes on the meta device
     size = measure_model(row.architecture, stock.config)
     stock.set_attn_implementation(dict(row.attention))
     names = {0: torch.device("cpu"), 1: torch.device("meta")}

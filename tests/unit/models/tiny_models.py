@@ -1,26 +1,20 @@
-"""One tiny random checkpoint per family, in float32: ``model_type`` -> stock model and tokenizer.
+"""Every family's tiny random models, in float32.
 
-A family is registered with its row in ``pipeline.models.registry`` and its builder here.
+A family is registered with its row in ``pipeline.models.registry``, its builder and its cases here.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-import torch
-
-from pipeline.lab.demo_training.architecture import build_demo_model
 from pipeline.lab.demo_training.vocabulary import build_tokenizer as build_demo_tokenizer
-from tests.unit.models.internvl import tiny_internvl
-from tests.unit.models.qwen3 import conftest as tiny_qwen3
+from tests.unit.models.families import internvl, qwen2_5_vl, qwen3_vl, tiny_internvl, tiny_qwen3
+from tests.unit.models.families.case import Case
 
 
 def _build_qwen2_5_vl() -> tuple[Any, Any]:
     tokenizer = build_demo_tokenizer()
-    model = build_demo_model(tokenizer, seed=5)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-    return model.eval(), tokenizer
+    return qwen2_5_vl.build_model(tokenizer), tokenizer
 
 
 def _build_qwen3_vl() -> tuple[Any, Any]:
@@ -28,13 +22,42 @@ def _build_qwen3_vl() -> tuple[Any, Any]:
     return tiny_qwen3.build_model(tokenizer, kind="small", seed=10), tokenizer
 
 
+def _build_qwen3_vl_moe() -> tuple[Any, Any]:
+    tokenizer = tiny_qwen3.build_tokenizer()
+    return tiny_qwen3.build_model(tokenizer, kind="experts", seed=10), tokenizer
+
+
 def _build_internvl() -> tuple[Any, Any]:
     tokenizer = tiny_internvl.build_tokenizer()
     return tiny_internvl.build_model(tokenizer), tokenizer
 
 
+# ``model_type`` -> stock model and tokenizer
 BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "qwen2_5_vl": _build_qwen2_5_vl,
     "qwen3_vl": _build_qwen3_vl,
+    "qwen3_vl_moe": _build_qwen3_vl_moe,
     "internvl": _build_internvl,
 }
+# name -> module that builds it, shape
+CASES: dict[str, tuple[Any, str]] = {
+    "qwen2_5_vl-demo": (qwen2_5_vl, "demo"),
+    "qwen2_5_vl-wide": (qwen2_5_vl, "wide"),
+    "qwen3_vl-small": (qwen3_vl, "small"),
+    "qwen3_vl-wide": (qwen3_vl, "wide"),
+    "qwen3_vl_moe-experts": (qwen3_vl, "experts"),
+    "internvl-qwen2-text": (internvl, "qwen2-text"),
+    "internvl-qwen3-text": (internvl, "qwen3-text"),
+}
+
+
+@cache
+def build_case(name: str) -> Case:
+    module, shape = CASES[name]
+    built: Case = module.build_case(shape)
+    return built
+
+
+def cases_of(module: str) -> list[str]:
+    """Names of the cases that a module of ``families`` builds."""
+    return [name for name, (builder, _) in CASES.items() if builder.__name__.endswith(f".{module}")]

@@ -13,26 +13,11 @@ from pipeline.models.chat_template import PromptError, check_prompt, load_tokeni
 from pipeline.models.loading import describe_model, load_model
 from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import ModelConfig
+from tests.unit.models.checkpoints.published_layout import TOOLS_TEMPLATE as TOOLS
+from tests.unit.models.checkpoints.published_layout import VISION_TEMPLATE as VISION
 from tests.unit.models.tiny_models import BUILDERS
 
 QWEN = FAMILIES["qwen2_5_vl"]
-# The two templates of Qwen2.5-VL's published folder, shortened: the text model's in tokenizer_config.json …
-TOOLS = """{%- if tools %}{{- '<|im_start|>system\\n# Tools' }}{%- for tool in tools %}{{- tool | tojson }}{%- endfor %}
-{%- else %}{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{%- endif %}
-{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
-# … and the one for videos in chat_template.json.
-VISION = (
-    "{% set video_count = namespace(value=0) %}{% for message in messages %}{% if loop.first and message['role'] != "
-    "'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}<|im_start|>"
-    "{{ message['role'] }}\n{% if message['content'] is string %}{{ message['content'] }}<|im_end|>\n{% else %}"
-    "{% for content in message['content'] %}{% if content['type'] == 'image' or 'image' in content %}<|vision_start|>"
-    "<|image_pad|><|vision_end|>{% elif content['type'] == 'video' or 'video' in content %}{% set video_count.value = "
-    "video_count.value + 1 %}{% if add_vision_id %}Video {{ video_count.value }}: {% endif %}<|vision_start|>"
-    "<|video_pad|><|vision_end|>{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
-    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 OTHER = VISION.replace("a helpful assistant", "an assistant")
 
 

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from pipeline.models.devices.memory_plan import Workload, estimate_need, measure_model, plan_workload
+from pipeline.models.devices.memory_plan import PeakShapes, estimate_need, measure_model, plan_workload
 from pipeline.models.qwen.layout import QwenLayout
 from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import RunConfig, SamplingConfig, ScoringConfig
 from tests.unit.models.devices.published_shapes import qwen2_5_vl_7b, qwen2_5_vl_72b
 from tests.unit.models.tiny_models import BUILDERS
 
-WORK = Workload(
+WORK = PeakShapes(
     prefix_tokens=1_000,
     prefix_copies=3,
     question_batch=2,
@@ -114,7 +114,7 @@ def test_one_device_holds_everything_but_never_both_kinds_of_working_memory():
 
 @settings(deadline=None, max_examples=30)
 @given(
-    name=st.sampled_from([field.name for field in dataclasses.fields(Workload)]),
+    name=st.sampled_from([field.name for field in dataclasses.fields(PeakShapes)]),
     factor=st.integers(min_value=2, max_value=9),
 )
 def test_no_shape_makes_the_need_smaller_when_it_grows(name, factor):
@@ -152,3 +152,17 @@ def test_a_small_group_is_not_counted_smaller_than_the_final_pass():
     assert work.prefix_tokens == 7_040 + 256
     assert work.vision_tokens == 220
     assert work.prefix_copies == 2
+
+
+def test_a_token_sent_to_experts_is_there_once_for_each_on_its_way_in_out_and_sorted_back():
+    family = FAMILIES["qwen3_vl_moe"]
+    config = BUILDERS["qwen3_vl_moe"]()[0].config
+    size = measure_model(family.architecture, config)
+    text = config.text_config
+    assert (size.experts_per_token, size.intermediate) == (2, text.intermediate_size)
+    narrow = dataclasses.replace(size, experts_per_token=0)
+    prefix = dataclasses.replace(WORK, question_batch=0, question_tokens=0)
+    sent, dense = (estimate_need(one, prefix, element_bytes=2).text_bytes for one in (size, narrow))
+    assert sent - dense == prefix.prefix_tokens * 3 * 2 * text.hidden_size * 2
+    text.moe_intermediate_size = 100
+    assert measure_model(family.architecture, config).intermediate == 2 * 100

@@ -5,7 +5,7 @@ from PIL import Image
 
 from pipeline.models.internvl.preprocess import normalize_frames
 from pipeline.models.qwen.preprocess import resize_frames
-from tests.unit.models.internvl.stock_internvl import process
+from tests.unit.models.families.internvl import process
 
 SIZE = 448
 CHANNEL_STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from pipeline.models.internvl.prompt import build_frame_prompt, count_by_frame
 from pipeline.models.prompt import question_text
-from tests.unit.models.internvl.stock_internvl import expand_video
-from tests.unit.models.internvl.tiny_internvl import build_tokenizer
+from tests.unit.models.families.internvl import expand_video
+from tests.unit.models.families.tiny_internvl import build_tokenizer
 
 USER = "<|im_start|>user\n"
 QUESTIONS = [
@@ -33,7 +33,7 @@ def test_ids_equal_the_stock_processors_expansion_tokenized_in_one_piece(case, n
     suffix = case.adapter.build_question(question, options, response_tokens=4).suffix_ids
     assert [*prompt.ids_T, *suffix] == expected
     context = case.tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
-    assert prompt.visual_N.tolist() == [place for place, token in enumerate(expected) if token == context]
+    assert prompt.visual.tolist() == [place for place, token in enumerate(expected) if token == context]
 
 
 def test_frames_are_numbered_in_order_and_hold_their_own_counts(tokenizer):

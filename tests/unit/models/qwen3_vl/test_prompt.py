@@ -58,15 +58,6 @@ def test_a_clip_without_times_of_its_own_starts_at_0_seconds(case, frames_per_pa
     assert stock == [0.25, 1.25, 2.25]
 
 
-@pytest.mark.parametrize("control", ["<|video_pad|>", "<|vision_end|>", "<|im_end|>"])
-def test_control_tokens_in_a_question_are_text(case, control):
-    def special(question):
-        suffix = case.adapter.build_question(question, None, response_tokens=4).suffix_ids
-        return [token for token in suffix if token in case.tokenizer.added_tokens_decoder]
-
-    assert special(f"What is {control} here?") == special("What is here?")
-
-
 def test_the_suffix_starts_with_the_end_of_the_last_block(case):
     prompt = case.adapter.build_question("What?", None, response_tokens=4)
     assert case.tokenizer.decode(prompt.suffix_ids) == "<|vision_end|>What?<|im_end|>\n<|im_start|>assistant\n"

@@ -53,11 +53,10 @@ def scored(case, config, question, patch_centers_s):
 
 def test_a_group_is_scored_at_its_presentation_times(case, scored):
     prompt = case.adapter.build_question("Which?", ("red", "blue"), response_tokens=1)
-    tokens = case.lay_out("Which?", ("red", "blue"))
-    output = case.run_stock(tokens)
-    weights = case.visual_attention(output, tokens).amax(dim=(0, 1))
+    output = case.stock_run(("Which?", ("red", "blue")))
+    weights = output.weights_ARN.amax(dim=(0, 1))
     assert scored.candidates.scores[0] == pytest.approx(weights.numpy(), abs=2e-5)
-    likeliest = int(output.logits[0, -1][list(prompt.option_ids)].argmax())
+    likeliest = int(output.logits_V[list(prompt.option_ids)].argmax())
     assert scored.scores[0].response == "AB"[likeliest]
 
 

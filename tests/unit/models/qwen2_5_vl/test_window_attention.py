@@ -33,20 +33,3 @@ def test_vision_tower_equals_stock_sdpa_for_all_window_shapes(case, grid):
         expected, actual = (m.model.visual(pixels, torch.tensor([grid])).pooler_output for m in (stock, windowed))
     assert expected.abs().mean() > 1e-2
     torch.testing.assert_close(actual, expected, atol=TOLERANCE, rtol=0)
-
-
-@pytest.mark.parametrize("batch_patches", [1, 2, 3, 8])
-def test_encoding_in_batches_of_any_size_equals_stock_video_features(case, batch_patches):
-    pixels, grid = case.pixels()
-    with torch.inference_mode():
-        (expected,) = case.stock.get_video_features(pixels, grid).pooler_output
-    actual = case.adapter.encode(case.frames, case.geometry, batch_patches=batch_patches)
-    assert actual.shape == (case.num_tokens, case.stock.config.text_config.hidden_size)
-    torch.testing.assert_close(actual, expected, atol=TOLERANCE, rtol=0)
-
-
-def test_encoding_does_not_write_to_the_frames(case):
-    frames = case.frames.copy()
-    frames.setflags(write=False)  # as they come out of an object store
-    case.adapter.encode(frames, case.geometry, batch_patches=2)
-    assert (frames == case.frames).all()

@@ -1,30 +1,28 @@
-"""Two small random Qwen3-VL models, each behind the adapter and as stock transformers with eager attention.
+"""Small random Qwen3-VL models, dense and of experts; stock runs one expert after the other.
 
-The stock side gets pixels, token ids and explicit positions. Ids come out of the stock processor's own text expansion
-(but for the outer vision tokens, see test_prompt), positions out of loops that know nothing of the adapter's.
+Ids come out of the stock processor's own text expansion (but for the outer vision tokens, see qwen3_vl/test_prompt),
+positions out of loops that know nothing of the adapter's.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 from transformers.video_utils import VideoMetadata
 
-from pipeline.models.attention_probe import PROBED_ATTENTION
+from pipeline.models.interface import FinalTokens
 from pipeline.models.prompt import question_text
-from pipeline.models.qwen.qwen3_vl import Qwen3VL
-from pipeline.models.qwen.window_attention import WINDOW_ATTENTION
-from tests.unit.models.qwen3.tiny_qwen3 import build_model, build_tokenizer
+from tests.unit.models.families.case import NUM_PATCHES, Case, Question, StockRun, as_adapter, random_frames
+from tests.unit.models.families.tiny_qwen3 import build_model, build_tokenizer
 
-NUM_PATCHES = 3
 FPS = 10.0
 FRAME_INDICES = (3, 8, 1200, 1201, 98_765, 98_773)  # of the source; timestamps 0.55, 120.05 and 9876.9 s
+# frame height and width: 2 x 2 tokens; 5 x 3 tokens; 3 x 2 tokens
+SHAPES = {"small": (64, 64, 1), "wide": (160, 96, 2), "experts": (96, 64, 1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,28 +34,13 @@ class Token:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """One model in both forms, with one clip of three temporal patches."""
+class Qwen3Case(Case):
+    """See ``Case``."""
 
-    adapter: Qwen3VL
-    stock: Any
-    tokenizer: Any
     processor: Any
-    frames: Any
-    geometry: Any
-    layer: int
-    centers_s: Any
     frame_indices: tuple[int, ...] = FRAME_INDICES
 
-    @property
-    def per_patch(self) -> int:
-        return self.geometry.tokens_per_patch
-
-    @property
-    def num_tokens(self) -> int:
-        return len(self.frame_indices) // 2 * self.per_patch
-
-    def only(self, patches: Sequence[int]) -> "Case":
+    def only(self, patches: Sequence[int]) -> "Qwen3Case":
         """The clip of these patches alone, at their old times."""
         frames = [2 * patch + i for patch in patches for i in range(2)]
         return replace(
@@ -65,6 +48,7 @@ class Case:
             frames=self.frames[frames],
             centers_s=self.centers_s[list(patches)],
             frame_indices=tuple(self.frame_indices[i] for i in frames),
+            _runs={},
         )
 
     def pixels(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,6 +56,12 @@ class Case:
         frames = torch.from_numpy(self.frames).permute(0, 3, 1, 2).float() / 127.5 - 1
         rows, *grid = self.processor.video_processor.patchify(frames[None], 16, 2, 2)
         return rows[0], torch.tensor([grid])
+
+    def stock_features(self) -> torch.Tensor:
+        """Merged features, then those of each deepstack layer."""
+        with torch.inference_mode():
+            stock = self.stock.get_video_features(*self.pixels())
+        return torch.cat([layer for (layer,) in (stock.pooler_output, *stock.deepstack_features)], dim=1)
 
     def stock_video_text(self) -> str:
         """What the stock processor writes in place of the video token."""
@@ -104,14 +94,19 @@ class Case:
                 seen += 1
         return tokens
 
-    def run_stock(self, tokens: Sequence[Token], *, attention_mask: torch.Tensor | None = None, **inputs: Any) -> Any:
-        """One full eager forward without a cache; ``inputs`` in place of the clip's pixels."""
+    def run(self, question: Question, tail: Sequence[int] = ()) -> StockRun:
+        return self.run_tokens(self.lay_out(*question, tail))
+
+    def run_tokens(
+        self, tokens: Sequence[Token], *, attention_mask: torch.Tensor | None = None, **inputs: Any
+    ) -> StockRun:
+        """One full eager forward; ``inputs`` in place of the clip's pixels."""
         ids = torch.tensor([[token.id for token in tokens]])
         if not inputs:
             pixel_values, grid = self.pixels()
             inputs = {"pixel_values_videos": pixel_values, "video_grid_thw": grid}
         with torch.inference_mode():
-            return self.stock(
+            output = self.stock(
                 input_ids=ids,
                 position_ids=torch.tensor([token.position for token in tokens]).T[:, None],
                 attention_mask=torch.ones_like(ids) if attention_mask is None else attention_mask,
@@ -119,26 +114,25 @@ class Case:
                 output_attentions=True,
                 **inputs,
             )
+        places = self.visual_places(tokens)
+        return StockRun(
+            logits_V=output.logits[0, -1],
+            weights_ARN=output.attentions[self.layer][0, :, places[-1] + 1 :][..., places],
+        )
 
     def visual_places(self, tokens: Sequence[Token]) -> list[int]:
         return [place for place, token in enumerate(tokens) if token.id == self.stock.config.video_token_id]
 
-    def visual_attention(self, output: Any, tokens: Sequence[Token]) -> torch.Tensor:
-        """``(heads, rows after the last visual token, visual tokens)`` at the reference layer."""
-        places = self.visual_places(tokens)
-        return output.attentions[self.layer][0, :, places[-1] + 1 :][..., places]
-
-    def respond_stock(
-        self, question: str, options: Sequence[str] | None, *, max_tokens: int, end_token: str | None = "<|im_end|>"
-    ) -> tuple[list[int], list[torch.Tensor]]:
-        """Naive greedy loop, the whole sequence again for every token: response ids and the logits of each."""
-        end_id = self.tokenizer.convert_tokens_to_ids(end_token) if end_token else None
-        ids: list[int] = []
-        logits: list[torch.Tensor] = []
-        while len(ids) < max_tokens and end_id not in ids:
-            logits.append(self.run_stock(self.lay_out(question, options, ids)).logits[0, -1])
-            ids.append(int(logits[-1].argmax()))
-        return ids, logits
+    def final_tokens(self, features: Any, kept: Any, *, apart: int = 1) -> FinalTokens:
+        tokens = super().final_tokens(features, kept, apart=apart)
+        centers_s_K = self.centers_s[np.asarray(kept) // self.per_patch]
+        return replace(
+            tokens,
+            patch_K=tokens.patch_K + 70,  # of a long video
+            time_s_K=centers_s_K - 0.25,
+            center_s_K=centers_s_K,
+            geometry=self.geometry,
+        )
 
 
 def build_processor(tokenizer: Any) -> Any:
@@ -150,64 +144,34 @@ def build_processor(tokenizer: Any) -> Any:
     return processor
 
 
-@pytest.fixture(scope="session")
-def tokenizer():
-    return build_tokenizer()
-
-
-@pytest.fixture(scope="session")
-def as_adapter(tokenizer):
-    def build(model: Any) -> Qwen3VL:
-        model = copy.deepcopy(model)
-        model.set_attn_implementation({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION})
-        return Qwen3VL(model, tokenizer, name="tiny", revision="0")
-
-    return build
-
-
-# frame height and width: 2 x 2 tokens; 5 x 3 tokens
-@pytest.fixture(scope="session", params=[("small", 64, 64, 1), ("wide", 160, 96, 2)], ids=["small", "wide"])
-def case(request, tokenizer, as_adapter):
-    kind, height, width, layer = request.param
-    model = build_model(tokenizer, kind=kind, seed=10)
+def build_case(shape: str) -> Qwen3Case:
+    height, width, layer = SHAPES[shape]
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer, kind=shape, seed=10)
+    family = model.config.model_type
+    adapter = as_adapter(family, model, tokenizer)
     model.set_attn_implementation("eager")
-    adapter = as_adapter(model)
-    frames = np.random.default_rng(3).integers(0, 256, (2 * NUM_PATCHES, height, width, 3), dtype=np.uint8)
-    return Case(
+    if shape == "experts":
+        model.set_experts_implementation("eager")
+    return Qwen3Case(
+        family=family,
         adapter=adapter,
         stock=model,
         tokenizer=tokenizer,
         processor=build_processor(tokenizer),
-        frames=frames,
+        frames=random_frames(2 * NUM_PATCHES, height, width),
         geometry=adapter.frame_geometry(height, width, min_pixels=1_024, max_pixels=100_000),
         layer=layer,
         centers_s=np.array(FRAME_INDICES).reshape(NUM_PATCHES, 2).mean(axis=1) / FPS,
+        max_positions=262_144,
+        response_tokens=4,  # then the wide one says a video token, which stock would take for one of the clip's
+        answer_tokens=4,
+        questions=(
+            ("Is it?", ("red", "blue")),
+            ("Which shape?", ("circle", "square", "star")),
+            ("What is it?", None),
+            ("What is it that moves after 2 minutes?", None),
+        ),
+        choice=("Which color?", ("red", "blue", "green")),
+        open_question="What is it?",
     )
-
-
-@pytest.fixture(scope="session")
-def features(case):
-    return case.adapter.encode(case.frames, case.geometry, batch_patches=NUM_PATCHES)
-
-
-@pytest.fixture(scope="session")
-def prefix(case, features):
-    return case.adapter.prefill(features, case.geometry, patch_s=1.0, center_s_P=case.centers_s)
-
-
-@pytest.fixture
-def first_logits(monkeypatch):
-    """Logits from which the adapter chose its first response tokens, one entry per call."""
-    import pipeline.models.final_pass as answering
-    import pipeline.models.shared_prefix as scoring
-
-    seen: list[torch.Tensor] = []
-    first_tokens = scoring.first_tokens
-
-    def record(text, logits_BV, *arguments):
-        seen.append(logits_BV)
-        return first_tokens(text, logits_BV, *arguments)
-
-    for module in (answering, scoring):
-        monkeypatch.setattr(module, "first_tokens", record)
-    return seen

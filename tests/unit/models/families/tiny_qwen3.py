@@ -1,10 +1,12 @@
-"""Two small random Qwen3-VL checkpoints and a byte tokenizer, built from the stock configuration classes."""
+"""Small random Qwen3-VL checkpoints, dense and of experts, and a byte tokenizer, from stock configuration classes."""
 
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLMoeConfig
+
+from pipeline.models.registry import FAMILIES
 
 SPECIAL_TOKENS = (
     "<|endoftext|>",
@@ -40,12 +42,20 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def build_config(tokenizer: Any, *, kind: str) -> Qwen3VLConfig:
-    """``small``: two deepstack layers, three language layers. ``wide``: three of four, grouped heads, odd grid."""
-    is_small = kind == "small"
+# as published, but for their number, and that one layer has none
+_EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "mlp_only_layers": [1]}
+
+
+def build_config(tokenizer: Any, *, kind: str) -> Any:
+    """``small``: two deepstack layers, three language layers. ``wide``: three of four, grouped heads, odd grid.
+
+    ``experts``: ``small`` with a mixture of experts in two layers of three.
+    """
+    is_small = kind != "wide"
+    architecture, experts = (Qwen3VLMoeConfig, _EXPERTS) if kind == "experts" else (Qwen3VLConfig, {})
     width = 32 if is_small else 48
     token = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("im_end", "endoftext")}
-    return Qwen3VLConfig(
+    return architecture(
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": width,
@@ -63,7 +73,8 @@ def build_config(tokenizer: Any, *, kind: str) -> Qwen3VLConfig:
             },
             "eos_token_id": token["im_end"],
             "pad_token_id": token["endoftext"],
-        },
+        }
+        | experts,
         vision_config={
             "depth": 3 if is_small else 4,
             "hidden_size": 32,
@@ -84,7 +95,8 @@ def build_config(tokenizer: Any, *, kind: str) -> Qwen3VLConfig:
 
 def build_model(tokenizer: Any, *, kind: str, seed: int) -> Any:
     torch.manual_seed(seed)
-    model = Qwen3VLForConditionalGeneration(build_config(tokenizer, kind=kind))
+    config = build_config(tokenizer, kind=kind)
+    model = FAMILIES[config.model_type].architecture(config)
     with torch.no_grad():  # zero biases, unit norms and weights of 0.02 would hide mistakes
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)

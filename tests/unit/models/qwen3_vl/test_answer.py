@@ -1,3 +1,5 @@
+"""A final pass over some of a clip's tokens: each patch at its time as text, deepstack features with their tokens."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -5,19 +7,16 @@ import pytest
 import torch
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from pipeline.models.interface import FinalTokens
 from pipeline.passes.candidates import GroupCandidates
-from pipeline.settings.config import ScoringConfig
+from tests.unit.models.families.case import assert_final_pass_equals
 
 TOLERANCE = 2e-5
-ANSWER_TOKENS = 4
-QUESTION = ("Which color?", ("red", "blue", "green"))
 KEPT_PATCHES = (0, 2)  # nothing of the middle one
 
 
 @pytest.fixture(scope="module")
 def prompt(case):
-    return case.adapter.build_question(*QUESTION, response_tokens=4)
+    return case.adapter.build_question(*case.choice, response_tokens=4)
 
 
 @pytest.fixture(scope="module")
@@ -28,83 +27,25 @@ def kept(case):
     return np.array([*inner[::3], *[2 * case.per_patch + n for n in inner[:5:4]]])
 
 
-def final_tokens(case, features, kept):
-    kept = np.asarray(kept)
-    patch, place = kept // case.per_patch, kept % case.per_patch
-    return FinalTokens(
-        features_KD=features[torch.from_numpy(kept)],
-        patch_K=patch + 70,  # of a long video
-        time_s_K=case.centers_s[patch] - 0.25,
-        row_K=place // case.geometry.token_columns,
-        column_K=place % case.geometry.token_columns,
-        center_s_K=case.centers_s[patch],
-        geometry=case.geometry,
-    )
-
-
-def answer(case, tokens, prompt, positions="absolute"):
-    return case.adapter.answer(
-        tokens,
-        prompt,
-        positions=positions,
-        patch_s=1.0,
-        max_tokens=ANSWER_TOKENS,
-        config=ScoringConfig(reference_layer=case.layer),
-    )
-
-
 def without_dropped(case, kept):
     """What a stock run over the kept patches alone must leave out: tokens, and those of them that are kept."""
     clip = case.only(KEPT_PATCHES)
     shown = np.concatenate([patch * case.per_patch + np.arange(case.per_patch) for patch in KEPT_PATCHES])
-    return clip, clip.lay_out(*QUESTION), np.isin(shown, kept)
-
-
-def test_all_tokens_of_a_clip_equal_the_stock_forward(case, features, prompt, first_logits):
-    response = answer(case, final_tokens(case, features, range(case.num_tokens)), prompt)
-    tokens = case.lay_out(*QUESTION)
-    expected = case.run_stock(tokens)
-    torch.testing.assert_close(first_logits[0][0], expected.logits[0, -1], atol=TOLERANCE, rtol=0)
-    weights = case.visual_attention(expected, tokens).amax(dim=(0, 1))
-    assert response.attention_N == pytest.approx(weights.numpy(), abs=TOLERANCE)
-    assert len(response.entropies) == 1  # multiple choice is judged by its first token, whatever is said after it
-
-
-@pytest.mark.parametrize("question", [("What is it?", None), ("What is it?", ("red", "blue"))], ids=["open", "choice"])
-def test_the_answer_text_equals_a_naive_loop_without_cache(case, features, question):
-    prompt = case.adapter.build_question(*question, response_tokens=4)
-    response = answer(case, final_tokens(case, features, range(case.num_tokens)), prompt)
-    ids, logits = case.respond_stock(*question, max_tokens=ANSWER_TOKENS)
-    assert len(ids) > 1
-    assert response.text == case.tokenizer.decode(ids, skip_special_tokens=True).strip()
-    distributions = torch.stack(logits).double().softmax(dim=-1)
-    entropies = -(distributions * distributions.log()).sum(dim=-1)
-    assert response.entropies == pytest.approx(entropies.tolist()[: len(response.entropies)], abs=TOLERANCE)
-    assert len(response.entropies) == (len(ids) if question[1] is None else 1)
-
-
-def test_the_final_pass_over_one_whole_group_equals_its_group_pass(case, features, prefix, prompt):
-    final = answer(case, final_tokens(case, features, range(case.num_tokens)), prompt)
-    (group,) = case.adapter.score(prefix, [prompt], ScoringConfig(reference_layer=case.layer))
-    assert final.option_probabilities == pytest.approx(group.option_probabilities, abs=TOLERANCE)
-    assert final.attention_N == pytest.approx(group.attention_N, abs=TOLERANCE)
+    return clip, clip.lay_out(*case.choice), np.isin(shown, kept)
 
 
 def test_a_subset_equals_the_shown_patches_at_their_times_with_the_dropped_tokens_masked_out(
     case, features, prompt, kept, first_logits
 ):
-    response = answer(case, final_tokens(case, features, kept), prompt)
+    response = case.answer(case.final_tokens(features, kept), prompt)
     clip, tokens, is_kept = without_dropped(case, kept)
     dropped = np.array(clip.visual_places(tokens))[~is_kept].tolist()
     allowed = torch.ones(len(tokens), len(tokens), dtype=torch.bool).tril()
     allowed[:, dropped] = False
     mask = torch.zeros(1, 1, *allowed.shape).masked_fill(~allowed, torch.finfo(torch.float32).min)
-    expected = clip.run_stock(tokens, attention_mask=mask)
-    torch.testing.assert_close(first_logits[0][0], expected.logits[0, -1], atol=TOLERANCE, rtol=0)
-    weights = clip.visual_attention(expected, tokens)[..., is_kept].amax(dim=(0, 1))
-    assert response.attention_N == pytest.approx(weights.numpy(), abs=TOLERANCE)
-    options = expected.logits[0, -1][list(prompt.option_ids)].softmax(dim=-1)
-    assert response.option_probabilities == pytest.approx(options.tolist(), abs=TOLERANCE)
+    expected = clip.run_tokens(tokens, attention_mask=mask)
+    expected = replace(expected, weights_ARN=expected.weights_ARN[..., is_kept])
+    assert_final_pass_equals(response, expected, logits_V=first_logits[0][0], prompt=prompt)
 
 
 def stock_logits(case, features, kept, *, deepstack_of):
@@ -116,13 +57,13 @@ def stock_logits(case, features, kept, *, deepstack_of):
         pooler_output=(merged,), deepstack_features=[(layer,) for layer in deepstack_of(deepstack)]
     )
     remaining = [token for place, token in enumerate(tokens) if place not in places]
-    return clip.run_stock(remaining, mm_encoder_outputs={"video": outputs}).logits[0, -1]
+    return clip.run_tokens(remaining, mm_encoder_outputs={"video": outputs}).logits_V
 
 
 def test_a_subset_equals_stock_given_the_kept_features_and_no_other_deepstack(
     case, features, prompt, kept, first_logits
 ):
-    answer(case, final_tokens(case, features, kept), prompt)
+    case.answer(case.final_tokens(features, kept), prompt)
     expected = stock_logits(case, features, kept, deepstack_of=lambda layers: layers)
     torch.testing.assert_close(first_logits[0][0], expected, atol=TOLERANCE, rtol=0)
     for wrong in (
@@ -144,11 +85,11 @@ def test_deepstack_features_travel_with_tokens_through_ranking_dropping_and_taki
     )
     group.retain(0, len(kept))
     piece = group.take(0, len(kept), position=0)
-    direct = final_tokens(case, features, kept)
+    direct = case.final_tokens(features, kept)
     assert piece.patch_K.tolist() == direct.patch_K.tolist()
     assert (piece.features() == direct.features_KD).all()
-    answer(case, direct, prompt)
-    answer(case, replace(direct, features_KD=piece.features()), prompt)
+    case.answer(direct, prompt)
+    case.answer(replace(direct, features_KD=piece.features()), prompt)
     assert torch.equal(*first_logits)
 
 
@@ -162,9 +103,9 @@ def written(case, monkeypatch):
 
 
 def test_a_patch_with_a_kept_token_keeps_its_time_and_others_leave_no_trace(case, features, prompt, kept, written):
-    tokens = final_tokens(case, features, kept)
-    answer(case, tokens, prompt)
-    answer(case, replace(tokens, center_s_K=None), prompt)  # where only the start of a patch is known
+    tokens = case.final_tokens(features, kept)
+    case.answer(tokens, prompt)
+    case.answer(replace(tokens, center_s_K=None), prompt)  # where only the start of a patch is known
     assert written == [
         "<|im_start|>user\n<0.6 seconds><|vision_start|>",
         "<|vision_end|><9876.9 seconds><|vision_start|>",
@@ -174,18 +115,16 @@ def test_a_patch_with_a_kept_token_keeps_its_time_and_others_leave_no_trace(case
 
 
 def test_presentation_times_and_close_positions_hold_at_once(case, features, prompt, kept, first_logits):
-    tokens = final_tokens(case, features, kept)
+    tokens = case.final_tokens(features, kept)
     for positions in ("absolute", "compact"):
-        answer(case, tokens, prompt, positions)
+        case.answer(tokens, prompt, positions)
     assert torch.equal(*first_logits)
-    answer(case, replace(tokens, center_s_K=tokens.center_s_K + 60), prompt)
+    case.answer(replace(tokens, center_s_K=tokens.center_s_K + 60), prompt)
     assert (first_logits[2] - first_logits[0]).abs().max() > 10 * TOLERANCE
-    with pytest.raises(ValueError, match="positions must be 'absolute' or 'compact', got 'relative'"):
-        answer(case, tokens, prompt, "relative")
 
 
 def test_without_a_frame_size_text_goes_on_after_the_largest_kept_place(case, features, prompt, first_logits):
-    whole = final_tokens(case, features, range(case.num_tokens))
+    whole = case.final_tokens(features, range(case.num_tokens))
     for tokens in (whole, replace(whole, geometry=None)):
-        answer(case, tokens, prompt)
+        case.answer(tokens, prompt)
     assert torch.equal(*first_logits)

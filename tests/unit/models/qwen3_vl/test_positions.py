@@ -30,9 +30,9 @@ def test_positions_of_a_clip_equal_stock_get_rope_index(case):
         video_id=case.stock.config.video_token_id,
     )
     assert ours.ids_T.tolist() == ids[0, : last + 1].tolist()
-    assert (ours.positions_3T == stock[:, 0, : last + 1].numpy()).all()
+    assert (ours.positions == stock[:, 0, : last + 1].numpy()).all()
     assert ours.next_position == int(stock[0, 0, last + 1])
-    assert ours.visual_N.tolist() == case.visual_places(tokens)
+    assert ours.visual.tolist() == case.visual_places(tokens)
 
 
 def text_runs(case, tokens):
@@ -57,8 +57,8 @@ def test_a_dropped_token_moves_nothing_else():
     # two text tokens, a block of 3 x 2 tokens of which two remain, one text token, a block of which one remains
     sequence = lay_out([[5, 6], [7]], **KEPT, side=3, video_id=VIDEO)
     assert sequence.ids_T.tolist() == [5, 6, VIDEO, VIDEO, 7, VIDEO]
-    assert sequence.positions_3T.T.tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 3], [2, 4, 2], [5, 5, 5], [6, 7, 7]]
-    assert sequence.visual_N.tolist() == [2, 3, 5]
+    assert sequence.positions.T.tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 3], [2, 4, 2], [5, 5, 5], [6, 7, 7]]
+    assert sequence.visual.tolist() == [2, 3, 5]
     assert sequence.next_position == 9
 
 
