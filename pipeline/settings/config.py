@@ -1,4 +1,4 @@
-"""Every setting of a run, in sections; each default is design.md's. Reading YAML and ``--set`` is in ``config_io``."""
+"""Every setting of a run, in sections; each default is design.md's. Reading YAML and ``--set`` is in ``reading``."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -86,3 +86,21 @@ def test_every_file_that_is_named_is_there(name):
     linked = {link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link}
     named = {path for path in re.findall(r"`((?:pipeline|actors|cluster|jobs|tests|docs)/[\w./]*)`", text)}
     assert [path for path in sorted(linked | named) if not (ROOT / path).exists()] == []
+
+
+_NAMED = re.compile(r"(?<![\w/.])((?:pipeline|actors|cluster|jobs|tests|docs)/[\w/.-]*\w/?)(?![\w*…-])")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    ],
+    ids=str,
+)
+def test_every_file_that_a_page_names_is_there(page):
+    named = set(_NAMED.findall(read(page)))
+    assert [path for path in sorted(named) if not (ROOT / path).exists() and path not in {"jobs/NAME.py"}] == []
