@@ -61,7 +61,7 @@ def expect_workload(
     return ExpectedWorkload(
         questions_per_video=num_questions / num_videos,
         tokens_per_video=tokens,
-        final_tokens=tokens if budget is None else budget,
+        final_tokens=(tokens if budget is None else budget) * selector.needs_final_pass,
         needs_scores=selector.needs_scores,
         scored_share=_SCORED_SHARE if selector.can_stop else 1.0,
     )

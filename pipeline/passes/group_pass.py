@@ -3,7 +3,6 @@
 Shape suffixes: F = frames of a group, N = its visual tokens
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import option_letter
-from pipeline.method.entropy import response_certainty
+from pipeline.method.entropy import response_certainty, shannon_entropy
 from pipeline.method.selectors.base import GroupScore
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.devices.timer import DeviceTimer
@@ -197,4 +196,4 @@ def _entropies(response: Response, config: RunConfig) -> tuple[float, ...]:
     probabilities = response.option_probabilities
     if config.scoring.entropy_over == "vocabulary" or probabilities is None:
         return response.entropies
-    return (-sum(p * math.log(p) for p in probabilities if p != 0),)  # NaN stays
+    return (shannon_entropy(probabilities),)

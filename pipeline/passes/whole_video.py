@@ -20,6 +20,7 @@ from pipeline.models.loading import is_demo_model
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
+from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, to_question
 from pipeline.planning.lost_frames import check_lost, warn_of_lost
@@ -30,6 +31,7 @@ from pipeline.video.isolated import IsolatedReader
 from pipeline.video.slot_table import FramePiece
 
 FramesFHW3 = npt.NDArray[np.uint8]
+Stage = Callable[[str], AbstractContextManager[None]]
 
 
 def answer_video(
@@ -62,7 +64,7 @@ def answer_groups(
     config: RunConfig,
     bad_frames: set[int] | None = None,
     num_ahead: int = 0,
-    stage: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
+    stage: Stage = lambda name: nullcontext(),
 ) -> tuple[VideoAnswer, ...]:
     """Steps 3 to 8 over a planned video.
 
@@ -98,6 +100,10 @@ def answer_groups(
             num_groups=len(answer.scores),
             max_bad_frames_share=config.sampling.max_bad_frames_share,
         )
+        answer.warnings = _warnings(plan, model, bad_frames or set(), num_groups=len(answer.scores))
+        if not selector.needs_final_pass:
+            answer.final = answer_by_vote(selector, answer.scores, answer.question)
+            continue
         # 5. global budget: what each group sold (B' tokens over the visited groups)
         with stage("gather"):
             bought = [(position, count) for position, count in enumerate(answer.bought.tolist()) if count]
@@ -105,7 +111,6 @@ def answer_groups(
         # 6. global removal (B' → B tokens), 7. final pass (B tokens + question → answer, evidence)
         with stage("merge and prune"):
             answer.final = answer_question(model, pieces, _final_of(plan, answer.question, selector, config), config)
-        answer.warnings = _warnings(plan, model, bad_frames or set(), num_groups=len(answer.scores))
     return answers
 
 

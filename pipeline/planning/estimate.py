@@ -117,6 +117,7 @@ def sum_videos(plan: JobPlan, sample: VideoSample, *, checkpoint: Any, config: R
     num_sampled = len(sample.costs) + (0 if sample.is_assumed else sum(sample.failures.values()))
     scale, per_video = num_videos / num_sampled, plan.tasks.num_questions / max(1, num_videos)
     budget = selector.final_budget(config.budget)
+    num_finals = per_video * selector.needs_final_pass
 
     def total(amount: Callable[[VideoCost], float]) -> float:
         return scale * sum(amount(video) for video in sample.costs)
@@ -134,7 +135,7 @@ def sum_videos(plan: JobPlan, sample: VideoSample, *, checkpoint: Any, config: R
         decode_passes=total(lambda video: video.num_passes),
         visual_tokens=total(lambda video: video.num_tokens),
         question_groups=num_groups * per_video if selector.needs_scores else 0.0,
-        final_tokens=per_video * total(lambda video: min(budget or video.num_tokens, video.num_tokens)),
+        final_tokens=num_finals * total(lambda video: min(budget or video.num_tokens, video.num_tokens)),
         decode_core_s=total(_decode_seconds),
         flops=flops,
     )

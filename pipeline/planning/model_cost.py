@@ -122,7 +122,7 @@ def count_video_flops(
         ),
     )
     scored = {PREFILL: 1.0, SCORE: num_questions} if selector.needs_scores else {PREFILL: 0.0, SCORE: 0.0}
-    factors = {FINAL: num_questions} | scored
+    factors = {FINAL: num_questions * selector.needs_final_pass} | scored
     return {stage: flops * factors.get(stage, 1.0) for stage, flops in one.items()}
 
 

@@ -31,7 +31,7 @@ def seen_in(row):
     return {
         "answer": (row.answer, row.answer_text, row.option_probabilities, row.answer_entropy),
         "evidence": [(span.start_s, span.end_s, span.weight, span.num_tokens) for span in row.evidence],
-        "tokens": (row.kept_tokens.start_s, row.kept_tokens.weight),
+        "tokens": (row.kept_tokens.start_s, row.kept_tokens.weight) if row.kept_tokens else ((), ()),
         "groups": [tuple(getattr(group, name) for name in GROUP_COLUMNS) for group in row.groups],
         "counts": (row.num_groups, row.num_groups_scored, row.num_tokens_offered, row.num_tokens_kept),
         "has_stopped": row.stop_reason == "confident",

@@ -23,6 +23,7 @@ from pipeline.engine.one_video.scoring_round import ScoringRound
 from pipeline.failures import Failure, PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore, Selector
+from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.planning.lost_frames import check_lost
 from pipeline.planning.question_check import QuestionCheck
@@ -213,8 +214,11 @@ class Planned:
             self._check_frames(len(question.prefix))
         except PipelineError as error:
             question.fail(error.to_failure())
-        else:
+            return
+        if self.selector.needs_final_pass:
             self.final.waiting.append(index)
+        else:
+            self.take_answer(index, answer_by_vote(self.selector, question.prefix, self.asked[index]))
 
     def _check_frames(self, num_groups: int) -> None:
         """Raise ``PipelineError`` (``CORRUPT_MEDIA``) where too many frames of a prefix of groups were lost."""

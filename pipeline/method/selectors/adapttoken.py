@@ -17,6 +17,7 @@ class AdaptToken:
     can_stop = False
     removes_redundancy = True
     keeps_whole_patches = False
+    needs_final_pass = True
 
     def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> IntArray:
         """All of them."""

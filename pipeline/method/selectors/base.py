@@ -3,7 +3,7 @@
 One file per method, one row in ``registry``. Selectors are stateless; settings reach them as config sections.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -38,6 +38,20 @@ class GroupScore(NamedTuple):
         return 0.0 - self.certainty
 
 
+class VotedAnswer(NamedTuple):
+    """What the groups say together.
+
+    Attributes:
+        response: of the most certain group that gave the answer.
+        shares: normalized response -> its share of the votes.
+        entropy: nats, of the shares.
+    """
+
+    response: str
+    shares: Mapping[str, float]
+    entropy: float
+
+
 class Selector(Protocol):
     """One way to spend a token budget on a video.
 
@@ -47,6 +61,8 @@ class Selector(Protocol):
         can_stop: a question may end before its last group, so reading ahead may be wasted.
         removes_redundancy: bought tokens pass through redundancy removal, down to ``final_budget``.
         keeps_whole_patches: a group sells temporal patches with all their tokens, ranked by their best token.
+        needs_final_pass: what was bought is shown to the model once more; else it is a ``GroupVoting``, whose groups
+            answer.
     """
 
     name: str
@@ -54,6 +70,7 @@ class Selector(Protocol):
     removes_redundancy: bool
     can_stop: bool
     keeps_whole_patches: bool
+    needs_final_pass: bool
 
     def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> IntArray:
         """Ascending indices of the temporal patches to encode, at least one."""

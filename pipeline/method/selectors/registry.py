@@ -6,7 +6,9 @@ from pipeline.method.selectors.adapttoken import AdaptToken
 from pipeline.method.selectors.adapttoken_lite import AdaptTokenLite
 from pipeline.method.selectors.all_tokens import AllTokens
 from pipeline.method.selectors.base import Selector
+from pipeline.method.selectors.entropy_vote import EntropyVote, MostCertain
 from pipeline.method.selectors.flexselect import FlexSelect
+from pipeline.method.selectors.no_entropy import NoEntropy
 from pipeline.method.selectors.top_frames import TopFrames
 from pipeline.method.selectors.uniform import Uniform
 
@@ -17,6 +19,9 @@ SELECTORS: dict[str, Selector] = {
     FlexSelect.name: FlexSelect(),
     TopFrames.name: TopFrames(),
     AllTokens.name: AllTokens(),
+    NoEntropy.name: NoEntropy(),
+    EntropyVote.name: EntropyVote(),
+    MostCertain.name: MostCertain(),
 }
 
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,9 @@ def test_every_selector_keeps_the_contract(name):
         ("adapttoken-lite", True, True, 3, 110, 100),
         ("flexselect", True, False, None, 100, 100),
         ("top-frames", True, False, None, 100, 100),
+        ("no-entropy", True, True, None, 110, 100),
+        ("entropy-vote", True, False, None, 0, 100),
+        ("most-certain", True, False, None, 0, 100),
         ("uniform", False, False, None, 280, None),
         ("all", False, False, None, 280, None),
     ],
@@ -111,3 +116,49 @@ def test_entropy_is_minus_certainty():
 def test_an_unknown_method_names_the_nearest(name, nearest):
     with pytest.raises(ValueError, match=f"got '{name}'; did you mean '{nearest}'"):
         get_selector(name)
+
+
+def test_without_entropy_every_group_has_the_same_share():
+    prefix = group_scores((-0.01, "A", 90), (-1.3, "B", 90))
+    assert allocate("adapttoken", prefix, BUDGET).tolist() == [72, 38]
+    assert allocate("no-entropy", prefix, BUDGET).tolist() == [55, 55]
+
+
+VOTES = group_scores((-1.0, "B", 9), (-0.2, "A", 9), (-1.0, "b.", 9), (-1.2, "C", 9))
+
+
+def slow_vote(scores, num_options):
+    """Each response by itself, in plain numbers."""
+    most = math.log(num_options)
+    return {
+        said: sum(max(0.0, most - s.entropy) ** 2 for s in scores if s.response.strip(".").lower() == said)
+        for said in ("a", "b", "c")
+    }
+
+
+def test_the_vote_weighs_each_group_by_the_square_of_what_it_knows():
+    sums = slow_vote(VOTES, 4)
+    voted = get_selector("entropy-vote").vote(VOTES, num_options=4)
+    assert voted.response == "A"
+    assert voted.shares == pytest.approx({said: value / sum(sums.values()) for said, value in sums.items()})
+    assert voted.entropy == pytest.approx(-sum(p * math.log(p) for p in voted.shares.values()))
+
+
+def test_many_groups_outvote_a_certain_one_but_the_most_certain_group_alone_decides_where_that_is_asked():
+    scores = group_scores(*[(-1.0, "B", 9)] * 12, (-0.2, "A", 9))
+    assert get_selector("entropy-vote").vote(scores, num_options=4).response == "B"
+    certain = get_selector("most-certain").vote(scores, num_options=4)
+    assert (certain.response, certain.shares, certain.entropy) == ("A", {"b": 0.0, "a": 1.0}, 0.0)
+
+
+@pytest.mark.parametrize("name", ["entropy-vote", "most-certain"])
+def test_groups_that_know_nothing_still_give_an_answer(name):
+    scores = group_scores((-math.log(4), "C", 9), (-math.log(4), "D", 9))
+    assert get_selector(name).vote(scores, num_options=4).response == "C"
+    assert get_selector(name).vote(scores[:1], num_options=None).response == "C"
+
+
+def test_an_open_answer_is_told_in_the_words_of_its_most_certain_group():
+    scores = group_scores((-0.9, "It is Red.", 9), (-0.1, "it is red", 9), (-1.4, "blue", 9))
+    voted = get_selector("entropy-vote").vote(scores, num_options=None)
+    assert (voted.response, max(voted.shares, key=voted.shares.get)) == ("it is red", "it is red")
