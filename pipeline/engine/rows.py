@@ -142,6 +142,7 @@ def _warnings(video: VideoState, state: QuestionState, stamp: RunStamp) -> tuple
     found = []
     if stamp.is_demo_model and not video.plan.probe.is_demo_video:
         found.append(DEMO_MODEL_WARNING)
+    found += [f"video: {warning}" for warning in video.plan.probe.warnings]
     num_lost, num_wanted = count_lost(video.plan, video.bad_frames, num_groups=len(state.prefix))
     if num_lost:
         stand_ins = "patched-up or neighbouring ones stand in"

@@ -11,7 +11,8 @@ import numpy as np
 from pipeline.video.containers import Container
 from pipeline.video.probe import VideoProbe
 
-_ARRAYS = ("pts", "pts_s", "keyframe_indices", "keyframe_pts", "keyframe_dts")
+_FRAMES, _KEYFRAMES = ("pts", "pts_s"), ("keyframe_indices", "keyframe_pts", "keyframe_dts")
+_ARRAYS = (*_FRAMES, *_KEYFRAMES, "packet_pts", "packet_dts", "packet_pos")
 
 
 def pack_probe(probe: VideoProbe) -> bytes:
@@ -39,6 +40,7 @@ def unpack_probe(packed: bytes, *, path: str) -> VideoProbe:
             values = json.loads(str(stored["values"]))
             arrays = {name: stored[name] for name in _ARRAYS}
         values |= {"container": Container(values["container"]), "time_base": Fraction(values["time_base"])}
+        values["warnings"] = tuple(map(str, values["warnings"]))
         return VideoProbe(path=path, **values, **arrays)
     except (OSError, EOFError, KeyError, TypeError, ZeroDivisionError, zipfile.BadZipFile) as error:
         raise ValueError(f"{len(packed)} bytes are no packed timeline ({error}); probe the video again") from error

@@ -15,7 +15,8 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.backends.interface import DecodeReport, Images, IntArray
 from pipeline.video.backends.pyav_packets import GopPackets
 from pipeline.video.backends.pyav_scaler import Scaler
-from pipeline.video.probe import VideoProbe, open_video
+from pipeline.video.opening import open_video
+from pipeline.video.probe import VideoProbe
 
 Targets = dict[int, Images]  # pts, ascending -> where its (height, width, 3) pixels go
 

@@ -1,0 +1,96 @@
+"""What the timeline needs of each coded frame of a stream, in the order in which they are stored."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.failures import FailureClass, PipelineError
+from pipeline.settings.config import ReadingConfig
+from pipeline.video.limits import refuse_many_frames
+from pipeline.video.timeline.syntax import Picture, Start, read_picture
+
+_AS_BEFORE = Picture(Start.NONE, is_shown=False)
+_TRUSTED = (Start.CLOSED, Start.OPEN, Start.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """Times are ticks; without a time of decoding of its own a frame has that of its presentation.
+
+    ``number`` counts all packets with data of the stream in the file, from 0; -1 for one without, which says that the
+    picture before it stays. ``pos`` is the place in the file, or -1.
+    ``is_keyframe``: the container says so, and the picture itself does not deny it. ``is_hidden``: by an edit list.
+    ``is_shown``: it holds a picture that is shown. ``is_key_flagged``: what the container alone says.
+    """
+
+    number: int
+    pts: int
+    dts: int
+    duration: int
+    is_keyframe: bool
+    is_hidden: bool
+    start: Start = Start.UNKNOWN
+    is_shown: bool = True
+    pos: int = -1
+    has_pts: bool = True
+    has_dts: bool = True
+    is_key_flagged: bool = False
+
+
+def demux_stream(opened: Any, stream: Any) -> Iterator[Any]:
+    """``opened.demux(stream)``, where a stream that nothing announced begins in the middle of the file, too.
+
+    PyAV (18.1) then ends with an ``IndexError``, behind the last packet.
+    """
+    with suppress(IndexError):
+        yield from opened.demux(stream)
+
+
+def read_packets(path: str, opened: Any, stream: Any, limits: ReadingConfig) -> list[Packet]:
+    """Every packet with data; one without a time of its own has that of the packet before it, until it is mended.
+
+    Raises:
+        PipelineError: ``CORRUPT_MEDIA`` for a stream without frames or without times; ``TOO_LARGE``.
+    """
+    codec, extradata = str(stream.codec_context.name), stream.codec_context.extradata
+    packets: list[Packet] = []
+    num_filled = 0
+    for packet in demux_stream(opened, stream):
+        if packet.size == 0 and packet.pts is None:  # the demuxer's end mark
+            continue
+        refuse_many_frames(path, len(packets) + 1, limits)
+        packet_number = num_filled if packet.size else -1
+        num_filled += packet.size > 0
+        packets.append(_read_one(packet, packet_number, codec, extradata, packets[-1].pts if packets else 0))
+    if all(packet.is_hidden or not packet.is_shown for packet in packets):
+        raise PipelineError(
+            FailureClass.CORRUPT_MEDIA, f"{path} has a video stream without frames; look for another copy of it."
+        )
+    is_by_field = stream.codec_context.name == "h264" and opened.format.name in ("mpegts", "mpeg")
+    num_timed = sum(packet.has_pts for packet in packets)
+    if num_timed < len(packets) * (0.5 if is_by_field else 1):  # the second field of a frame needs no time
+        raise PipelineError(
+            FailureClass.CORRUPT_MEDIA,
+            f"{path} has frames without a presentation time; re-mux it to mp4 or mkv so that every frame has one.",
+        )
+    return packets
+
+
+def _read_one(packet: Any, number: int, codec: str, extradata: bytes | None, last_pts: int) -> Packet:
+    picture = read_picture(codec, bytes(packet), extradata) if packet.size else _AS_BEFORE
+    pts = packet.pts if packet.pts is not None else packet.dts if packet.dts is not None else last_pts
+    return Packet(
+        number=number,
+        pts=pts,
+        dts=pts if packet.dts is None else packet.dts,
+        duration=packet.duration or 0,
+        is_keyframe=bool(packet.is_keyframe) and picture.start in _TRUSTED,
+        is_hidden=bool(packet.is_discard),
+        start=picture.start,
+        is_shown=picture.is_shown,
+        pos=-1 if packet.pos is None else packet.pos,
+        has_pts=packet.pts is not None,
+        has_dts=packet.dts is not None,
+        is_key_flagged=bool(packet.is_keyframe),
+    )
