@@ -5,7 +5,6 @@ Nothing is decoded but one frame, which alone tells rotation, true size and bit 
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from pipeline.video.missing_frames import count_missing_frames
 from pipeline.video.opening import open_video
 from pipeline.video.timeline.building import build_timeline
 from pipeline.video.timeline.mending import mend_packets
-from pipeline.video.timeline.packets import demux_stream, read_packets
+from pipeline.video.timeline.packets import read_packets
 
 IntArray = npt.NDArray[np.int64]
 
@@ -102,13 +101,19 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
             pts = np.array([packet.pts for packet in packets], dtype=np.int64)
             num_missing = count_missing_frames(opened, stream, container, pts)
             refuse_cut_off(path, len(packets), num_missing, max_missing_share)
-            mended = mend_packets(packets, container, Fraction(stream.time_base))
+            mended = mend_packets(
+                path,
+                packets,
+                container,
+                codec=stream.codec_context.name,
+                time_base=Fraction(stream.time_base),
+                max_share=max_missing_share,
+            )
             timeline = build_timeline(mended, 1 + max(packet.number for packet in packets), stream)
             timeline["warnings"] += _late_start(path, container)
+        frame = mended.first_frame
+        refuse_large_pictures(path, frame, limits)
         refuse_long(path, timeline["duration_s"], limits)
-        with open_video(path, container) as (opened, stream):
-            frame = _decode_first_frame(path, opened, stream)
-            refuse_large_pictures(path, frame, limits)
     except av.error.FFmpegError as error:
         raise PipelineError(
             FailureClass.CORRUPT_MEDIA, f"{path} cannot be read as {container.value} ({error.strerror}); copy it again."
@@ -132,19 +137,3 @@ def _late_start(path: str, container: Container) -> tuple[str, ...]:
     if container is Container.MPEG_TS and find_mpeg_ts(read_head(path)):
         return ("it begins in the middle of a transport packet, and is read from the next one on",)
     return ()
-
-
-def _decode_first_frame(path: str, opened: Any, stream: Any) -> Any:
-    """The first frame that decodes at all; damaged ones before it are skipped."""
-    import av
-
-    for packet in demux_stream(opened, stream):
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
-            continue
-        if frames:
-            return frames[0]
-    raise PipelineError(
-        FailureClass.CORRUPT_MEDIA, f"{path} has a video stream of which no frame decodes; copy it again."
-    )

@@ -104,14 +104,24 @@ class _GopDecoder:
         unsent, last_pts = set(wanted), wanted[-1]
         self._codec.flush_buffers()
         for packet in self._packets.read(gop, last_index=int(np.searchsorted(self._probe.pts, last_pts))):
-            if packet.dts is not None and packet.dts > last_pts:  # a frame is never decoded after it is presented
+            is_late = packet.dts is not None and packet.dts > last_pts  # a frame is never decoded after it is presented
+            if self._is_in_timeline(packet) and (is_late or not unsent):
                 break
             self.num_decoded += 1
             with suppress(av.error.InvalidDataError):
                 yield from self._codec.decode(packet)
             if not packet.is_discard:  # one that an edit list hides may have another's time
+                is_done = not unsent  # with this one, which belongs to the last: its second field, for instance
                 unsent.discard(packet.pts)
-            if not unsent:
-                break
+                if is_done:
+                    break
         with suppress(av.error.InvalidDataError, av.error.EOFError):
             yield from self._codec.decode(None)  # frames that wait for reordering
+
+    def _is_in_timeline(self, packet: Any) -> bool:
+        """Whether it has a time of its own; an edit list's do, though they are not shown."""
+        if packet.is_discard:
+            return True
+        pts = self._probe.pts
+        at = 0 if packet.pts is None else int(np.searchsorted(pts, packet.pts))
+        return packet.pts is not None and at < len(pts) and bool(pts[at] == packet.pts)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.video.containers import Container
 from pipeline.video.probe import VideoProbe
-from pipeline.video.timeline.building import NOT_DECODED
+from pipeline.video.timeline.building import NOT_DECODED, NOT_SHOWN
 from pipeline.video.timeline.packets import demux_stream
 
 _BYTE_SEEK = (Container.MPEG_TS, Container.MPEG_PS)  # their packets can be found from any byte on
@@ -47,7 +47,8 @@ class Stamper:
             number = self._number_at.get(packet.pos) if number is None else number
             if number is None or number >= len(probe.packet_pts):
                 continue
-            if probe.packet_pts[number] != NOT_DECODED:
-                packet.pts, packet.dts = int(probe.packet_pts[number]), int(probe.packet_dts[number])
+            pts = int(probe.packet_pts[number])
+            if pts != NOT_DECODED:
+                packet.pts, packet.dts = None if pts == NOT_SHOWN else pts, int(probe.packet_dts[number])
                 yield packet
             number += 1

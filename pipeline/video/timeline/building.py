@@ -13,6 +13,7 @@ from pipeline.video.timeline.packets import Packet
 
 IntArray = npt.NDArray[np.int64]
 NOT_DECODED = int(np.iinfo(np.int64).min)  # in place of the times of a packet that is passed over
+NOT_SHOWN = NOT_DECODED + 1  # in place of the time of one that is decoded only
 
 
 def build_timeline(mended: Mended, num_packets: int, stream: Any) -> dict[str, Any]:
@@ -43,8 +44,11 @@ def _stamp(packets: Sequence[Packet], num_packets: int) -> IntArray:
     stamps = np.full((3, num_packets), NOT_DECODED, dtype=np.int64)
     if num_packets:
         for packet in packets:
-            if not packet.is_hidden and packet.number >= 0:
-                stamps[:, packet.number] = packet.pts, packet.dts, packet.pos
+            if packet.is_skipped or packet.number < 0:
+                continue
+            is_untimed = packet.is_hidden and not packet.is_keyframe
+            dts = min(packet.dts, packet.pts)  # of a packed B-frame it is that of the next packet
+            stamps[:, packet.number] = NOT_SHOWN if is_untimed else packet.pts, dts, packet.pos
     return stamps
 
 

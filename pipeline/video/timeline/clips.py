@@ -41,7 +41,7 @@ def lay_end_to_end(packets: Sequence[Packet], container: Container, time_base: F
         if container in _STAMPED:
             clip, num_closed = _close_jumps(clip, most=int(JUMP_S / float(time_base)), interval=interval)
             num_jumps += num_closed
-        laid += [replace(packet, is_hidden=True) for packet in packets[start : start + num_hidden]]
+        laid += [replace(packet, is_hidden=True, is_skipped=True) for packet in packets[start : start + num_hidden]]
         first = min((packet.pts for packet in clip if not packet.is_hidden), default=0)
         shift = end - first if start else 0
         laid += [replace(packet, pts=packet.pts + shift, dts=packet.dts + shift) for packet in clip]
@@ -94,7 +94,9 @@ def _close_jumps(packets: Sequence[Packet], *, most: int, interval: int) -> tupl
     starts, closed = [at for at, _ in jumps], [0, *accumulate(gap for _, gap in jumps)]
 
     def shift(time: int) -> int:
-        return time - closed[bisect_right(starts, time)]
+        at = bisect_right(starts, time)
+        latest = starts[at] - closed[at + 1] if at < len(starts) else time
+        return min(time - closed[at], latest)
 
     return [replace(packet, pts=shift(packet.pts), dts=shift(packet.dts)) for packet in packets], len(jumps)
 

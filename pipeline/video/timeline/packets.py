@@ -8,9 +8,11 @@ from typing import Any
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ReadingConfig
 from pipeline.video.limits import refuse_many_frames
+from pipeline.video.timeline.h264_fields import FieldPairs
 from pipeline.video.timeline.syntax import Picture, Start, read_picture
 
 _AS_BEFORE = Picture(Start.NONE, is_shown=False)
+_SECOND_FIELD = Picture(Start.NONE, is_shown=False, is_reordered=False)
 _TRUSTED = (Start.CLOSED, Start.OPEN, Start.UNKNOWN)
 
 
@@ -20,8 +22,11 @@ class Packet:
 
     ``number`` counts all packets with data of the stream in the file, from 0; -1 for one without, which says that the
     picture before it stays. ``pos`` is the place in the file, or -1.
-    ``is_keyframe``: the container says so, and the picture itself does not deny it. ``is_hidden``: by an edit list.
+    ``is_keyframe``: the container says so, and the picture itself does not deny it. ``is_hidden``: it is not in the
+    timeline.
     ``is_shown``: it holds a picture that is shown. ``is_key_flagged``: what the container alone says.
+    ``is_reordered``: it may be shown before what is stored before it. ``is_skipped``: it cannot be decoded, as what it
+    refers to is not there. ``is_edited``: an edit list hides it. ``rank``: its place among all pictures, if known.
     """
 
     number: int
@@ -33,9 +38,14 @@ class Packet:
     start: Start = Start.UNKNOWN
     is_shown: bool = True
     pos: int = -1
+    num_bytes: int = 0
     has_pts: bool = True
     has_dts: bool = True
     is_key_flagged: bool = False
+    is_reordered: bool = False
+    is_skipped: bool = False
+    is_edited: bool = False
+    rank: int = 0
 
 
 def demux_stream(opened: Any, stream: Any) -> Iterator[Any]:
@@ -55,14 +65,18 @@ def read_packets(path: str, opened: Any, stream: Any, limits: ReadingConfig) -> 
     """
     codec, extradata = str(stream.codec_context.name), stream.codec_context.extradata
     packets: list[Packet] = []
-    num_filled = 0
+    num_filled, pairs = 0, FieldPairs(extradata) if codec == "h264" else None
     for packet in demux_stream(opened, stream):
         if packet.size == 0 and packet.pts is None:  # the demuxer's end mark
             continue
         refuse_many_frames(path, len(packets) + 1, limits)
         packet_number = num_filled if packet.size else -1
         num_filled += packet.size > 0
-        packets.append(_read_one(packet, packet_number, codec, extradata, packets[-1].pts if packets else 0))
+        data = bytes(packet)
+        picture = read_picture(codec, data, extradata) if data else _AS_BEFORE
+        if pairs is not None and data and pairs.is_second(data):
+            picture = _SECOND_FIELD
+        packets.append(_read_one(packet, packet_number, picture, packets[-1].pts if packets else 0))
     if all(packet.is_hidden or not packet.is_shown for packet in packets):
         raise PipelineError(
             FailureClass.CORRUPT_MEDIA, f"{path} has a video stream without frames; look for another copy of it."
@@ -77,8 +91,7 @@ def read_packets(path: str, opened: Any, stream: Any, limits: ReadingConfig) -> 
     return packets
 
 
-def _read_one(packet: Any, number: int, codec: str, extradata: bytes | None, last_pts: int) -> Packet:
-    picture = read_picture(codec, bytes(packet), extradata) if packet.size else _AS_BEFORE
+def _read_one(packet: Any, number: int, picture: Picture, last_pts: int) -> Packet:
     pts = packet.pts if packet.pts is not None else packet.dts if packet.dts is not None else last_pts
     return Packet(
         number=number,
@@ -90,7 +103,10 @@ def _read_one(packet: Any, number: int, codec: str, extradata: bytes | None, las
         start=picture.start,
         is_shown=picture.is_shown,
         pos=-1 if packet.pos is None else packet.pos,
+        num_bytes=packet.size,
         has_pts=packet.pts is not None,
         has_dts=packet.dts is not None,
         is_key_flagged=bool(packet.is_keyframe),
+        is_reordered=picture.is_reordered,
+        is_edited=bool(packet.is_discard),
     )

@@ -11,9 +11,21 @@ from enum import StrEnum
 _H264_SLICES, _H264_IDR, _H264_SEI = range(1, 6), 5, 6
 _HEVC_IDR, _HEVC_OPEN, _HEVC_SLICES = (19, 20), (16, 17, 18, 21), range(32)
 _RECOVERY_POINT = 6
+_MPEG4_PLACEHOLDER_BYTES = 20
 _MOST_NAL_UNITS = 64  # before the first slice
 _AV1_SEQUENCE_HEADER, _AV1_FRAMES = 1, (3, 6)
-_ALL_INTRA = ("mjpeg", "mjpegb", "prores", "dnxhd", "dvvideo", "jpeg2000", "png", "huffyuv", "ffvhuff", "utvideo")
+_ALL_INTRA: tuple[str, ...] = (
+    "mjpeg",
+    "mjpegb",
+    "prores",
+    "dnxhd",
+    "dvvideo",
+    "jpeg2000",
+    "png",
+    "huffyuv",
+    "ffvhuff",
+    "utvideo",
+)
 _ALL_INTRA += ("magicyuv", "v210", "cfhd", "hap", "bmp")
 
 
@@ -28,10 +40,14 @@ class Start(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What one packet holds; ``is_shown`` is False where it holds no picture, or one that is only referred to."""
+    """What one packet holds; ``is_shown`` is False where it holds no picture, or one that is only referred to.
+
+    ``is_reordered``: it is, or may be, a picture between two others that it refers to.
+    """
 
     start: Start
     is_shown: bool = True
+    is_reordered: bool = True
 
 
 UNKNOWN = Picture(Start.UNKNOWN)
@@ -43,7 +59,7 @@ def read_picture(codec: str, data: bytes, extradata: bytes | None) -> Picture:
         if codec in ("h264", "hevc"):
             return _read_nal_units(codec, data, extradata or b"")
         if codec in _ALL_INTRA:
-            return Picture(Start.CLOSED)
+            return Picture(Start.CLOSED, is_reordered=False)
         reader = _READERS.get(codec)
         return reader(data) if reader is not None else UNKNOWN
     except IndexError:  # shorter than its own header
@@ -51,10 +67,18 @@ def read_picture(codec: str, data: bytes, extradata: bytes | None) -> Picture:
 
 
 def _read_nal_units(codec: str, data: bytes, extradata: bytes) -> Picture:
-    length_bytes = _length_bytes(codec, extradata)
-    units = _split_by_length(data, length_bytes) if length_bytes else _split_by_code(data)
     read = _read_h264 if codec == "h264" else _read_hevc
-    return read(units)
+    return read(split_nal_units(codec, data, extradata))
+
+
+def split_nal_units(codec: str, data: bytes, extradata: bytes) -> Iterator[bytes]:
+    """The first bytes of each unit of a packet, as the codec's extradata says how they are told apart.
+
+    Raises:
+        IndexError: a length is wrong.
+    """
+    length_bytes = _length_bytes(codec, extradata)
+    return _split_by_length(data, length_bytes) if length_bytes else _split_by_code(data)
 
 
 def _length_bytes(codec: str, extradata: bytes) -> int:
@@ -94,14 +118,14 @@ def _read_h264(units: Iterator[bytes]) -> Picture:
         if kind == _H264_SEI:
             recovery = _recovery_frames(unit[1:]) if recovery is None else recovery
         if kind == _H264_IDR:
-            return Picture(Start.CLOSED)
+            return Picture(Start.CLOSED, is_reordered=False)
         if kind in _H264_SLICES:
-            bits = Bits(unit[1:])
+            bits = Bits(unit[1:17])
             bits.read_golomb()  # first_mb_in_slice
-            is_intra = bits.read_golomb() % 5 in (2, 4)
+            kind = bits.read_golomb() % 5
             if recovery == 0:
-                return Picture(Start.OPEN)
-            return UNKNOWN if is_intra else Picture(Start.NONE)
+                return Picture(Start.OPEN, is_reordered=False)
+            return Picture(Start.UNKNOWN if kind in (2, 4) else Start.NONE, is_reordered=kind == 1)
         if kind == 0 or kind > 23:
             return UNKNOWN
     return Picture(Start.NONE, is_shown=False) if num_units else UNKNOWN
@@ -142,7 +166,10 @@ def _read_mpeg4(data: bytes) -> Picture:
     at = data.find(b"\0\0\1\xb6")
     if at < 0:
         return UNKNOWN
-    return Picture(Start.OPEN if data[at + 4] >> 6 == 0 else Start.NONE)
+    kind = data[at + 4] >> 6
+    if len(data) < _MPEG4_PLACEHOLDER_BYTES:  # its picture, if any, came with the packet before
+        return Picture(Start.NONE)
+    return Picture(Start.OPEN if kind == 0 else Start.NONE, is_reordered=kind == 2 or data.count(b"\0\0\1\xb6") > 1)
 
 
 def _read_mpeg12(data: bytes) -> Picture:
@@ -150,9 +177,9 @@ def _read_mpeg12(data: bytes) -> Picture:
     if at < 0:
         return UNKNOWN
     if (data[at + 5] >> 3) & 7 != 1:
-        return Picture(Start.NONE)
+        return Picture(Start.NONE, is_reordered=(data[at + 5] >> 3) & 7 == 3)
     group = data.find(b"\0\0\1\xb8", 0, at)
-    return Picture(Start.CLOSED if group >= 0 and data[group + 7] & 64 else Start.OPEN)
+    return Picture(Start.CLOSED if group >= 0 and data[group + 7] & 64 else Start.OPEN, is_reordered=False)
 
 
 def _read_vp8(data: bytes) -> Picture:
@@ -160,7 +187,7 @@ def _read_vp8(data: bytes) -> Picture:
 
 
 def _read_vp9(data: bytes) -> Picture:
-    bits = Bits(data)
+    bits = Bits(data[:8])
     if bits.read(2) != 2:
         return UNKNOWN
     profile = bits.read(1) + 2 * bits.read(1)
@@ -215,7 +242,7 @@ class Bits:
     """
 
     def __init__(self, data: bytes) -> None:
-        self._value, self._left = int.from_bytes(data[:32]), 8 * len(data[:32])
+        self._value, self._left = int.from_bytes(data), 8 * len(data)
 
     def read(self, count: int) -> int:
         """The next bits as a number.

@@ -13,8 +13,9 @@ from pipeline.settings.config import ReadingConfig
 from pipeline.video.containers import identify_container
 from pipeline.video.decode import check_bad_share, decode_stretch
 from pipeline.video.isolated import IsolatedReader
-from pipeline.video.probe import demux_stream, probe_video
+from pipeline.video.probe import probe_video
 from pipeline.video.sources import local_video
+from pipeline.video.timeline.packets import demux_stream
 from tests.unit.video.hostile_files import make_hostile_files
 from tests.unit.video.hostile_mp4 import OK, WARNED
 from tests.unit.video.tripwires import SECRET_MARK, tripwires
