@@ -10,6 +10,7 @@ from pipeline.video.containers import Container
 from pipeline.video.timeline.clips import drop_before_start, lay_end_to_end
 from pipeline.video.timeline.packets import Packet
 from pipeline.video.timeline.rehearsal import is_as_announced, rehearse, reorder, runs_backwards, spread
+from pipeline.video.timeline.seek_points import verify_starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ def mend_packets(
             f"{path} gives {num_shared} of {num_shown} frames the time of another one, allowed is a share of "
             f"{max_share} (sampling.max_bad_frames_share); re-encode it, so that every frame has a time of its own.",
         )
-    return Mended(kept, heard.first_frame, clips is not None or not is_ordered, tuple(warnings))
+    is_restamped = clips is not None or not is_ordered
+    kept = verify_starts(path, container, kept, is_laid=clips is not None)
+    return Mended(kept, heard.first_frame, is_restamped, tuple(warnings))
 
 
 def _num_shared(packets: Sequence[Packet]) -> int:
