@@ -14,7 +14,7 @@ from pipeline.settings.config import ReadingConfig
 from pipeline.video.containers import Container, find_mpeg_ts, identify_container, read_head
 from pipeline.video.demo_mark import is_demo_video
 from pipeline.video.limits import refuse_cut_off, refuse_large_pictures, refuse_long
-from pipeline.video.missing_frames import count_missing_frames
+from pipeline.video.missing_frames import find_ending
 from pipeline.video.opening import open_video
 from pipeline.video.timeline.building import build_timeline
 from pipeline.video.timeline.mending import mend_packets
@@ -98,9 +98,8 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
             refuse_large_pictures(path, stream.codec_context, limits)
             is_made_here = is_demo_video(opened)
             packets = read_packets(path, opened, stream, limits)
-            pts = np.array([packet.pts for packet in packets], dtype=np.int64)
-            num_missing = count_missing_frames(opened, stream, container, pts)
-            refuse_cut_off(path, len(packets), num_missing, max_missing_share)
+            ending = find_ending(path, opened, stream, container, packets)
+            refuse_cut_off(path, len(packets), ending.num_missing, max_missing_share)
             mended = mend_packets(
                 path,
                 packets,
@@ -109,7 +108,7 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
                 time_base=Fraction(stream.time_base),
                 max_share=max_missing_share,
             )
-            timeline = build_timeline(mended, 1 + max(packet.number for packet in packets), stream)
+            timeline = build_timeline(mended, len(packets), stream, stays_until=ending.stays_until)
             timeline["warnings"] += _late_start(path, container)
         frame = mended.first_frame
         refuse_large_pictures(path, frame, limits)
@@ -127,7 +126,7 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
         width=width,
         height=height,
         rotation=rotation,
-        num_missing_frames=num_missing,
+        num_missing_frames=ending.num_missing,
         is_demo_video=is_made_here,
         **timeline,
     )

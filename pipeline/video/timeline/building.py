@@ -16,15 +16,24 @@ NOT_DECODED = int(np.iinfo(np.int64).min)  # in place of the times of a packet t
 NOT_SHOWN = NOT_DECODED + 1  # in place of the time of one that is decoded only
 
 
-def build_timeline(mended: Mended, num_packets: int, stream: Any) -> dict[str, Any]:
-    """The fields of ``VideoProbe`` that packets alone tell; ``num_packets`` with data are in the stream."""
+def build_timeline(mended: Mended, num_packets: int, stream: Any, *, stays_until: int | None) -> dict[str, Any]:
+    """The fields of ``VideoProbe`` that packets alone tell.
+
+    Args:
+        mended: packets that can be trusted.
+        num_packets: of the stream, at most.
+        stream: PyAV's.
+        stays_until: ticks up to which the last picture is shown, if the container says so.
+    """
     packets, time_base = mended.packets, Fraction(stream.time_base)
     pts = np.unique(np.array([packet.pts for packet in packets if not packet.is_hidden], dtype=np.int64))
     keyframe_indices, keyframe_pts, keyframe_dts = _locate_keyframes(packets, pts)
+    end = pts[0] if stays_until is None else stays_until
+    duration_ticks = max(int(end - pts[0]), _duration_ticks(packets, pts, _nominal_frame_ticks(stream)))
     stamps = _stamp(packets, num_packets if mended.is_restamped else 0)
     return {
         "codec": str(stream.codec_context.name),
-        "duration_s": _duration_ticks(packets, pts, _nominal_frame_ticks(stream)) * float(time_base),
+        "duration_s": duration_ticks * float(time_base),
         "time_base": time_base,
         "pts": pts,
         "pts_s": (pts - pts[0]) * float(time_base),
@@ -53,8 +62,11 @@ def _stamp(packets: Sequence[Packet], num_packets: int) -> IntArray:
 
 
 def _nominal_frame_ticks(stream: Any) -> int:
-    rate = stream.average_rate
-    return round(1 / (Fraction(rate) * Fraction(stream.time_base))) if rate else 0
+    """By the announced rate, else the announced length, else as if there were 25 in a second."""
+    rate, time_base = stream.average_rate, Fraction(stream.time_base)
+    if rate:
+        return round(1 / (Fraction(rate) * time_base))
+    return int(stream.duration or 0) if (stream.duration or 0) > 0 else max(1, round(Fraction(1, 25) / time_base))
 
 
 def _locate_keyframes(packets: Sequence[Packet], pts: IntArray) -> tuple[IntArray, IntArray, IntArray]:

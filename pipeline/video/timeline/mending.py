@@ -12,6 +12,8 @@ from pipeline.video.timeline.packets import Packet
 from pipeline.video.timeline.rehearsal import is_as_announced, rehearse, reorder, runs_backwards, spread
 from pipeline.video.timeline.seek_points import verify_starts
 
+_LEAST_INTERVAL_S = 0.002
+
 
 @dataclass(frozen=True, slots=True)
 class Mended:
@@ -63,7 +65,7 @@ def mend_packets(
         kept, is_ordered = reorder(kept, whole, container), False
     num_shared, num_shown = _num_shared(kept), sum(not packet.is_hidden for packet in kept)
     if num_shared:
-        kept = spread(kept)
+        kept = spread(kept, least=_LEAST_INTERVAL_S / float(time_base))
         warnings.append(f"{num_shared} of {num_shown} frames have the time of another one; they are spread evenly")
         num_shared = _num_shared(kept)
     if num_shared > max_share * num_shown:

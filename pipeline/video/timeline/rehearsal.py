@@ -112,15 +112,19 @@ def reorder(packets: Sequence[Packet], heard: Rehearsal, container: Container) -
     return mended
 
 
-def spread(packets: Sequence[Packet]) -> list[Packet]:
-    """Frames that have one time share the span up to the next one, or up to where the last of them ends, evenly."""
+def spread(packets: Sequence[Packet], *, least: float) -> list[Packet]:
+    """Frames that have one time share the span up to the next one, or up to where the last of them ends, evenly.
+
+    Not where they would be closer than ``least`` ticks: that is no rate of a video.
+    """
     shown = sorted((packet for packet in packets if not packet.is_hidden), key=lambda packet: (packet.pts, packet.rank))
     starts = sorted({packet.pts for packet in shown})
     ends = dict(pairwise([*starts, max(packet.pts + packet.duration for packet in shown)]))
     spread_at: dict[int, int] = {}
     for start, run in groupby(shown, key=lambda packet: packet.pts):
         numbers = [packet.number for packet in run]
-        span = max(0, ends[start] - start)
+        span = ends[start] - start
+        span = span if span >= least * len(numbers) else 0
         spread_at |= {number: start + span * at // len(numbers) for at, number in enumerate(numbers)}
     return [
         packet if packet.is_hidden else replace(packet, pts=spread_at[packet.number], duration=0) for packet in packets

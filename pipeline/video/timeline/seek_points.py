@@ -79,7 +79,8 @@ def _number_from(opened: Any, stream: Any, start: Packet) -> Iterator[Any]:
     for packet in demux_stream(opened, stream):
         if packet.size == 0:
             continue
-        if number is None and (packet.pos == start.pos if start.pos >= 0 else packet.pts == start.pts):
+        is_start = packet.pos == start.pos if opened.format.name == "avi" else packet.pts == start.pts
+        if number is None and is_start:
             number = start.number
         if number is not None:
             packet.pts = number
