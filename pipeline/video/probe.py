@@ -5,6 +5,7 @@ Nothing is decoded but one frame, which alone tells rotation, true size and bit 
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,11 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ReadingConfig
 from pipeline.video.containers import Container, find_mpeg_ts, identify_container, read_head
 from pipeline.video.demo_mark import is_demo_video
+from pipeline.video.encryption import encrypted_error, looks_encrypted
 from pipeline.video.limits import refuse_cut_off, refuse_large_pictures, refuse_long
 from pipeline.video.missing_frames import find_ending
 from pipeline.video.opening import open_video
+from pipeline.video.orientation import display_size, read_orientation, read_pixel_aspect
 from pipeline.video.timeline.building import build_timeline
 from pipeline.video.timeline.mending import mend_packets
 from pipeline.video.timeline.packets import read_packets
@@ -34,7 +37,8 @@ class VideoProbe:
     ``pts`` (N,) are ticks of ``time_base`` in the file; ``pts_s`` (N,) the same in seconds, the first one 0.
     ``keyframe_indices`` (K,) start at 0 and rise: frame i is decoded from the last keyframe at or before it. A first
     keyframe that an edit list hides stands at 0 too; its ``keyframe_pts`` is then before ``pts[0]``.
-    ``width`` and ``height`` are pixels as displayed, after ``rotation`` (degrees counterclockwise: 0, 90, 180, 270).
+    ``width`` and ``height`` are pixels as displayed: stored ones stretched by ``pixel_aspect`` (width by height), then
+    mirrored left to right if ``is_mirrored``, then turned by ``rotation`` (degrees counterclockwise: 0, 90, 180, 270).
     ``is_demo_video``: made by the project, by the mark in its metadata. ``warnings`` say what had to be mended.
     ``packet_pts``, ``packet_dts``, ``packet_pos`` (M,) are empty where the file's own times are right; else what all
     M packets of the stream have instead, in the order in which they are stored, and where they lie in the file.
@@ -57,6 +61,8 @@ class VideoProbe:
     is_constant_rate: bool
     num_missing_frames: int = 0
     is_demo_video: bool = False
+    is_mirrored: bool = False
+    pixel_aspect: Fraction = Fraction(1)
     warnings: tuple[str, ...] = ()
     packet_pts: IntArray = field(default_factory=_no_numbers)
     packet_dts: IntArray = field(default_factory=_no_numbers)
@@ -70,11 +76,6 @@ class VideoProbe:
     def gop_of(self, frame_indices: IntArray) -> IntArray:
         """(n,) frame indices -> (n,) positions in ``keyframe_indices``."""
         return np.searchsorted(self.keyframe_indices, frame_indices, side="right").astype(np.int64) - 1
-
-
-def display_size(width: int, height: int, rotation: int) -> tuple[int, int]:
-    """Stored (width, height) -> displayed (width, height): ``(640, 360, 90) -> (360, 640)``."""
-    return (height, width) if rotation % 180 == 90 else (width, height)
 
 
 def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingConfig | None = None) -> VideoProbe:
@@ -96,7 +97,7 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
     try:
         with open_video(path, container) as (opened, stream):
             refuse_large_pictures(path, stream.codec_context, limits)
-            is_made_here = is_demo_video(opened)
+            is_made_here, pixel_aspect = is_demo_video(opened), read_pixel_aspect(stream)
             packets = read_packets(path, opened, stream, limits)
             ending = find_ending(path, opened, stream, container, packets)
             refuse_cut_off(path, len(packets), ending.num_missing, max_missing_share)
@@ -109,27 +110,42 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
                 max_share=max_missing_share,
             )
             timeline = build_timeline(mended, len(packets), stream, stays_until=ending.stays_until)
-            timeline["warnings"] += _late_start(path, container)
+            timeline["warnings"] += (*_late_start(path, container), *_passed_over(opened, stream))
         frame = mended.first_frame
         refuse_large_pictures(path, frame, limits)
         refuse_long(path, timeline["duration_s"], limits)
+    except PipelineError as error:
+        if error.failure_class is not FailureClass.TOO_LARGE and looks_encrypted(path, container):
+            raise encrypted_error(path) from error
+        raise
     except av.error.FFmpegError as error:
+        if looks_encrypted(path, container):
+            raise encrypted_error(path) from error
         raise PipelineError(
             FailureClass.CORRUPT_MEDIA, f"{path} cannot be read as {container.value} ({error.strerror}); copy it again."
         ) from error
-    rotation = round(frame.rotation) % 360 if frame.rotation % 90 == 0 else 0
-    width, height = display_size(frame.width, frame.height, rotation)
+    orientation = read_orientation(frame)
+    width, height = display_size(frame.width, frame.height, orientation.rotation, pixel_aspect)
     return VideoProbe(
         path=path,
         container=container,
         bit_depth=max(component.bits for component in frame.format.components),
         width=width,
         height=height,
-        rotation=rotation,
+        rotation=orientation.rotation,
+        is_mirrored=orientation.is_mirrored,
+        pixel_aspect=pixel_aspect,
         num_missing_frames=ending.num_missing,
         is_demo_video=is_made_here,
         **timeline,
     )
+
+
+def _passed_over(opened: Any, stream: Any) -> tuple[str, ...]:
+    default = opened.streams.best("video")
+    if default is None or default.index == stream.index:
+        return ()
+    return (f"its track {default.index} holds one picture only; track {stream.index} is taken for the film",)
 
 
 def _late_start(path: str, container: Container) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ReadingConfig
+from pipeline.video.encryption import encrypted_error
 from pipeline.video.limits import refuse_many_frames
 from pipeline.video.timeline.h264_fields import FieldPairs
 from pipeline.video.timeline.syntax import Picture, Start, read_picture
@@ -69,6 +70,8 @@ def read_packets(path: str, opened: Any, stream: Any, limits: ReadingConfig) -> 
     for packet in demux_stream(opened, stream):
         if packet.size == 0 and packet.pts is None:  # the demuxer's end mark
             continue
+        if packet.has_sidedata("encryption_info"):
+            raise encrypted_error(path)
         refuse_many_frames(path, len(packets) + 1, limits)
         packet_number = num_filled if packet.size else -1
         num_filled += packet.size > 0

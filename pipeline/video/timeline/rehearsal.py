@@ -69,7 +69,9 @@ def rehearse(path: str, container: Container, packets: Sequence[Packet], *, is_w
             heard.is_patched = True
     if heard.first_frame is None:
         raise PipelineError(
-            FailureClass.CORRUPT_MEDIA, f"{path} has a video stream of which no frame decodes; re-encode it."
+            FailureClass.CORRUPT_MEDIA,
+            f"{path} has a video stream of which no frame decodes; see whether a player shows it, else it was damaged "
+            "where it was made.",
         )
     return heard
 
