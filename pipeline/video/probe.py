@@ -3,6 +3,8 @@
 Nothing is decoded but one frame, which alone tells rotation, true size and bit depth.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -90,40 +92,27 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
         PipelineError: ``UNSUPPORTED_MEDIA`` (no video stream, unknown codec), ``CORRUPT_MEDIA`` (unreadable, no
             frames, no timestamps, cut off), ``TOO_LARGE`` (beyond a limit).
     """
-    import av
-
     limits = ReadingConfig() if reading is None else reading
     container = identify_container(path)
-    try:
-        with open_video(path, container) as (opened, stream):
-            refuse_large_pictures(path, stream.codec_context, limits)
-            is_made_here, pixel_aspect = is_demo_video(opened), read_pixel_aspect(stream)
-            packets = read_packets(path, opened, stream, limits)
-            ending = find_ending(path, opened, stream, container, packets)
-            refuse_cut_off(path, len(packets), ending.num_missing, max_missing_share)
-            mended = mend_packets(
-                path,
-                packets,
-                container,
-                codec=stream.codec_context.name,
-                time_base=Fraction(stream.time_base),
-                max_share=max_missing_share,
-            )
-            timeline = build_timeline(mended, len(packets), stream, stays_until=ending.stays_until)
-            timeline["warnings"] += (*_late_start(path, container), *_passed_over(opened, stream))
-        frame = mended.first_frame
-        refuse_large_pictures(path, frame, limits)
-        refuse_long(path, timeline["duration_s"], limits)
-    except PipelineError as error:
-        if error.failure_class is not FailureClass.TOO_LARGE and looks_encrypted(path, container):
-            raise encrypted_error(path) from error
-        raise
-    except av.error.FFmpegError as error:
-        if looks_encrypted(path, container):
-            raise encrypted_error(path) from error
-        raise PipelineError(
-            FailureClass.CORRUPT_MEDIA, f"{path} cannot be read as {container.value} ({error.strerror}); copy it again."
-        ) from error
+    with _explained(path, container), open_video(path, container) as (opened, stream):
+        refuse_large_pictures(path, stream.codec_context, limits)
+        is_made_here, pixel_aspect = is_demo_video(opened), read_pixel_aspect(stream)
+        packets = read_packets(path, opened, stream, limits)
+        ending = find_ending(path, opened, stream, container, packets)
+        refuse_cut_off(path, len(packets), ending.num_missing, max_missing_share)
+        mended = mend_packets(
+            path,
+            packets,
+            container,
+            codec=stream.codec_context.name,
+            time_base=Fraction(stream.time_base),
+            max_share=max_missing_share,
+        )
+        timeline = build_timeline(mended, len(packets), stream, stays_until=ending.stays_until)
+        timeline["warnings"] += (*_late_start(path, container), *_passed_over(opened, stream))
+    frame = mended.first_frame
+    refuse_large_pictures(path, frame, limits)
+    refuse_long(path, timeline["duration_s"], limits)
     orientation = read_orientation(frame)
     width, height = display_size(frame.width, frame.height, orientation.rotation, pixel_aspect)
     return VideoProbe(
@@ -139,6 +128,24 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
         is_demo_video=is_made_here,
         **timeline,
     )
+
+
+@contextmanager
+def _explained(path: str, container: Container) -> Iterator[None]:
+    """What FFmpeg says of a file in our words; what cannot be read because it is encrypted is said to be so."""
+    import av
+
+    try:
+        yield
+    except (PipelineError, av.error.FFmpegError) as error:
+        is_too_large = isinstance(error, PipelineError) and error.failure_class is FailureClass.TOO_LARGE
+        if not is_too_large and looks_encrypted(path, container):
+            raise encrypted_error(path) from error
+        if isinstance(error, PipelineError):
+            raise
+        raise PipelineError(
+            FailureClass.CORRUPT_MEDIA, f"{path} cannot be read as {container.value} ({error.strerror}); copy it again."
+        ) from error
 
 
 def _passed_over(opened: Any, stream: Any) -> tuple[str, ...]:
