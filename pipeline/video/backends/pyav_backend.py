@@ -15,10 +15,10 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.backends.interface import DecodeReport, Images, IntArray
 from pipeline.video.backends.pyav_packets import GopPackets
 from pipeline.video.backends.pyav_scaler import Scaler
+from pipeline.video.backends.pyav_through import Targets, read_through
+from pipeline.video.decode_plan import is_long_gop
 from pipeline.video.opening import open_video
 from pipeline.video.probe import VideoProbe
-
-Targets = dict[int, Images]  # pts, ascending -> where its (height, width, 3) pixels go
 
 
 def decode_with_pyav(probe: VideoProbe, frame_indices: IntArray, frames: Images) -> DecodeReport:
@@ -38,12 +38,18 @@ def decode_with_pyav(probe: VideoProbe, frame_indices: IntArray, frames: Images)
     stops = [*starts[1:].tolist(), len(frame_indices)]
     try:
         with open_video(probe.path, probe.container) as (opened, stream):
-            decoder = _GopDecoder(opened, stream, probe, Scaler(probe, height=frames.shape[1], width=frames.shape[2]))
+            scaler = Scaler(probe, height=frames.shape[1], width=frames.shape[2])
+            decoder, num_through = _GopDecoder(opened, stream, probe, scaler), 0
             for gop, start, stop in zip(gops.tolist(), starts.tolist(), stops, strict=True):
                 wanted = probe.pts[frame_indices[start:stop]].tolist()
-                bad = decoder.decode(gop, dict(zip(wanted, frames[start:stop], strict=True)))
+                targets = dict(zip(wanted, frames[start:stop], strict=True))
+                if is_long_gop(probe, gop):
+                    bad, num_decoded = read_through(probe, gop, targets, scaler)
+                    num_through += num_decoded
+                else:
+                    bad = decoder.decode(gop, targets)
                 bad_frames += [start + wanted.index(pts) for pts in bad]
-            return DecodeReport(num_frames_decoded=decoder.num_decoded, bad_frames=tuple(bad_frames))
+            return DecodeReport(num_frames_decoded=decoder.num_decoded + num_through, bad_frames=tuple(bad_frames))
     except av.error.FFmpegError as error:
         raise PipelineError(
             FailureClass.CORRUPT_MEDIA, f"{probe.path} cannot be decoded ({error.strerror}); copy the video again."
