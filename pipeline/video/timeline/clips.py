@@ -44,7 +44,10 @@ def lay_end_to_end(packets: Sequence[Packet], container: Container, time_base: F
         laid += [replace(packet, is_hidden=True, is_skipped=True) for packet in packets[start : start + num_hidden]]
         first = min((packet.pts for packet in clip if not packet.is_hidden), default=0)
         shift = end - first if start else 0
-        laid += [replace(packet, pts=packet.pts + shift, dts=packet.dts + shift) for packet in clip]
+        laid += [
+            replace(packet, pts=packet.pts + shift, dts=packet.dts + shift, begins_clip=start > 0 and at == 0)
+            for at, packet in enumerate(clip)
+        ]
         end = max((packet.pts for packet in laid if not packet.is_hidden), default=0) + interval
     return Clips(laid, len(bounds), num_jumps) if bounds or num_jumps else None
 
@@ -60,7 +63,7 @@ def drop_before_start(packets: Sequence[Packet]) -> list[Packet]:
                 break
             is_closed = packet.start is Start.CLOSED
             return [
-                other if is_closed or other.pts >= packet.pts else replace(other, is_hidden=True)
+                other if is_closed or other.pts >= packet.pts else replace(other, is_hidden=True, is_skipped=True)
                 for other in packets[position:]
             ]
     return list(packets)

@@ -28,6 +28,7 @@ class Packet:
     ``is_shown``: it holds a picture that is shown. ``is_key_flagged``: what the container alone says.
     ``is_reordered``: it may be shown before what is stored before it. ``is_skipped``: it cannot be decoded, as what it
     refers to is not there. ``is_edited``: an edit list hides it. ``rank``: its place among all pictures, if known.
+    ``begins_clip``: what came before it belongs to another recording.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Packet:
     is_skipped: bool = False
     is_edited: bool = False
     rank: int = 0
+    begins_clip: bool = False
 
 
 def demux_stream(opened: Any, stream: Any) -> Iterator[Any]:

@@ -36,6 +36,15 @@ class Rehearsal:
             if frame.pts is not None:
                 self.shown.append(frame.pts)
 
+    def finish(self, codec: Any) -> None:
+        """Take what waits for reordering."""
+        import av
+
+        try:
+            self.take(codec.decode(None))
+        except (av.error.InvalidDataError, av.error.EOFError):
+            self.is_patched = True
+
 
 def rehearse(path: str, container: Container, packets: Sequence[Packet], *, is_whole: bool = False) -> Rehearsal:
     """Decode the first packets, and on to the first picture; or all of them.
@@ -46,6 +55,7 @@ def rehearse(path: str, container: Container, packets: Sequence[Packet], *, is_w
     import av
 
     skipped = {packet.number for packet in packets if packet.is_skipped}
+    firsts = {packet.number for packet in packets if packet.begins_clip}
     heard, number = Rehearsal(), -1
     first = next(packet.number for packet in packets if packet.number >= 0)
     with open_video(path, container) as (opened, stream):
@@ -57,16 +67,16 @@ def rehearse(path: str, container: Container, packets: Sequence[Packet], *, is_w
                 continue
             if not is_whole and heard.first_frame is not None and len(heard.sent) >= enough:
                 break
+            if number in firsts:
+                heard.finish(codec)
+                codec.flush_buffers()
             packet.pts = number
             heard.sent.append(number)
             try:
                 heard.take(packet.decode())
             except av.error.InvalidDataError:
                 heard.refused.add(number)
-        try:
-            heard.take(codec.decode(None))
-        except (av.error.InvalidDataError, av.error.EOFError):
-            heard.is_patched = True
+        heard.finish(codec)
     if heard.first_frame is None:
         raise PipelineError(
             FailureClass.CORRUPT_MEDIA,
