@@ -13,7 +13,7 @@ from pipeline.video.containers import Container
 from pipeline.video.opening import open_video
 from pipeline.video.timeline.packets import Packet, demux_stream
 
-_REHEARSED_PIXELS, _LEAST, _MOST = 48 * 1920 * 1080, 8, 48
+_REHEARSED_PIXELS, _LEAST, _MOST = 25_000_000, 8, 48
 _PLACEHOLDER_BYTES = 16
 _NEVER_REORDERED = ("vp8", "vp9", "av1", "libdav1d")  # and the hidden ones say so
 
