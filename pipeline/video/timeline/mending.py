@@ -9,7 +9,14 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.containers import Container
 from pipeline.video.timeline.clips import drop_before_start, lay_end_to_end
 from pipeline.video.timeline.packets import Packet
-from pipeline.video.timeline.rehearsal import is_as_announced, rehearse, reorder, runs_backwards, spread
+from pipeline.video.timeline.rehearsal import (
+    by_decoding_time,
+    is_as_announced,
+    rehearse,
+    reorder,
+    runs_backwards,
+    spread,
+)
 from pipeline.video.timeline.seek_points import verify_starts
 
 _LEAST_INTERVAL_S = 0.002
@@ -63,6 +70,8 @@ def mend_packets(
                 f"{path} has times that run backwards from one picture to the next; re-encode it with times that rise.",
             )
         kept, is_ordered = reorder(kept, whole, container), False
+    elif container is Container.AVI and len({packet.pts - packet.dts for packet in kept}) > 1:
+        kept, is_ordered = by_decoding_time(kept), False
     num_shared, num_shown = _num_shared(kept), sum(not packet.is_hidden for packet in kept)
     if num_shared:
         kept = spread(kept, least=_LEAST_INTERVAL_S / float(time_base))

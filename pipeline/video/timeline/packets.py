@@ -12,6 +12,7 @@ from pipeline.video.limits import refuse_many_frames
 from pipeline.video.timeline.h264_fields import FieldPairs
 from pipeline.video.timeline.syntax import Picture, Start, read_picture
 
+_LEAST_TIMED = 0.02  # of the frames of a stream whose containers may give a time to one frame of several
 _AS_BEFORE = Picture(Start.NONE, is_shown=False)
 _SECOND_FIELD = Picture(Start.NONE, is_shown=False, is_reordered=False)
 _TRUSTED = (Start.CLOSED, Start.OPEN, Start.UNKNOWN)
@@ -86,9 +87,9 @@ def read_packets(path: str, opened: Any, stream: Any, limits: ReadingConfig) -> 
         raise PipelineError(
             FailureClass.CORRUPT_MEDIA, f"{path} has a video stream without frames; look for another copy of it."
         )
-    is_by_field = stream.codec_context.name == "h264" and opened.format.name in ("mpegts", "mpeg")
+    is_streamed = stream.codec_context.name in ("h264", "hevc") and opened.format.name in ("mpegts", "mpeg")
     num_timed = sum(packet.has_pts for packet in packets)
-    if num_timed < len(packets) * (0.5 if is_by_field else 1):  # the second field of a frame needs no time
+    if num_timed < len(packets) * (_LEAST_TIMED if is_streamed else 1):
         raise PipelineError(
             FailureClass.CORRUPT_MEDIA,
             f"{path} has frames without a presentation time; re-mux it to mp4 or mkv so that every frame has one.",

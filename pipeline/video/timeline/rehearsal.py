@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from typing import Any
 
+import numpy as np
+
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.containers import Container
 from pipeline.video.opening import open_video
@@ -90,6 +92,8 @@ def is_as_announced(heard: Rehearsal, packets: Sequence[Packet], container: Cont
     """Whether pictures come out as the timeline says; a damaged beginning tells nothing, nor does an edit list."""
     if container is Container.AVI and any(packet.pts != packet.dts for packet in packets):
         return not any(packet.is_reordered for packet in packets)
+    if not all(packet.has_pts or packet.is_hidden for packet in packets):
+        return False
     by_number = {packet.number: packet for packet in packets}
     if heard.refused or heard.is_patched or codec in _NEVER_REORDERED or any(packet.is_edited for packet in packets):
         return True
@@ -113,7 +117,7 @@ def reorder(packets: Sequence[Packet], heard: Rehearsal, container: Container) -
     times = {packet.number: packet.dts if is_by_decoding else packet.pts for packet in packets}
     shown = [number for number in dict.fromkeys(heard.shown) if number in by_number]
     rank = {number: at for at, number in enumerate(shown)}
-    shown_at = dict(zip(shown, sorted(times[number] for number in shown), strict=True))
+    shown_at = dict(zip(shown, _times_in_order(shown, times, by_number), strict=True))
     mended = []
     for packet in packets:
         if packet.number in shown_at:
@@ -122,6 +126,24 @@ def reorder(packets: Sequence[Packet], heard: Rehearsal, container: Container) -
             is_hidden = packet.is_hidden or packet.num_bytes <= _PLACEHOLDER_BYTES
             mended.append(replace(packet, pts=times[packet.number], is_hidden=is_hidden))
     return mended
+
+
+def _times_in_order(shown: Sequence[int], times: dict[int, int], by_number: dict[int, Packet]) -> list[int]:
+    """Times that rise with the pictures; one without a time of its own lies evenly between those that have one."""
+    timed = [rank for rank, number in enumerate(shown) if by_number[number].has_pts]
+    known = sorted(times[shown[rank]] for rank in timed)
+    if len(timed) in (0, len(shown)) or len(timed) < 2:
+        return sorted(times[number] for number in shown)
+    interval = (known[-1] - known[0]) / max(1, timed[-1] - timed[0])
+    before = [known[0] + (rank - timed[0]) * interval for rank in range(timed[0])]
+    behind = [known[-1] + (rank - timed[-1]) * interval for rank in range(timed[-1] + 1, len(shown))]
+    between = np.interp(range(timed[0], timed[-1] + 1), timed, known).tolist()
+    return [round(time) for time in (*before, *between, *behind)]
+
+
+def by_decoding_time(packets: Sequence[Packet]) -> list[Packet]:
+    """Of an AVI whose pictures come in order: FFmpeg gives each the time of the next, and a gap may lie between."""
+    return [replace(packet, pts=packet.dts) for packet in packets]
 
 
 def spread(packets: Sequence[Packet], *, least: float) -> list[Packet]:

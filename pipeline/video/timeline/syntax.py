@@ -11,6 +11,7 @@ from enum import StrEnum
 _H264_SLICES, _H264_IDR, _H264_SEI = range(1, 6), 5, 6
 _HEVC_IDR, _HEVC_OPEN, _HEVC_SLICES = (19, 20), (16, 17, 18, 21), range(32)
 _RECOVERY_POINT = 6
+_LOOKED_AT = 64
 _MPEG4_PLACEHOLDER_BYTES = 20
 _MOST_NAL_UNITS = 64  # before the first slice
 _AV1_SEQUENCE_HEADER, _AV1_FRAMES = 1, (3, 6)
@@ -55,6 +56,8 @@ UNKNOWN = Picture(Start.UNKNOWN)
 
 def read_picture(codec: str, data: bytes, extradata: bytes | None) -> Picture:
     """Read one packet of a codec, by FFmpeg's name; ``UNKNOWN`` where it says nothing that can be relied on."""
+    if not any(data[:_LOOKED_AT]):  # a hole in a copy that holds the index only
+        return UNKNOWN
     try:
         if codec in ("h264", "hevc"):
             return _read_nal_units(codec, data, extradata or b"")

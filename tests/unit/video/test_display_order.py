@@ -37,6 +37,26 @@ def test_an_avi_whose_pictures_come_in_order_keeps_its_own_times(tmp_path):
     assert len(probe.packet_pts) == 0
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_a_gap_in_an_avi_lies_before_the_picture_that_ends_it(tmp_path, codec):
+    ticks = [*range(20), *range(30, 40)]
+    probe = probe_video(write_numbered(tmp_path / "g.avi", b_frames=0, codec=codec, ticks=ticks, num_frames=30))
+    assert numbers_of(probe) == list(range(30))
+    np.testing.assert_allclose(probe.pts_s * 25, ticks, rtol=0, atol=1e-9)
+    assert probe.num_missing_frames == 0
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_pictures_without_a_time_lie_evenly_between_those_that_have_one(tmp_path, b_frames):
+    path = write_numbered(tmp_path / "sparse.mpg", b_frames=b_frames, width=640, height=480)
+    with av.open(path) as opened:
+        assert sum(packet.pts is None for packet in opened.demux(video=0) if packet.size) > 10
+    probe = probe_video(path)
+    assert numbers_of(probe) == list(range(48))
+    # of pictures out of order FFmpeg gives a time to a neighbour now and then
+    np.testing.assert_allclose(probe.pts_s, np.arange(48) / 25, rtol=0, atol=0.09)
+
+
 def test_times_in_the_order_of_decoding_are_put_in_the_order_of_display(tmp_path):
     path = tmp_path / "wrong.ts"
     with av.open(write_numbered(tmp_path / "right.ts")) as read, av.open(str(path), "w") as out:

@@ -50,7 +50,7 @@ def read(uri, probe_one, decode_some):
         check_bad_share(probe, num_bad=num_bad, num_wanted=len(wanted), max_bad_frames_share=MAX_BAD_SHARE)
     except PipelineError as error:
         return str(error.failure_class), error.message, NO_FRAMES
-    return WARNED if num_bad + probe.num_missing_frames else OK, "", decoded.frames
+    return WARNED if num_bad + probe.num_missing_frames + len(probe.warnings) else OK, "", decoded.frames
 
 
 def check_wires(wires, message, frames):

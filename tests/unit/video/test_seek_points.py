@@ -111,6 +111,7 @@ def test_a_palette_that_came_with_the_first_picture_makes_the_file_one_stretch(t
         ("mpeg2video", b"\0\0\1\0\0\x08", Start.OPEN),
         ("mpeg2video", b"\0\0\1\0\0\x18", Start.NONE),
         ("vp8", b"\x10", Start.CLOSED),
+        ("vp8", bytes(100), Start.UNKNOWN),  # nothing there
         ("vp8", b"\x11", Start.NONE),
         ("vp9", b"\x82\x49", Start.CLOSED),
         ("vp9", b"\x86\0", Start.NONE),

@@ -161,3 +161,13 @@ def test_an_encrypted_video_is_refused_as_encrypted(tmp_path, protect, suffix):
         probe_video(path)
     assert caught.value.failure_class is FailureClass.UNSUPPORTED_MEDIA
     assert "copy it again" not in caught.value.message
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_damage_is_not_taken_for_encryption(tmp_path, suffix):
+    path = Path(write_numbered(tmp_path / f"damaged.{suffix}"))
+    noise = np.random.default_rng(0).integers(0, 256, 2_000_000, dtype=np.uint8).tobytes()
+    path.write_bytes(path.read_bytes()[:700] + noise)
+    with pytest.raises(PipelineError) as caught:
+        probe_video(str(path))
+    assert "encrypted" not in caught.value.message
