@@ -10,9 +10,8 @@ from pipeline.engine.one_video.question_state import QuestionState
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.manifest.questions import Question
 from pipeline.passes.token_record import unpack_tokens
-from pipeline.planning.lost_frames import warn_of_lost
 from pipeline.planning.video_plan import VideoPlan
-from pipeline.results.demo_warning import DEMO_MODEL_WARNING
+from pipeline.planning.video_warnings import warn_about
 from pipeline.results.rows import EvidenceRow, GroupRow, KeptTokens, QuestionResult, RunStamp, failed_result
 
 
@@ -138,7 +137,5 @@ def _warnings(video: VideoState, state: QuestionState, stamp: RunStamp) -> tuple
     """
     if video.planned is None or state.answer is None:
         return ()
-    plan, bad_frames = video.planned.plan, video.planned.bad_frames
-    is_beyond_demo = stamp.is_demo_model and not plan.probe.is_demo_video
-    found = [DEMO_MODEL_WARNING] if is_beyond_demo else []
-    return (*found, *warn_of_lost(plan, bad_frames, num_groups=len(state.prefix)))
+    planned, num_groups = video.planned, len(state.prefix)
+    return warn_about(planned.plan, planned.bad_frames, num_groups=num_groups, is_demo_model=stamp.is_demo_model)

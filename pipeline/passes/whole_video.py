@@ -23,9 +23,8 @@ from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, to_question
-from pipeline.planning.lost_frames import check_lost, warn_of_lost
 from pipeline.planning.video_plan import VideoPlan, plan_video
-from pipeline.results.demo_warning import DEMO_MODEL_WARNING
+from pipeline.planning.video_warnings import check_lost, warn_about
 from pipeline.settings.config import RunConfig
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.slot_table import FramePiece
@@ -100,7 +99,9 @@ def answer_groups(
             num_groups=len(answer.scores),
             max_bad_frames_share=config.sampling.max_bad_frames_share,
         )
-        answer.warnings = _warnings(plan, model, bad_frames or set(), num_groups=len(answer.scores))
+        answer.warnings = warn_about(
+            plan, bad_frames or set(), num_groups=len(answer.scores), is_demo_model=is_demo_model(model.name)
+        )
         if not selector.needs_final_pass:
             answer.final = answer_by_vote(selector, answer.scores, answer.question)
             continue
@@ -159,11 +160,6 @@ def _final_of(plan: VideoPlan, question: Question, selector: Selector, config: R
         duration_s=plan.probe.duration_s,
         patch_centers_s=plan.patch_centers_s,
     )
-
-
-def _warnings(plan: VideoPlan, model: VideoModel, bad_frames: set[int], *, num_groups: int) -> tuple[str, ...]:
-    is_beyond_demo = is_demo_model(model.name) and not plan.probe.is_demo_video
-    return (*([DEMO_MODEL_WARNING] if is_beyond_demo else []), *warn_of_lost(plan, bad_frames, num_groups=num_groups))
 
 
 def _read_groups(

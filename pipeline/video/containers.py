@@ -7,6 +7,7 @@ from pipeline.failures import FailureClass, PipelineError
 
 HEAD_BYTES = 4096
 _TS_PACKET_BYTES = (188, 192, 204)  # plain, with time code (m2ts), with error correction
+_TS_SYNC = 0x47
 _ISO_BMFF_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"sidx")
 _ASF_GUID = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _REDIRECTS = (
@@ -54,8 +55,7 @@ def identify_container(path: str) -> Container:
         PipelineError: ``UNSUPPORTED_MEDIA`` for anything else; playlists and scripts, which could make FFmpeg open
             other files or hosts, are refused by name.
     """
-    with Path(path).open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    head = read_head(path)
     container = _match_container(head)
     if container is not None:
         return container
@@ -64,6 +64,12 @@ def identify_container(path: str) -> Container:
         f"{path} is {_describe(head)}, not a video file; allowed containers: mp4/mov, mkv/webm, avi, MPEG-TS, MPEG-PS, "
         "flv, ogg, asf. Point the manifest at the video itself, or re-mux it to mp4.",
     )
+
+
+def read_head(path: str) -> bytes:
+    """The first bytes of a local file."""
+    with Path(path).open("rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 def _match_container(head: bytes) -> Container | None:
@@ -81,17 +87,25 @@ def _match_container(head: bytes) -> Container | None:
     for prefix, container in prefixes.items():
         if head.startswith(prefix):
             return container
-    return Container.MPEG_TS if _is_mpeg_ts(head) else None
+    return Container.MPEG_TS if find_mpeg_ts(head) is not None else None
 
 
-def _is_mpeg_ts(head: bytes) -> bool:
-    """At least three sync bytes in a row, one packet apart; a time code of 4 bytes may come first."""
+def find_mpeg_ts(head: bytes) -> int | None:
+    """Where the first whole packet of an MPEG-TS begins: sync bytes in a row, one packet apart; None if it is none.
+
+    Three are enough at the start, where a time code of 4 bytes may come first; behind a broken packet ten are.
+    """
     for size in _TS_PACKET_BYTES:
         for offset in (0, 4):
             marks = head[offset::size][:5]
-            if len(marks) >= 3 and set(marks) == {0x47}:
-                return True
-    return False
+            if len(marks) >= 3 and set(marks) == {_TS_SYNC}:
+                return 0
+    for size in _TS_PACKET_BYTES:
+        for offset in range(1, size):
+            marks = head[offset::size][:10]
+            if len(marks) == 10 and set(marks) == {_TS_SYNC}:
+                return offset
+    return None
 
 
 def _describe(head: bytes) -> str:

@@ -18,6 +18,7 @@ from pipeline.video.probe import VideoProbe
 IntArray = npt.NDArray[np.int64]
 GROWING_PASS_GROUPS = (8, 32)
 STRETCH_BYTES = 128 * 1024**2
+LONG_GOP_FRAMES = 300  # encoders make them of 250 unless told otherwise
 # What a seek costs, in coded frames read over without decoding them. Measured with PyAV: a seek takes 46-51 us in mp4,
 # mkv and flv, a coded frame 6-8 us; MPEG-TS has no index: 1 ms for the two attempts that it takes.
 SEEK_COST_PACKETS = 8
@@ -30,7 +31,8 @@ class Stretch:
     """One decoder's piece of a pass.
 
     ``frame_indices`` (n,) are the wanted frames, ascending and unique, in presentation order of the video. They lie in
-    the GOPs ``[start_gop, stop_gop)``, positions in ``VideoProbe.keyframe_indices``; stretches of a pass share no GOP.
+    the GOPs ``[start_gop, stop_gop)``, positions in ``VideoProbe.keyframe_indices``; stretches of a pass share none but
+    a long one that is too large for a stretch. ``num_frames_to_decode`` is for a decoder that read the one before.
     """
 
     frame_indices: IntArray
@@ -74,6 +76,17 @@ def frames_to_decode(probe: VideoProbe, frame_indices: IntArray) -> int:
     return int(_split_gops(probe, np.unique(frame_indices)).costs.sum())
 
 
+def last_of_gop(probe: VideoProbe, gop: int) -> int:
+    """The index of its last frame."""
+    bounds = probe.keyframe_indices
+    return (int(bounds[gop + 1]) if gop + 1 < len(bounds) else probe.num_frames) - 1
+
+
+def is_long_gop(probe: VideoProbe, gop: int) -> bool:
+    """Whether a GOP is cut where it holds too much for one stretch, and worth a reader that stays in it meanwhile."""
+    return last_of_gop(probe, gop) - int(probe.keyframe_indices[gop]) >= LONG_GOP_FRAMES
+
+
 def is_read_through(probe: VideoProbe, *, after_index: int, gop: int) -> bool:
     """Whether a reader that stands behind a frame reaches a later GOP sooner by reading on than by a seek.
 
@@ -110,7 +123,7 @@ def plan_decode(
         frame_buffer_bytes: what decoded frames may take.
         num_stretches: pieces per pass, as far as there are GOPs.
         growing: first 8 groups, then 32, then the rest (AdaptToken-Lite), where that is expected to cost less.
-        stretch_bytes: what the frames of one stretch may take; a single GOP may exceed it.
+        stretch_bytes: what the frames of one stretch may take; a GOP that is not long may exceed it.
 
     Raises:
         PipelineError: ``TOO_LARGE`` when one group alone exceeds ``frame_buffer_bytes``.
@@ -142,10 +155,13 @@ def cut_stretches(
         probe: the video's timeline.
         frame_indices: (n,) wanted frames.
         num_stretches: fewer where there are fewer GOPs.
-        max_frames: wanted frames per stretch; a single GOP may hold more and is a stretch of its own then.
+        max_frames: wanted frames per stretch; a GOP may hold more and is a stretch of its own then, unless it is long:
+            then it is cut. What follows the cut is decoded from the keyframe on, unless the decoder stands there still.
     """
     frame_indices = np.unique(frame_indices)
     gops = _split_gops(probe, frame_indices)
+    if max_frames is not None:
+        gops = _cut_long_gops(probe, gops, frame_indices, max(1, max_frames))
     centres = np.cumsum(gops.costs) - gops.costs / 2
     pieces = np.minimum(centres * num_stretches // gops.costs.sum(), num_stretches - 1)
     bounds, num_held = [0], 0
@@ -183,6 +199,23 @@ def _split_gops(probe: VideoProbe, frame_indices: IntArray) -> _TouchedGops:
     return _TouchedGops(
         positions=positions, sizes=sizes, costs=last_wanted - probe.keyframe_indices[positions] + np.int64(1)
     )
+
+
+def _cut_long_gops(probe: VideoProbe, gops: _TouchedGops, frame_indices: IntArray, max_frames: int) -> _TouchedGops:
+    """Long GOPs that hold more than ``max_frames`` wanted ones in pieces, whose costs add up to the GOP's."""
+    positions, sizes, costs = [], [], []
+    starts = np.cumsum(gops.sizes) - gops.sizes
+    for position, start, size, cost in zip(
+        gops.positions.tolist(), starts.tolist(), gops.sizes.tolist(), gops.costs.tolist(), strict=True
+    ):
+        most = max_frames if is_long_gop(probe, position) else size
+        ends = [*range(most, size, most), size]
+        last_wanted = frame_indices[start + np.array(ends) - 1]
+        reached = cost - (last_wanted[-1] - last_wanted)  # frames decoded up to the end of each piece
+        positions += [position] * len(ends)
+        sizes += np.diff(ends, prepend=0).tolist()
+        costs += np.diff(reached, prepend=0).tolist()
+    return _TouchedGops(positions=np.array(positions), sizes=np.array(sizes), costs=np.array(costs))
 
 
 def _union(wanted: Sequence[IntArray], positions: range) -> IntArray:

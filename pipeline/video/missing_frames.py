@@ -1,37 +1,57 @@
 """How many frames a file lacks of those it announces: a copy that broke off, or damage that the demuxer skipped."""
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.video.containers import Container
+from pipeline.video.timeline.matroska import is_whole_matroska
+from pipeline.video.timeline.packets import Packet
 
 _SLACK_S = 0.5  # Matroska's length counts the encoder delay of sound
 
 
-def count_missing_frames(opened: Any, stream: Any, container: Container, pts: npt.NDArray[np.int64]) -> int:
-    """Frames announced and not found.
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """``num_missing`` frames were announced and not found; ``stays_until`` ticks the last one is shown, if known."""
+
+    num_missing: int
+    stays_until: int | None = None
+
+
+def find_ending(path: str, opened: Any, stream: Any, container: Container, packets: Sequence[Packet]) -> Ending:
+    """What the container says of the end of the video.
 
     Mp4 and mov index each frame. Matroska and AVI say how long they last; in Matroska that may be another stream's
-    length. No other container says anything that can be relied on.
+    length, or a last picture stays: where the file is whole. No other container says anything that can be relied on.
 
     Args:
+        path: of the file.
         opened: the PyAV container, all packets read.
         stream: its video stream.
         container: what it is.
-        pts: (N,) presentation times of the coded frames found, N >= 1, in ticks of the stream.
+        packets: N >= 1 of the stream.
     """
     if container is Container.ISO_BMFF:
-        return max(0, len(stream.index_entries) - len(pts))
+        return Ending(max(0, len(stream.index_entries) - len(packets)))
+    pts = np.array([packet.pts for packet in packets], dtype=np.int64)
     announced_s = _announced_end_s(opened, stream, container)
     interval_s = _mean_interval_s(stream, pts)
     end_s = float(pts.max() * stream.time_base) + interval_s
+    if container is Container.MATROSKA:
+        end_s = max(end_s, float(max(packet.pts + packet.duration for packet in packets) * stream.time_base))
     if container is Container.MATROSKA and announced_s - end_s >= _SLACK_S:
         end_s = max(end_s, _end_of_others_s(opened, stream, pts))
     slack_s = _SLACK_S if container is Container.MATROSKA else interval_s
-    return int((announced_s - end_s) / interval_s + 0.001) if announced_s - end_s >= slack_s else 0
+    if announced_s - end_s < slack_s:
+        return Ending(0)
+    if container is Container.MATROSKA and is_whole_matroska(path, last_pos=packets[-1].pos):
+        return Ending(0, round(announced_s / float(stream.time_base)))
+    return Ending(int((announced_s - end_s) / interval_s + 0.001))
 
 
 def _announced_end_s(opened: Any, stream: Any, container: Container) -> float:

@@ -11,7 +11,8 @@ import numpy as np
 from pipeline.video.containers import Container
 from pipeline.video.probe import VideoProbe
 
-_ARRAYS = ("pts", "pts_s", "keyframe_indices", "keyframe_pts", "keyframe_dts")
+_FRAMES, _KEYFRAMES = ("pts", "pts_s"), ("keyframe_indices", "keyframe_pts", "keyframe_dts")
+_ARRAYS = (*_FRAMES, *_KEYFRAMES, "packet_pts", "packet_dts", "packet_pos")
 
 
 def pack_probe(probe: VideoProbe) -> bytes:
@@ -22,6 +23,7 @@ def pack_probe(probe: VideoProbe) -> bytes:
         if field.name not in (*_ARRAYS, "path")
     }
     values |= {"container": probe.container.value, "time_base": str(probe.time_base)}
+    values["pixel_aspect"] = str(probe.pixel_aspect)
     buffer = io.BytesIO()
     arrays = {name: getattr(probe, name) for name in _ARRAYS}
     np.savez_compressed(buffer, values=np.array(json.dumps(values)), **arrays)
@@ -39,6 +41,8 @@ def unpack_probe(packed: bytes, *, path: str) -> VideoProbe:
             values = json.loads(str(stored["values"]))
             arrays = {name: stored[name] for name in _ARRAYS}
         values |= {"container": Container(values["container"]), "time_base": Fraction(values["time_base"])}
+        values["pixel_aspect"] = Fraction(values["pixel_aspect"])
+        values["warnings"] = tuple(map(str, values["warnings"]))
         return VideoProbe(path=path, **values, **arrays)
     except (OSError, EOFError, KeyError, TypeError, ZeroDivisionError, zipfile.BadZipFile) as error:
         raise ValueError(f"{len(packed)} bytes are no packed timeline ({error}); probe the video again") from error

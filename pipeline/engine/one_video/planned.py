@@ -25,9 +25,9 @@ from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore, Selector
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
-from pipeline.planning.lost_frames import check_lost
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.planning.video_plan import VideoPlan
+from pipeline.planning.video_warnings import check_lost
 from pipeline.settings.config import RunConfig
 
 MakeKey = Callable[[Stage, int], WorkKey]

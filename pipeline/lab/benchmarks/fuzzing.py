@@ -194,7 +194,7 @@ def _probe_and_decode(path: Path, reader: IsolatedReader, reading: ReadingConfig
         finally:
             waits.append(time.monotonic() - started)
     check_bad_share(probe, num_bad=num_bad, num_wanted=len(wanted), max_bad_frames_share=MAX_BAD_SHARE)
-    return "ok-with-warning" if num_bad + probe.num_missing_frames else "ok"
+    return "ok-with-warning" if num_bad + probe.num_missing_frames + len(probe.warnings) else "ok"
 
 
 def child_pids() -> set[int]:

@@ -49,6 +49,8 @@ def _known_refusal(probe: VideoProbe) -> str | None:
         return "decord returns wrong frames for MPEG-TS without an error"
     if probe.bit_depth > 8:
         return f"decord's conversion of {probe.bit_depth}-bit video differs from PyAV's"
+    if probe.is_mirrored:
+        return "decord does not mirror"
     if probe.rotation != 0 and probe.container is not Container.ISO_BMFF:
         return "decord knows rotation in mp4 and mov only"
     return None

@@ -15,9 +15,10 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.backends.interface import DecodeReport, Images, IntArray
 from pipeline.video.backends.pyav_packets import GopPackets
 from pipeline.video.backends.pyav_scaler import Scaler
-from pipeline.video.probe import VideoProbe, open_video
-
-Targets = dict[int, Images]  # pts, ascending -> where its (height, width, 3) pixels go
+from pipeline.video.backends.pyav_through import Targets, read_through
+from pipeline.video.decode_plan import is_long_gop
+from pipeline.video.opening import open_video
+from pipeline.video.probe import VideoProbe
 
 
 def decode_with_pyav(probe: VideoProbe, frame_indices: IntArray, frames: Images) -> DecodeReport:
@@ -37,12 +38,18 @@ def decode_with_pyav(probe: VideoProbe, frame_indices: IntArray, frames: Images)
     stops = [*starts[1:].tolist(), len(frame_indices)]
     try:
         with open_video(probe.path, probe.container) as (opened, stream):
-            decoder = _GopDecoder(opened, stream, probe, Scaler(probe, height=frames.shape[1], width=frames.shape[2]))
+            scaler = Scaler(probe, height=frames.shape[1], width=frames.shape[2])
+            decoder, num_through = _GopDecoder(opened, stream, probe, scaler), 0
             for gop, start, stop in zip(gops.tolist(), starts.tolist(), stops, strict=True):
                 wanted = probe.pts[frame_indices[start:stop]].tolist()
-                bad = decoder.decode(gop, dict(zip(wanted, frames[start:stop], strict=True)))
+                targets = dict(zip(wanted, frames[start:stop], strict=True))
+                if is_long_gop(probe, gop):
+                    bad, num_decoded = read_through(probe, gop, targets, scaler)
+                    num_through += num_decoded
+                else:
+                    bad = decoder.decode(gop, targets)
                 bad_frames += [start + wanted.index(pts) for pts in bad]
-            return DecodeReport(num_frames_decoded=decoder.num_decoded, bad_frames=tuple(bad_frames))
+            return DecodeReport(num_frames_decoded=decoder.num_decoded + num_through, bad_frames=tuple(bad_frames))
     except av.error.FFmpegError as error:
         raise PipelineError(
             FailureClass.CORRUPT_MEDIA, f"{probe.path} cannot be decoded ({error.strerror}); copy the video again."
@@ -103,14 +110,24 @@ class _GopDecoder:
         unsent, last_pts = set(wanted), wanted[-1]
         self._codec.flush_buffers()
         for packet in self._packets.read(gop, last_index=int(np.searchsorted(self._probe.pts, last_pts))):
-            if packet.dts is not None and packet.dts > last_pts:  # a frame is never decoded after it is presented
+            is_late = packet.dts is not None and packet.dts > last_pts  # a frame is never decoded after it is presented
+            if self._is_in_timeline(packet) and (is_late or not unsent):
                 break
             self.num_decoded += 1
             with suppress(av.error.InvalidDataError):
                 yield from self._codec.decode(packet)
             if not packet.is_discard:  # one that an edit list hides may have another's time
+                is_done = not unsent  # with this one, which belongs to the last: its second field, for instance
                 unsent.discard(packet.pts)
-            if not unsent:
-                break
+                if is_done:
+                    break
         with suppress(av.error.InvalidDataError, av.error.EOFError):
             yield from self._codec.decode(None)  # frames that wait for reordering
+
+    def _is_in_timeline(self, packet: Any) -> bool:
+        """Whether it has a time of its own; an edit list's do, though they are not shown."""
+        if packet.is_discard:
+            return True
+        pts = self._probe.pts
+        at = 0 if packet.pts is None else int(np.searchsorted(pts, packet.pts))
+        return packet.pts is not None and at < len(pts) and bool(pts[at] == packet.pts)

@@ -4,9 +4,11 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.video.backends.pyav_stamps import Stamper
 from pipeline.video.containers import Container
 from pipeline.video.decode_plan import is_read_through
-from pipeline.video.probe import VideoProbe, demux_stream
+from pipeline.video.probe import VideoProbe
+from pipeline.video.timeline.packets import demux_stream
 
 SEEK_ATTEMPTS = 4
 
@@ -18,7 +20,8 @@ class GopPackets:
         self._opened, self._stream, self._probe = opened, stream, probe
         self._key_pts: list[int] = probe.keyframe_pts.tolist()
         self._ahead: deque[Any] = deque()  # read, to be handed out before what comes from the file
-        self._from_file = _demux(opened, stream)
+        self._stamper = Stamper(opened, stream, probe) if len(probe.packet_pts) else None
+        self._from_file = _until_damage(self._stamper.read_all() if self._stamper else demux_stream(opened, stream))
         self._beyond: deque[Any] = deque()  # handed out, but belongs to a next GOP too
         self._last_index = -1  # last frame that was asked for
 
@@ -43,6 +46,8 @@ class GopPackets:
     def _seek(self, gop: int) -> bool:
         """A seek may land too late (indices in decode time, frames out of order): checked, and begun earlier."""
         probe = self._probe
+        if self._stamper is not None:
+            return self._start_over(self._stamper.read_from(gop), gop, is_in_order=False)
         earlier = [int(probe.keyframe_pts[g]) for g in range(gop, max(-1, gop - SEEK_ATTEMPTS), -1)]
         start = int(min(probe.keyframe_dts[0], probe.pts[0]))
         if any(self._seek_and_skip(target, gop) for target in (*earlier, start)):
@@ -52,8 +57,11 @@ class GopPackets:
 
     def _seek_and_skip(self, target: int, gop: int, *, is_in_order: bool = True) -> bool:
         self._opened.seek(target, stream=self._stream, backward=True)
+        return self._start_over(demux_stream(self._opened, self._stream), gop, is_in_order=is_in_order)
+
+    def _start_over(self, packets: Iterator[Any], gop: int, *, is_in_order: bool) -> bool:
         self._ahead.clear()
-        self._from_file = _demux(self._opened, self._stream)
+        self._from_file = _until_damage(packets)
         return self._skip_to(gop, is_in_order=is_in_order)
 
     def _skip_to(self, gop: int, *, is_in_order: bool = True) -> bool:
@@ -78,12 +86,12 @@ class GopPackets:
         return self._ahead.popleft() if self._ahead else next(self._from_file, None)
 
 
-def _demux(opened: Any, stream: Any) -> Iterator[Any]:
+def _until_damage(packets: Iterator[Any]) -> Iterator[Any]:
     """Packets with data, up to the end or the first place where the file cannot be read on."""
     import av
 
     try:
-        for packet in demux_stream(opened, stream):
+        for packet in packets:
             if packet.size > 0:
                 yield packet
     except av.error.InvalidDataError:

@@ -10,10 +10,11 @@ from pipeline.video.probe import VideoProbe
 
 
 class Scaler:
-    """Rotate, scale and convert: transpose, then bilinear scaling by swscale."""
+    """Mirror, rotate, scale and convert: flip and transpose, then bilinear scaling by swscale."""
 
     def __init__(self, probe: VideoProbe, *, height: int, width: int) -> None:
         self._num_quarter_turns = (-probe.rotation // 90) % 4
+        self._is_mirrored = probe.is_mirrored
         self._time_base = probe.time_base
         self._height, self._width = height, width
         self._graphs: dict[tuple[int, int, str], Any] = {}
@@ -37,6 +38,7 @@ class Scaler:
         nodes = [
             graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=self._time_base)
         ]
+        nodes += [graph.add("hflip")] if self._is_mirrored else []
         nodes += [graph.add("transpose", "clock") for _ in range(self._num_quarter_turns)]
         nodes += [
             graph.add("scale", f"{self._width}:{self._height}:flags=bilinear"),

@@ -24,6 +24,8 @@ def decode_with_torchcodec(
     Raises:
         RefusedError: torchcodec cannot be loaded, failed, or disagrees with the probe about a frame's time.
     """
+    if probe.is_mirrored:
+        raise RefusedError("torchcodec does not mirror")
     try:
         decoders, transforms = import_module("torchcodec.decoders"), import_module("torchcodec.transforms")
     except (ImportError, OSError, RuntimeError) as error:
@@ -31,7 +33,7 @@ def decode_with_torchcodec(
             f"torchcodec cannot be loaded ({_first_line(error)}); install the wheel that suits torch, and FFmpeg"
         ) from error
     height, width = frames.shape[1:3]
-    is_resized = (height, width) != (probe.height, probe.width)
+    is_resized = (height, width) != (probe.height, probe.width) or probe.pixel_aspect != 1
     try:
         decoder = decoders.VideoDecoder(
             probe.path,

@@ -197,6 +197,15 @@ def test_a_damaged_video_that_the_demo_model_does_not_know_has_both_warnings():
     assert [text[:20] for text in rows[0].warnings] == [DEMO_MODEL_WARNING[:20], "2 of 100 wanted fram"]
 
 
+def test_what_was_mended_in_a_video_is_said_in_each_of_its_rows():
+    probe = replace(make_probe(100), warnings=("its times start over once; the parts are laid end to end",))
+    rows = World(make_config(), make_tasks(num_questions=2), probes={"v0": probe}).run()
+    assert [row.status for row in rows] == ["ok", "ok"]
+    assert {row.warnings for row in rows} == {
+        ("video: its times start over once; the parts are laid end to end",),
+    }
+
+
 def test_frames_missing_at_the_end_of_the_file_are_a_warning():
     rows = World(make_config(), make_tasks(), probes={"v0": make_probe(100, num_missing=2)}).run()
     assert rows[0].status == "ok"

@@ -53,7 +53,7 @@ def _set_sizes(data: bytes, kind: int, size: bytes) -> bytes:
     return data[:size_at] + value.to_bytes(length, "big") + data[content:]
 
 
-def _set_contents(data: bytes, kind: int, change: Callable[[int, bytes], bytes]) -> bytes:
+def set_contents(data: bytes, kind: int, change: Callable[[int, bytes], bytes]) -> bytes:
     """Change the content of every element of a kind; ``change(number, old)`` keeps the length."""
     out, number = bytearray(data), 0
     for found, _, start, stop in elements(data):
@@ -64,7 +64,7 @@ def _set_contents(data: bytes, kind: int, change: Callable[[int, bytes], bytes])
 
 
 def _retime_blocks(data: bytes, time_of: Callable[[int], int]) -> bytes:
-    return _set_contents(data, BLOCK, lambda number, old: old[:1] + struct.pack(">h", time_of(number)) + old[3:])
+    return set_contents(data, BLOCK, lambda number, old: old[:1] + struct.pack(">h", time_of(number)) + old[3:])
 
 
 def _matroska_cut(mkv: bytes) -> Iterator[Case]:
@@ -90,18 +90,18 @@ def _matroska_lies(mkv: bytes) -> Iterator[Case]:
     yield "block_huge.mkv", _set_sizes(mkv, BLOCK, huge), (OK,), "the first cluster is skipped: it starts late"
     yield "block_empty.mkv", _set_sizes(mkv, BLOCK, b"\0"), (OK,), "the first cluster is skipped: it starts late"
     yield "codec_unknown.mkv", mkv.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/XXX"), (UNSUPPORTED,), "no such codec"
-    yield "track_is_subtitles.mkv", _set_contents(mkv, 0x83, lambda _, old: b"\x11"), (UNSUPPORTED,), "H.264 subtitles"
-    scale = _set_contents(mkv, 0x2AD7B1, lambda _, old: b"\xff" * len(old))
+    yield "track_is_subtitles.mkv", set_contents(mkv, 0x83, lambda _, old: b"\x11"), (UNSUPPORTED,), "H.264 subtitles"
+    scale = set_contents(mkv, 0x2AD7B1, lambda _, old: b"\xff" * len(old))
     yield "time_scale_large.mkv", scale, (OK,), "17 times slower"
-    yield "time_scale_0.mkv", _set_contents(mkv, 0x2AD7B1, lambda _, old: b"\0"), (OK,), "no unit of time"
+    yield "time_scale_0.mkv", set_contents(mkv, 0x2AD7B1, lambda _, old: b"\0"), (OK,), "no unit of time"
     yield "times_equal.mkv", _retime_blocks(mkv, lambda number: 0), (CORRUPT,), "all frames at once"
     backwards = _retime_blocks(mkv, lambda number: 2000 - 40 * number)
     yield "times_backwards.mkv", backwards, (CORRUPT,), "time runs backwards"
     negative = _retime_blocks(mkv, lambda number: 40 * number - 1000)
     yield "times_negative.mkv", negative, (CORRUPT,), "times before zero are none"
-    late = _set_contents(mkv, TIMESTAMP, lambda number, old: b"\x7f" * len(old))
+    late = set_contents(mkv, TIMESTAMP, lambda number, old: b"\x7f" * len(old))
     yield "cluster_far_away.mkv", late, (OK,), "the start lies far off"
-    width = _set_contents(mkv, 0xB0, lambda _, old: b"\xff" * len(old))
+    width = set_contents(mkv, 0xB0, lambda _, old: b"\xff" * len(old))
     yield "box_says_wide.mkv", width, (OK,), "the codec tells the true size, 96x64"
 
 

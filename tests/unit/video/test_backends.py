@@ -15,7 +15,8 @@ from pipeline.video.backends.pyav_packets import GopPackets
 from pipeline.video.backends.torchcodec_backend import decode_with_torchcodec
 from pipeline.video.decode import decode_stretch
 from pipeline.video.decode_plan import cut_stretches, frames_to_decode
-from pipeline.video.probe import open_video, probe_video
+from pipeline.video.opening import open_video
+from pipeline.video.probe import probe_video
 
 GOP = 12
 

@@ -13,8 +13,9 @@ from pipeline.settings.config import ReadingConfig
 from pipeline.video.containers import identify_container
 from pipeline.video.decode import check_bad_share, decode_stretch
 from pipeline.video.isolated import IsolatedReader
-from pipeline.video.probe import demux_stream, probe_video
+from pipeline.video.probe import probe_video
 from pipeline.video.sources import local_video
+from pipeline.video.timeline.packets import demux_stream
 from tests.unit.video.hostile_files import make_hostile_files
 from tests.unit.video.hostile_mp4 import OK, WARNED
 from tests.unit.video.tripwires import SECRET_MARK, tripwires
@@ -49,7 +50,7 @@ def read(uri, probe_one, decode_some):
         check_bad_share(probe, num_bad=num_bad, num_wanted=len(wanted), max_bad_frames_share=MAX_BAD_SHARE)
     except PipelineError as error:
         return str(error.failure_class), error.message, NO_FRAMES
-    return WARNED if num_bad + probe.num_missing_frames else OK, "", decoded.frames
+    return WARNED if num_bad + probe.num_missing_frames + len(probe.warnings) else OK, "", decoded.frames
 
 
 def check_wires(wires, message, frames):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.video.probe import display_size, probe_video
+from pipeline.video.orientation import display_size
+from pipeline.video.probe import probe_video
 
 ALL = [
     "b_frames",

@@ -1,6 +1,7 @@
-"""Frames that could not be decoded: how many of them count for a question, and when they are too many."""
+"""What a row says about its video, and when too many of its frames are lost for a question."""
 
 from pipeline.planning.video_plan import VideoPlan
+from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.video.decode import check_bad_share
 
 
@@ -26,9 +27,12 @@ def check_lost(plan: VideoPlan, bad_frames: set[int], *, num_groups: int, max_ba
         check_bad_share(plan.probe, num_bad=num_bad, num_wanted=num_wanted, max_bad_frames_share=max_bad_frames_share)
 
 
-def warn_of_lost(plan: VideoPlan, bad_frames: set[int], *, num_groups: int) -> tuple[str, ...]:
-    """What a row says about them; nothing where there are none."""
+def warn_about(plan: VideoPlan, bad_frames: set[int], *, num_groups: int, is_demo_model: bool) -> tuple[str, ...]:
+    """What a row says about its video: whose model it is for, what was mended, which frames are lost."""
+    found = [DEMO_MODEL_WARNING] if is_demo_model and not plan.probe.is_demo_video else []
+    found += [f"video: {warning}" for warning in plan.probe.warnings]
     num_lost, num_wanted = count_lost(plan, bad_frames, num_groups=num_groups)
-    if not num_lost:
-        return ()
-    return (f"{num_lost} of {num_wanted} wanted frames are damaged or lost; patched-up or neighbouring ones stand in",)
+    if num_lost:
+        stand_ins = "patched-up or neighbouring ones stand in"
+        found.append(f"{num_lost} of {num_wanted} wanted frames are damaged or lost; {stand_ins}")
+    return tuple(found)
