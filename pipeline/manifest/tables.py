@@ -32,8 +32,8 @@ def read_columns(uri: str, *, storage_options: StorageOptions, limit: int | None
     Raises:
         ManifestError: The file is missing, empty, of an unknown type or not readable as what its suffix says.
     """
-    shown_uri = strip_secrets(uri)
-    suffix = next((suffix for suffix in SUFFIXES if shown_uri.lower().endswith(suffix)), None)
+    name = strip_secrets(uri).partition("?versionId=")[0].lower()  # which S3 has behind a key
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
     if suffix is None:
         raise ManifestError(uri, [f"the name must end in {', '.join(SUFFIXES)}: rename or convert the file"])
     content = _read_bytes(uri, storage_options)

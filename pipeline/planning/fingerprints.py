@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.failures import Failure, PipelineError
@@ -47,7 +48,20 @@ def look_up_fingerprints(
         chunks = [others[start : start + size] for start in range(0, len(others), size)]
         for chunk, answers in zip(chunks, pool.map(partial(_each, look_up), chunks), strict=True):
             found.update(zip(chunk, answers, strict=True))
-    return [found[uri] for uri in uris]
+    return _tell_apart([found[uri] for uri in uris])
+
+
+def _tell_apart(found: Sequence[Fingerprint]) -> list[Fingerprint]:
+    """Different addresses are different videos, even where nothing but a query string tells them apart.
+
+    The second of one fingerprint gets ``-1`` behind it, and so on: else one would lose its rows to the other.
+    """
+    seen: Counter[str] = Counter()
+    apart: list[Fingerprint] = []
+    for one in found:
+        number, seen[one.value] = seen[one.value], seen[one.value] + 1
+        apart.append(replace(one, value=f"{one.value}-{number}") if number else one)
+    return apart
 
 
 def object_fingerprint(uri: str, version: ObjectVersion) -> str:
