@@ -73,7 +73,8 @@ def _read_bytes(uri: str, storage_options: StorageOptions) -> bytes:
 
 def _read_parquet(uri: str, content: bytes) -> pa.Table:
     try:
-        table = pq.ParquetFile(io.BytesIO(content)).read()
+        # INT96, which Spark and Impala wrote, reaches beyond what nanoseconds can say
+        table = pq.ParquetFile(io.BytesIO(content), coerce_int96_timestamp_unit="us").read()
         table.validate(full=True)  # texts that are not UTF-8 show only now
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(uri, [f"not a readable Parquet file ({error}): write it again"]) from error

@@ -114,7 +114,7 @@ def test_copies_under_keys_with_marks_are_videos_of_their_own(store, options, ru
     names = ["copy#1.mp4", "copy#2.mp4", "why? 1.mp4", "why? 2.mp4", "50%25 ä.mp4", "50% ä.mp4"]
     for name in names:
         store.pipe_file(f"archive-in/set#1/{name}", (archive.parent / row["video"]).read_bytes())
-    rows = [row | {"question_id": name, "video": name} for name in names]
+    rows = [row | {"question_id": name, "video": name, "meta": {}} for name in names]
     store.pipe_file("archive-in/set#1/marks.jsonl", "\n".join(map(json.dumps, rows)).encode())
     assert run_job(manifest="s3://archive-in/set#1/marks.jsonl") == 0
     found = read_answers("s3://archive-out/nightly", storage_options=options).to_pylist()
