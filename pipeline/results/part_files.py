@@ -25,6 +25,7 @@ NUM_REMOTE_READERS = 32
 MAX_LISTINGS = 10
 """How often files may vanish between listing and reading before a reader gives up."""
 
+_ONE_LOOK = 300  # files that every storage lists at one moment: in one answer of S3, in one call of the kernel
 _MAX_ATTEMPTS = 3
 _WHOLE_BYTES = 4 * 1024**2
 _BLOCK_BYTES = 1024**2
@@ -62,6 +63,11 @@ class AnswersFolder:
         self.filesystem, root = fsspec.core.url_to_fs(output_uri, **(storage_options or {}))
         self.path = f"{root.rstrip('/')}/answers"
 
+    def is_there(self) -> bool:
+        """Whether some run has used the output folder."""
+        root = self.path.removesuffix("/answers")
+        return any(self.filesystem.exists(path) for path in (self.path, f"{root}/runs"))
+
     def list_parts(self) -> list[PartFile]:
         """Every committed file, by path.
 
@@ -79,7 +85,7 @@ class AnswersFolder:
         """Apply ``read`` to every committed file, several at once; by path.
 
         What was written before this call is seen: when a file vanishes, because its rows are in a larger one by now,
-        the folder is listed again.
+        the folder is listed again; so it is after a long listing, which is of no one moment and may have missed both.
 
         Raises:
             OSError: The folder cannot be listed, or files keep vanishing.
@@ -92,7 +98,7 @@ class AnswersFolder:
                 new = [part for part in parts if part not in results]
                 found = list(zip(new, pool.map(partial(_unless_vanished, read), new), strict=True))
                 results |= {part: result for part, result in found if result is not None}
-                if all(result is not None for _, result in found):
+                if all(result is not None for _, result in found) and len(new) <= _ONE_LOOK:
                     kept = [(part, results[part]) for part in parts]
                     return [(part, result) for part, result in kept if not isinstance(result, _Foreign)]
         message = f"result files under {strip_secrets(self.path)} vanished {MAX_LISTINGS} times while they were read"
