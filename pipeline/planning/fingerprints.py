@@ -1,7 +1,5 @@
 """Fingerprints of all videos of a manifest, many at once: a million rows must not wait for one answer after another."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +9,9 @@ from functools import partial
 from pipeline.failures import Failure, PipelineError
 from pipeline.planning.s3_listing import list_versions, split_runs
 from pipeline.results.keys import missing_fingerprint, video_fingerprint
-from pipeline.uris import StorageOptions, strip_secrets, uri_scheme
+from pipeline.uris import StorageOptions, uri_scheme
 from pipeline.video.remote import ObjectVersion
+from pipeline.video.versions import object_fingerprint
 
 NUM_LOOKUPS = 64  # at once: each waits for a network
 _NUM_LOCAL = 8  # threads for files: enough for a file server, few enough not to wait for each other
@@ -62,13 +61,6 @@ def _tell_apart(found: Sequence[Fingerprint]) -> list[Fingerprint]:
         number, seen[one.value] = seen[one.value], seen[one.value] + 1
         apart.append(replace(one, value=f"{one.value}-{number}") if number else one)
     return apart
-
-
-def object_fingerprint(uri: str, version: ObjectVersion) -> str:
-    """As ``video_fingerprint``, of an object whose size and version are known already."""
-    name = uri if None in (version.size_bytes, version.version) else strip_secrets(uri)
-    canonical = json.dumps([name.removeprefix("file://"), version.size_bytes, version.version], separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def _each(look_up: "partial[Fingerprint]", uris: Iterable[str]) -> list[Fingerprint]:

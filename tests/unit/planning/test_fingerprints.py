@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.planning import fingerprints, s3_listing
-from pipeline.planning.fingerprints import look_up_fingerprints, object_fingerprint
+from pipeline.planning.fingerprints import look_up_fingerprints
 from pipeline.planning.s3_listing import list_versions, split_runs
 from pipeline.results.keys import missing_fingerprint, video_fingerprint
 from pipeline.video.s3_source import S3Video
+from pipeline.video.versions import object_fingerprint
 
 
 class Store:
