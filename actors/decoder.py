@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -49,12 +49,20 @@ class DecoderActor:
     def probe(self, work: ProbeWork) -> Completion:
         """Stage the video locally, read its timeline unless this node has done so before, plan, check the questions."""
         started = self._begin()
-        with local_video(work.uri, reading=self._config.reading, storage_options=self._storage_options) as path:
+        with self._staged(work) as path:
             self._check_wanted()
             probe = self._read_timeline(work.fingerprint, path)
             plan = self._plan(probe)
             done = ProbeDone(plan=plan, probe=self._store.put(probe), check=self._check(work.questions, plan))
         return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
+
+    def _staged(self, work: ProbeWork | DecodeWork) -> AbstractContextManager[str]:
+        return local_video(
+            work.uri,
+            reading=self._config.reading,
+            storage_options=self._storage_options,
+            fingerprint=work.fingerprint,
+        )
 
     def _read_timeline(self, fingerprint: str, path: str) -> VideoProbe:
         """As this node has read it before, else from the file."""
@@ -81,7 +89,7 @@ class DecoderActor:
         """Decode one stretch once; each group gets a ``FramePiece``, and several are stored together."""
         started = self._begin()
         wanted = work.stretch.frame_indices
-        with local_video(work.uri, reading=self._config.reading, storage_options=self._storage_options) as path:
+        with self._staged(work) as path:
             self._check_wanted()
             decoded = self._reader.decode(
                 self._timeline_of(work, path), wanted, size=work.size, backend=self._config.sampling.decoder

@@ -1,10 +1,10 @@
 """Merges the small answer files of an output folder into larger ones, while runs write to it and queries read it.
 
-A first call writes the merged files and keeps the small ones: each row is then in two files, and the view ``answers``
-shows it once, as always. A call at least ``--grace-s`` later deletes the small ones. So run it regularly, as after each
-nightly run. A query that started before a file was merged has the grace time to end; one that listed a file just before
-it is deleted stops with the storage's "no such file" and must be repeated: it never shows a row twice or not at all.
-Killing it, or running two at once, does no harm; see ``pipeline/results/compaction.py`` for why.
+What is merged leaves ``OUTPUT/answers`` at once, so that every Parquet reader sees each row once; it stays in
+``OUTPUT/_superseded`` until a call at least ``--grace-s`` later deletes it. So run it regularly, as after each nightly
+run. A query that listed a file just before it left stops with the storage's "no such file" and must be repeated; this
+project's own readers do so themselves. Killing it, or running two at once, does no harm; see
+``pipeline/results/compaction.py`` for why, and docs/operations.md for what a reader may see meanwhile.
 """
 
 import argparse
@@ -41,11 +41,12 @@ def main(arguments: list[str] | None = None, *, prog: str = "compact.py") -> int
 
 def describe(report: CompactionReport, *, dry_run: bool) -> str:
     """One line for people."""
+    would = "would be " if dry_run else ""
     return (
-        f"{report.num_rows:,} rows in {report.num_files:,} files: "
-        f"{'would delete' if dry_run else 'deleted'} {report.num_deleted:,} superseded files, "
-        f"{'would merge' if dry_run else 'merged'} {report.num_merged:,} small files into {report.num_written:,}; "
-        f"{report.num_waiting:,} superseded files wait for their grace time"
+        f"{report.num_rows:,} rows in {report.num_files:,} files: {report.num_merged:,} small files {would}merged into "
+        f"{report.num_written:,}, {report.num_retired:,} superseded files {would}put aside, "
+        f"{report.num_pruned:,} files {would}rid of superseded rows, "
+        f"{report.num_deleted:,} files {would}deleted that were put aside earlier; {report.num_waiting:,} wait for that"
     )
 
 
@@ -61,7 +62,9 @@ def parse_bytes(text: str) -> int:
 
 def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser = command_parser(
-        prog, __doc__, exit_codes="0 done, 2 usage or a result file that is not readable, 1 the storage failed"
+        prog,
+        __doc__,
+        exit_codes="0 done, 2 usage, no such output or a result file that is not readable, 1 the storage failed",
     )
     parser.add_argument("output", help="the --output of run.py")
     parser.add_argument(
@@ -75,7 +78,7 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
         "--grace-s",
         type=float,
         default=DEFAULT_GRACE_S,
-        help="keep superseded files until the merged one is so old: longer than any query (default: 3600)",
+        help="delete what was put aside so many seconds ago (default: 3600)",
     )
     parser.add_argument(
         "--storage-options",

@@ -9,28 +9,38 @@ from typing import TypeAlias
 StorageOptions: TypeAlias = Mapping[str, object] | None
 """Keyword arguments of the fsspec file system, such as ``{"endpoint_url": ...}``; never logged."""
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:\-]*(?=://)")
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 _ADDRESS_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"<>]+")
+_PLAIN_SCHEMES = frozenset({"", "file", "s3", "s3a"})
 
 
 def has_scheme(uri: str) -> bool:
     """Whether ``uri`` names its file system, as ``s3://bucket/a.mp4`` does and ``/data/a.mp4`` does not."""
-    return "://" in uri
+    return _SCHEME.match(uri) is not None
 
 
 def uri_scheme(uri: str) -> str:
     """The scheme in lower case, without ``://``; empty for a plain path."""
-    return uri.partition("://")[0].lower() if has_scheme(uri) else ""
+    scheme = _SCHEME.match(uri)
+    return scheme[0].lower() if scheme else ""
 
 
 def strip_secrets(uri: str) -> str:
-    """Remove user info, query string and fragment, which may carry credentials; local paths stay as they are.
+    """Remove user info, query string and fragment, which may carry credentials.
 
-    Example: ``https://user:pw@host/a.mp4?sig=x -> https://host/a.mp4``.
+    In a path and in the key of an S3 object ``?``, ``#`` and ``%`` are characters like others, as s3fs has it: two
+    objects are never shown as one.
+
+    Example: ``https://user:pw@host/a.mp4?sig=x -> https://host/a.mp4``; ``s3://bucket/copy#1.mp4`` stays.
     """
-    if not has_scheme(uri) or uri.startswith("file://"):
+    scheme = uri_scheme(uri)
+    if scheme in ("", "file"):
         return uri
-    return re.split(r"[?#]", _USER_INFO.sub("", uri), maxsplit=1)[0]
+    if scheme in _PLAIN_SCHEMES:
+        bucket, slash, key = uri[len(scheme) + 3 :].partition("/")
+        return uri[: len(scheme) + 3] + bucket.rpartition("@")[2] + slash + key
+    return _without_query(_USER_INFO.sub("", uri), scheme)
 
 
 def redact_text(text: str) -> str:
@@ -39,13 +49,13 @@ def redact_text(text: str) -> str:
 
 
 def containing_folder(uri: str) -> str:
-    """The folder of a file, absolute for local files, without credentials' query strings.
+    """The folder of a file, absolute for local files, without a web address's query string.
 
     Example: ``s3://bucket/set/videos.csv -> s3://bucket/set``.
     """
     if not has_scheme(uri):
         return str(Path(uri).absolute().parent)
-    return re.split(r"[?#]", uri, maxsplit=1)[0].rpartition("/")[0]
+    return _without_query(uri, uri_scheme(uri)).rpartition("/")[0]
 
 
 def resolve_uri(uri: str, folder: str) -> str:
@@ -59,3 +69,8 @@ def resolve_uri(uri: str, folder: str) -> str:
         return posixpath.normpath(uri)
     scheme, separator, path = folder.rpartition("://")
     return scheme + separator + posixpath.normpath(f"{path}/{uri}")
+
+
+def _without_query(text: str, scheme: str) -> str:
+    """What comes before a query string or fragment, where the scheme has any."""
+    return text if scheme in _PLAIN_SCHEMES else re.split(r"[?#]", text, maxsplit=1)[0]

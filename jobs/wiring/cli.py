@@ -28,7 +28,7 @@ def build_parser(prog: str = "run.py", usage: str = _USAGE) -> CommandParser:
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--manifest", metavar="FILE", help="Parquet, CSV or JSON lines: question_id, video, question, options, …"
+        "--manifest", metavar="FILE", help="Parquet, CSV, TSV or JSON: video, question, options, question_id, …"
     )
     source.add_argument("--demo", action="store_true", help="make a small archive, answer it, print a table")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 import argparse
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pipeline.demo.archive import demo_spec, write_archive
 from pipeline.manifest.reading import Manifest, read_manifest
 from pipeline.models.loading import ModelIdentity, is_demo_model
 from pipeline.planning.job_plan import JobPlan, plan_job
+from pipeline.results.carried_columns import carry_columns
 from pipeline.results.committer import AnswerCommitter
 from pipeline.results.rows import RunStamp
 from pipeline.settings.config import RunConfig
@@ -55,6 +56,10 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
         limit=options.limit,
         skip_bad_rows=options.skip_bad_rows,
     )
+    pass_through, warnings = carry_columns(manifest.pass_through)
+    for warning in warnings:
+        LOG.warning("manifest: %s", warning)
+    manifest = replace(manifest, pass_through=pass_through)
     LOG.info("manifest: %d questions, %d rejected rows", len(manifest.questions), len(manifest.rejected))
     plan = plan_job(
         manifest,

@@ -59,7 +59,7 @@ class Manifest:
 def read_manifest(
     uri: str, *, storage_options: StorageOptions = None, limit: int | None = None, skip_bad_rows: bool = False
 ) -> Manifest:
-    """Read and check a Parquet, CSV or JSON lines manifest.
+    """Read and check a manifest: Parquet, CSV (commas, semicolons or tabs), JSON lines or a JSON array.
 
     Args:
         uri: Local path or any fsspec address; relative videos resolve against its folder.
@@ -97,6 +97,9 @@ def _check_columns(uri: str, columns: ManifestColumns) -> None:
             nearest = difflib.get_close_matches(name, columns.names, n=1, cutoff=0.0)
             hint = f"; nearest present column: {nearest[0]!r}" if nearest else ""
             problems.append(f"column {name!r} is missing{hint}: rename or add it")
+    if "question_id" not in columns.known:
+        meant = difflib.get_close_matches("question_id", columns.pass_through.column_names, n=1, cutoff=0.8)
+        problems += [f"column 'question_id' is missing, but there is {name!r}: rename that" for name in meant]
     spelling: dict[str, str] = {}
     for name in columns.pass_through.column_names:
         other = spelling.setdefault(name.lower(), name)

@@ -1,11 +1,13 @@
 """What the cells of a manifest may hold, and the error that lists everything wrong. Pure; files are read elsewhere."""
 
+import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,7 @@ from pipeline.manifest.record_table import BLOCK_ROWS
 from pipeline.uris import strip_secrets
 
 KNOWN_COLUMNS = ("question_id", "video", "question", "options")
-REQUIRED_COLUMNS = KNOWN_COLUMNS[:3]
+REQUIRED_COLUMNS = KNOWN_COLUMNS[1:3]
 NUM_OPTIONS = range(FEWEST_OPTIONS, MOST_OPTIONS + 1)
 MAX_LISTED_PROBLEMS = 20
 
@@ -81,7 +83,8 @@ def check_rows(known: Mapping[str, "pa.ChunkedArray | Sequence[object]"], *, num
     """Check the known columns block by block, so that only one block at a time is Python objects.
 
     Args:
-        known: `KNOWN_COLUMNS` as Arrow columns or Python values; ``options`` may be missing.
+        known: `KNOWN_COLUMNS` as Arrow columns or Python values; ``options`` may be missing, and so may
+            ``question_id``: then ids follow from what the rows ask.
         num_rows: of each.
     """
     problems: list[CellProblem] = []
@@ -90,13 +93,13 @@ def check_rows(known: Mapping[str, "pa.ChunkedArray | Sequence[object]"], *, num
     code_of: dict[str, int] = {}
     for start in range(0, num_rows, BLOCK_ROWS):
         cells = {name: _slice(column, start) for name, column in known.items()}
-        checked, found = _check_block(cells)
+        checked, found = _check_block(cells, range(start, min(start + BLOCK_ROWS, num_rows)))
         problems += [replace(problem, row_index=problem.row_index + start) for problem in found]
         blocks.append(pa.record_batch([checked["question_id"], checked["question"], checked["options"]], _TEXTS))
         videos = checked["video"].to_pylist()
         codes.append(np.array([code_of.setdefault(video, len(code_of)) for video in videos], np.int64))
     table = pa.Table.from_batches(blocks, _TEXTS).combine_chunks()
-    problems += find_repeated_ids(table.column("question_id"))
+    problems += find_repeated_ids(table.column("question_id"), are_made="question_id" not in known)
     return CheckedRows(
         texts=table,
         video_codes=np.concatenate(codes),
@@ -114,11 +117,11 @@ def _slice(column: Cells, start: int) -> Cells:
     return column[start : start + BLOCK_ROWS]
 
 
-def _check_block(cells: Mapping[str, Cells]) -> tuple[dict[str, pa.Array], list[CellProblem]]:
+def _check_block(cells: Mapping[str, Cells], rows: range) -> tuple[dict[str, pa.Array], list[CellProblem]]:
     """The known columns as Arrow arrays; cell by cell only where whole columns are not plainly good."""
     problems: list[CellProblem] = []
     checked: dict[str, pa.Array] = {}
-    options = cells.get("options", pa.chunked_array([pa.nulls(len(cells["question_id"]))]))
+    options = cells.get("options", pa.chunked_array([pa.nulls(len(rows))]))
     for name, column in {"options": options, **cells}.items():
         clean, check = _CHECKS[name]
         array = clean(column) if isinstance(column, pa.ChunkedArray) else None
@@ -127,17 +130,44 @@ def _check_block(cells: Mapping[str, Cells]) -> tuple[dict[str, pa.Array], list[
             problems += found
             array = pa.array(values, pa.list_(pa.string()) if name == "options" else pa.string())
         checked[name] = array
+    if "question_id" not in checked:
+        checked["question_id"] = make_ids(checked, rows, {problem.row_index for problem in problems})
     return checked, problems
 
 
 def check_ids(values: Sequence[object]) -> tuple[list[str], list[CellProblem]]:
-    """Question ids as text, integers included; they must be present. See also `find_repeated_ids`."""
-    as_text = [str(value) if isinstance(value, int) and not isinstance(value, bool) else value for value in values]
+    """Question ids as text, integers and UUIDs included; they must be present. See also `find_repeated_ids`."""
+    is_id = [isinstance(value, int | UUID) and not isinstance(value, bool) for value in values]
+    as_text = [str(value) if is_one else value for value, is_one in zip(values, is_id, strict=True)]
     return check_texts(as_text, column="question_id")
 
 
-def find_repeated_ids(ids: pa.ChunkedArray) -> list[CellProblem]:
-    """Ids must be unique; empty ones have a problem already."""
+def make_ids(checked: Mapping[str, pa.Array], row_indices: range, unusable: Set[int]) -> pa.Array:
+    """Ids that follow from video, question and options as they are written, signatures of addresses aside.
+
+    Args:
+        checked: those columns.
+        row_indices: of the manifest.
+        unusable: positions of rows that cannot be asked; they are named by their place.
+    """
+    rows = zip(*(checked[name].to_pylist() for name in ("video", "question", "options")), strict=True)
+    ids: list[str] = []
+    for index, (video, question, options) in enumerate(rows):
+        content = json.dumps([strip_secrets(video), question, options], separators=(",", ":"))
+        is_usable = index not in unusable
+        ids.append(
+            f"q-{hashlib.sha256(content.encode()).hexdigest()[:16]}" if is_usable else f"row-{row_indices[index] + 1}"
+        )
+    return pa.array(ids, pa.string())
+
+
+def find_repeated_ids(ids: pa.ChunkedArray, *, are_made: bool = False) -> list[CellProblem]:
+    """Ids must be unique; empty ones have a problem already.
+
+    Args:
+        ids: of all rows.
+        are_made: by `make_ids`.
+    """
     if pc.count_distinct(ids).as_py() == len(ids):
         return []
     problems: list[CellProblem] = []
@@ -146,6 +176,10 @@ def find_repeated_ids(ids: pa.ChunkedArray) -> list[CellProblem]:
         first = first_row.setdefault(question_id, row_index)
         if first != row_index and question_id:
             message = f"{shown(question_id)} is already the id of row {first + 1}: ids are unique, change one of them"
+            if are_made:
+                message = (
+                    f"asks what row {first + 1} asks: remove one, or add a column question_id that tells them apart"
+                )
             problems.append(CellProblem(row_index=row_index, column="question_id", message=message))
     return problems
 
@@ -163,7 +197,7 @@ def check_texts(values: Sequence[object], *, column: str) -> tuple[list[str], li
 
 
 def check_options(values: Sequence[object]) -> tuple[list[tuple[str, ...] | None], list[CellProblem]]:
-    """Answer options: a list of 2 to 26 texts (or such a list as JSON text); null asks an open question."""
+    """Answer options: a list of 2 to 26 texts (or ``red|blue``, or a list as JSON text); null asks an open question."""
     rows: list[tuple[str, ...] | None] = []
     problems: list[CellProblem] = []
     for row_index, value in enumerate(values):
@@ -202,10 +236,14 @@ def _text_problem(value: object) -> str | None:
 def _parse_options(value: object) -> tuple[str, ...] | str | None:
     """The options, what is wrong with them as a message, or None for an open question."""
     if isinstance(value, str):
+        text = value
         try:
-            value = json.loads(value)
+            value = json.loads(text)
         except (ValueError, RecursionError):
-            return f'{shown(value)} is not a JSON list: write ["red", "blue"], or nothing for an open question'
+            if "|" not in text or text.lstrip().startswith("["):
+                remedy = 'write ["red", "blue"] or red|blue, or nothing for an open question'
+                return f"{shown(text)} is not a JSON list: {remedy}"
+            value = [option.strip() for option in text.split("|")]
     if value is None:
         return None
     if not isinstance(value, list):

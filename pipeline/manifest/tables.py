@@ -1,24 +1,23 @@
-"""Reads a manifest file (Parquet, CSV or JSON lines) into columns. What the values must be is in ``manifest_rows``."""
+"""Reads a manifest file (Parquet, or text: see ``text_tables``) into columns. What values must be is in ``rows``."""
 
 import io
-import json
 from dataclasses import dataclass
 
 import fsspec
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
-from pipeline.manifest.rows import KNOWN_COLUMNS, ManifestError, shown
+from pipeline.manifest.rows import KNOWN_COLUMNS, ManifestError
+from pipeline.manifest.text_tables import decode_text, parse_csv, parse_json, parse_json_lines
 from pipeline.uris import StorageOptions, strip_secrets
 
-SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
+SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestColumns:
-    """A manifest as it was written: known columns as Arrow columns (JSON lines: as values), the others as Arrow."""
+    """A manifest as it was written: known columns as Arrow columns (JSON: as values), the others as Arrow."""
 
     names: tuple[str, ...]
     known: dict[str, pa.ChunkedArray | list[object]]
@@ -32,16 +31,17 @@ def read_columns(uri: str, *, storage_options: StorageOptions, limit: int | None
     Raises:
         ManifestError: The file is missing, empty, of an unknown type or not readable as what its suffix says.
     """
-    shown_uri = strip_secrets(uri)
-    suffix = next((suffix for suffix in SUFFIXES if shown_uri.lower().endswith(suffix)), None)
+    name = strip_secrets(uri).partition("?versionId=")[0].lower()  # which S3 has behind a key
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
     if suffix is None:
         raise ManifestError(uri, [f"the name must end in {', '.join(SUFFIXES)}: rename or convert the file"])
     content = _read_bytes(uri, storage_options)
     if not content.strip():
         raise ManifestError(uri, ["the file is empty: write a header and at least one row"])
-    if suffix in (".jsonl", ".ndjson"):
-        return _read_json_lines(uri, content, limit)
-    table = _read_parquet(uri, content) if suffix == ".parquet" else _read_csv(uri, content)
+    if suffix in (".jsonl", ".ndjson", ".json"):
+        parse = parse_json if suffix == ".json" else parse_json_lines
+        return _from_records(uri, parse(uri, decode_text(uri, content), limit))
+    table = _read_parquet(uri, content) if suffix == ".parquet" else parse_csv(uri, decode_text(uri, content))
     table = table if limit is None else table.slice(0, limit)
     duplicated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if duplicated:
@@ -73,56 +73,18 @@ def _read_bytes(uri: str, storage_options: StorageOptions) -> bytes:
 
 def _read_parquet(uri: str, content: bytes) -> pa.Table:
     try:
-        table = pq.ParquetFile(io.BytesIO(content)).read()
+        # INT96, which Spark and Impala wrote, reaches beyond what nanoseconds can say
+        table = pq.ParquetFile(io.BytesIO(content), coerce_int96_timestamp_unit="us").read()
         table.validate(full=True)  # texts that are not UTF-8 show only now
     except (pa.ArrowException, OSError) as error:
         raise ManifestError(uri, [f"not a readable Parquet file ({error}): write it again"]) from error
     return table
 
 
-def _read_csv(uri: str, content: bytes) -> pa.Table:
-    problems: list[str] = []
-
-    def note_ragged_row(row: pyarrow.csv.InvalidRow) -> str:
-        counts = f"has {row.actual_columns} cells, the header has {row.expected_columns}"
-        problems.append(f"row {row.number - 1} {counts}: quote cells that hold commas ({shown(row.text)})")
-        return "skip"
-
-    try:
-        table = pyarrow.csv.read_csv(
-            io.BytesIO(content),
-            read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note_ragged_row),
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types={name: pa.string() for name in KNOWN_COLUMNS}, null_values=[""], strings_can_be_null=True
-            ),
-        )
-    except pa.ArrowException as error:
-        raise ManifestError(uri, [f"not a readable UTF-8 CSV file ({error}): write it again"]) from error
-    if problems:
-        raise ManifestError(uri, problems)
-    return table
-
-
-def _read_json_lines(uri: str, content: bytes, limit: int | None) -> ManifestColumns:
-    try:
-        lines = [line for line in content.decode("utf-8-sig").split("\n") if line.strip()][:limit]
-    except UnicodeDecodeError as error:
-        raise ManifestError(uri, [f"not UTF-8 text ({error}): write it as UTF-8"]) from error
-    problems: list[str] = []
-    rows: list[dict[str, object]] = []
-    for row_number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            problems.append(f"row {row_number} is not JSON ({error}): write one object per line ({shown(line)})")
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            problems.append(f"row {row_number} is not a JSON object: write one object per line ({shown(line)})")
+def _from_records(uri: str, rows: list[dict[str, object]]) -> ManifestColumns:
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     extra_columns: dict[str, pa.Array] = {}
+    problems: list[str] = []
     for name in [name for name in names if name not in KNOWN_COLUMNS]:
         try:
             extra_columns[name] = pa.array([row.get(name) for row in rows])

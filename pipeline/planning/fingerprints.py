@@ -1,17 +1,17 @@
 """Fingerprints of all videos of a manifest, many at once: a million rows must not wait for one answer after another."""
 
-import hashlib
-import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.failures import Failure, PipelineError
 from pipeline.planning.s3_listing import list_versions, split_runs
 from pipeline.results.keys import missing_fingerprint, video_fingerprint
-from pipeline.uris import StorageOptions, strip_secrets, uri_scheme
+from pipeline.uris import StorageOptions, uri_scheme
 from pipeline.video.remote import ObjectVersion
+from pipeline.video.versions import object_fingerprint
 
 NUM_LOOKUPS = 64  # at once: each waits for a network
 _NUM_LOCAL = 8  # threads for files: enough for a file server, few enough not to wait for each other
@@ -47,14 +47,20 @@ def look_up_fingerprints(
         chunks = [others[start : start + size] for start in range(0, len(others), size)]
         for chunk, answers in zip(chunks, pool.map(partial(_each, look_up), chunks), strict=True):
             found.update(zip(chunk, answers, strict=True))
-    return [found[uri] for uri in uris]
+    return _tell_apart([found[uri] for uri in uris])
 
 
-def object_fingerprint(uri: str, version: ObjectVersion) -> str:
-    """As ``video_fingerprint``, of an object whose size and version are known already."""
-    name = uri if None in (version.size_bytes, version.version) else strip_secrets(uri)
-    canonical = json.dumps([name.removeprefix("file://"), version.size_bytes, version.version], separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+def _tell_apart(found: Sequence[Fingerprint]) -> list[Fingerprint]:
+    """Different addresses are different videos, even where nothing but a query string tells them apart.
+
+    The second of one fingerprint gets ``-1`` behind it, and so on: else one would lose its rows to the other.
+    """
+    seen: Counter[str] = Counter()
+    apart: list[Fingerprint] = []
+    for one in found:
+        number, seen[one.value] = seen[one.value], seen[one.value] + 1
+        apart.append(replace(one, value=f"{one.value}-{number}") if number else one)
+    return apart
 
 
 def _each(look_up: "partial[Fingerprint]", uris: Iterable[str]) -> list[Fingerprint]:

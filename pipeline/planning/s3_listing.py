@@ -8,6 +8,7 @@ from pipeline.uris import StorageOptions, strip_secrets
 from pipeline.video.remote import ObjectVersion
 
 RUN_OBJECTS = 1_000  # one thread's share; as many as one page can hold
+_VERSION = "?versionId="
 _WORTHWHILE = 10  # wanted objects on a page, below which single requests are cheaper than its thousand entries
 
 
@@ -45,9 +46,12 @@ def list_versions(uris: Sequence[str], storage_options: StorageOptions) -> Mappi
 
 
 def split_runs(uris: Sequence[str]) -> Iterator[list[str]]:
-    """Objects of one bucket that lie near each other, at most `RUN_OBJECTS` together; none with a query string."""
+    """Objects of one bucket that lie near each other, at most `RUN_OBJECTS` together.
+
+    None with a version behind its key: s3fs, which reads the object, takes that for no part of the key.
+    """
     run: list[str] = []
-    for uri in sorted(uri for uri in uris if strip_secrets(uri) == uri):
+    for uri in sorted(uri for uri in uris if _VERSION not in uri and strip_secrets(uri) == uri):
         if run and (len(run) == RUN_OBJECTS or _split(uri)[0] != _split(run[0])[0]):
             yield run
             run = []

@@ -1,6 +1,7 @@
 """What the head of the page says: counts, cost, failures and seconds of its questions, by method and by run."""
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ import yaml
 
 from pipeline.report.cards import Json
 from pipeline.results.summary import DEVICE_STAGES, RunTotals
-from pipeline.uris import StorageOptions
+from pipeline.uris import StorageOptions, strip_secrets
 
+_LOG = logging.getLogger("adapttoken.report")
 _RUN_FIELDS = (
     *("run_id", "method", "model", "config_hash", "started_at", "wall_s", "exit_code"),
     *("num_ok", "num_failed", "num_skipped"),
@@ -46,11 +48,9 @@ def read_run_files(output_uri: str, run_ids: Iterable[str], *, storage_options: 
     runs: list[Json] = []
     for run_id in sorted(set(run_ids)):
         folder = f"{root.rstrip('/')}/runs/{run_id}"
-        summary = _read(filesystem, f"{folder}/summary.json")
-        config = _read(filesystem, f"{folder}/config.yaml")
-        known = json.loads(summary) if summary else {}
-        settings = yaml.safe_load(config) if config else {}
-        stop_entropy = (settings.get("stopping") or {}).get("stop_entropy")
+        known = _read(filesystem, f"{folder}/summary.json")
+        stopping = _read(filesystem, f"{folder}/config.yaml").get("stopping")
+        stop_entropy = stopping.get("stop_entropy") if isinstance(stopping, dict) else None
         runs.append({name: known.get(name) for name in _RUN_FIELDS} | {"run_id": run_id, "stop_entropy": stop_entropy})
     return sorted(runs, key=lambda run: str(run["started_at"]))
 
@@ -82,9 +82,17 @@ def _describe(answers: pa.Table, entries: Sequence[Json], usd_per_gpu_hour: floa
     }
 
 
-def _read(filesystem: fsspec.AbstractFileSystem, path: str) -> bytes | None:
+def _read(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
+    """What a file of a run says; nothing where it is not there or cannot be understood, which is said."""
     try:
-        content: bytes = filesystem.cat_file(path)
+        content = filesystem.cat_file(path)
     except FileNotFoundError:
-        return None
-    return content
+        return {}
+    try:
+        found = json.loads(content) if path.endswith(".json") else yaml.safe_load(content)
+    except (ValueError, RecursionError, yaml.YAMLError):
+        found = None
+    if not isinstance(found, dict):
+        _LOG.warning("%s is not readable: what it says of its run is left out", strip_secrets(path))
+        return {}
+    return found

@@ -67,6 +67,14 @@ def file_version(info: Mapping[str, object]) -> str:
     return ";".join(f"{name}={_to_number(value)}" for name, value in values.items())
 
 
+def current_version(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """`file_version` as the storage says it now; None if there is no such file."""
+    try:
+        return file_version(filesystem.info(path, **({"refresh": True} if _is_s3(filesystem) else {})))
+    except FileNotFoundError:
+        return None
+
+
 def delete_unchanged(filesystem: fsspec.AbstractFileSystem, path: str, version: str) -> bool:
     """Delete a file unless it was changed since ``version``; returns whether it was deleted."""
     if _is_s3(filesystem):
@@ -74,11 +82,28 @@ def delete_unchanged(filesystem: fsspec.AbstractFileSystem, path: str, version: 
     lock = _folder_lock(Path(path).parent) if isinstance(filesystem, LocalFileSystem) else _one_process
     try:
         with lock:
-            if file_version(filesystem.info(path)) != version:
+            if current_version(filesystem, path) != version:
                 return False
             filesystem.rm_file(path)
     except FileNotFoundError:
         return False
+    return True
+
+
+def move_unchanged(filesystem: LocalFileSystem, path: str, version: str, target: str) -> bool:
+    """Give a local file another place in one step, unless it was changed since ``version``; returns whether it went.
+
+    What has it open reads on; its time becomes that of the move.
+    """
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _folder_lock(Path(path).parent):
+            if current_version(filesystem, path) != version:
+                return False
+            Path(path).replace(target)
+    except FileNotFoundError:
+        return False
+    os.utime(target)
     return True
 
 

@@ -9,7 +9,7 @@ from pipeline.manifest.reading import Manifest
 from pipeline.results.partitions import Partitions
 from pipeline.results.rows import QuestionResult
 from pipeline.results.schema import results_table
-from pipeline.results.writer import commit_answers, replace_rows
+from pipeline.results.writer import commit_answers, drop_rows, replace_rows
 from pipeline.uris import StorageOptions
 
 
@@ -57,7 +57,17 @@ class AnswerCommitter:
                 storage_options=self._storage_options,
                 subfolder=self._partitions.subfolder([row_indices[position] for position in fresh]),
             )
+            self._drop_failed([rows[position].question_key for position in fresh])
         return table
+
+    def _drop_failed(self, keys: Sequence[str]) -> None:
+        """Failed rows that could not be replaced in their place, as column types differ, leave their files."""
+        by_file: dict[str, list[str]] = {}
+        for key in keys:
+            if key in self._replaces:
+                by_file.setdefault(self._replaces[key], []).append(key)
+        for path, failed in by_file.items():
+            drop_rows(self._filesystem, path, failed)
 
     def _replace_failed(self, keys: Sequence[str], table: pa.Table) -> list[int]:
         """Rewrite the files that hold failed rows of ``keys``; returns the positions of rows that need a new file."""

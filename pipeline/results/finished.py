@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from pipeline.results.drifting_types import concat_drifting
 from pipeline.results.key_set import KeyedFiles, KeySet
 from pipeline.results.part_files import AnswersFolder
 from pipeline.results.row_choice import best_rows, with_added_columns
 from pipeline.results.row_index import read_index
 from pipeline.results.schema import ANSWERS_SCHEMA
-from pipeline.uris import StorageOptions, strip_secrets
+from pipeline.uris import StorageOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,18 +51,15 @@ def finished_keys(output_uri: str, *, storage_options: StorageOptions = None) ->
 def read_answers(output_uri: str, *, storage_options: StorageOptions = None) -> pa.Table:
     """One row per question key: ok before failed, then the newest; an empty table where there are no results.
 
+    A manifest column whose type differs between files has the type that the view gives it.
+
     Raises:
-        ValueError: A result file is not readable, or two hold a manifest column with types that do not mix.
+        ValueError: A result file is not readable; names it.
         OSError: The folder cannot be listed.
     """
     folder = AnswersFolder(output_uri, storage_options)
     tables = [table for _, table in folder.read_all(folder.read_part)]
     if not tables:
         return ANSWERS_SCHEMA.empty_table()
-    try:
-        answers = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        place = strip_secrets(output_uri)
-        message = f"results under {place} hold a column with types that do not mix ({error}): use one output per shape"
-        raise ValueError(message) from error
+    answers = concat_drifting(tables)
     return with_added_columns(answers).take(pa.array(np.sort(best_rows(answers))))

@@ -1,8 +1,6 @@
 """What identifies a video, a question and a result file, so that a second run knows what is done."""
 
 import errno
-import hashlib
-import json
 import os
 import stat
 from collections import Counter
@@ -10,9 +8,10 @@ from collections.abc import Sequence
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import Question, RejectedRow
-from pipeline.uris import StorageOptions, strip_secrets
+from pipeline.uris import StorageOptions
 from pipeline.video.remote import ObjectVersion
 from pipeline.video.sources import check_scheme, is_local, local_path, remote_video
+from pipeline.video.versions import digest, local_version, object_fingerprint
 
 _NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
@@ -37,13 +36,12 @@ def video_fingerprint(uri: str, *, storage_options: StorageOptions = None, allow
     """
     check_scheme(uri, allow_http=allow_http)
     found = _stat_local(uri) if is_local(uri) else remote_video(uri, storage_options).look_up()
-    name = uri if None in (found.size_bytes, found.version) else strip_secrets(uri)
-    return _digest([name.removeprefix("file://"), found.size_bytes, found.version], num_digits=16)
+    return object_fingerprint(uri, found)
 
 
 def missing_fingerprint(uri: str) -> str:
     """Stand in for the fingerprint of a video that cannot be reached, so that its failed rows have stable keys."""
-    return _digest(["missing", uri.removeprefix("file://")], num_digits=16)
+    return digest(["missing", uri.removeprefix("file://")], num_digits=16)
 
 
 def question_key(
@@ -62,7 +60,7 @@ def question_key(
         32 hexadecimal digits.
     """
     parts: list[object] = [fingerprint, text, None if options is None else list(options), config_hash]
-    return _digest(parts + [occurrence] * (occurrence > 0), num_digits=32)
+    return digest(parts + [occurrence] * (occurrence > 0), num_digits=32)
 
 
 def question_keys(questions: Sequence[Question], *, fingerprint: str, config_hash: str) -> list[str]:
@@ -80,7 +78,7 @@ def rejected_key(rejected: RejectedRow, *, config_hash: str) -> str:
     """Key of a manifest row that cannot be asked: of what it holds and where it stands."""
     question = rejected.question
     parts = ["rejected", question.row_index, question.question_id, question.video, question.text, config_hash]
-    return _digest(parts, num_digits=32)
+    return digest(parts, num_digits=32)
 
 
 def part_name(keys: Sequence[str]) -> str:
@@ -92,12 +90,7 @@ def part_name(keys: Sequence[str]) -> str:
     if not keys or len(set(keys)) != len(keys):
         repeated = sorted(key for key, count in Counter(keys).items() if count > 1)
         raise ValueError(f"keys must be unique and at least one, got {len(keys)} with {repeated} repeated")
-    return f"part-{_digest(sorted(keys), num_digits=32)}.parquet"
-
-
-def _digest(parts: Sequence[object], *, num_digits: int) -> str:
-    canonical = json.dumps(parts, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:num_digits]
+    return f"part-{digest(sorted(keys), num_digits=32)}.parquet"
 
 
 def _stat_local(uri: str) -> ObjectVersion:
@@ -118,4 +111,4 @@ def _stat_local(uri: str) -> ObjectVersion:
             raise PipelineError(FailureClass.NOT_FOUND, message) from error
         message = f"the storage of {uri} did not answer ({error.strerror}): check that it is mounted"
         raise PipelineError(FailureClass.TRANSFER, message) from error
-    return ObjectVersion(size_bytes=status.st_size, version=str(status.st_mtime_ns))
+    return local_version(status)

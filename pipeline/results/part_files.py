@@ -1,5 +1,6 @@
 """The files that hold answers: finding and reading them while runs and compactions replace and delete some."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import TypeAlias, TypeVar
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
@@ -23,12 +25,18 @@ NUM_REMOTE_READERS = 32
 MAX_LISTINGS = 10
 """How often files may vanish between listing and reading before a reader gives up."""
 
+_ONE_LOOK = 300  # files that every storage lists at one moment: in one answer of S3, in one call of the kernel
 _MAX_ATTEMPTS = 3
 _WHOLE_BYTES = 4 * 1024**2
 _BLOCK_BYTES = 1024**2
 _REMEDY = "delete it and run again: its questions are answered anew"
+_LOG = logging.getLogger("adapttoken.results")
 
 _Read = TypeVar("_Read")
+
+
+class ForeignFileError(ValueError):
+    """A Parquet file that only has the name of a result file; readers of a whole folder warn of it and go on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +63,11 @@ class AnswersFolder:
         self.filesystem, root = fsspec.core.url_to_fs(output_uri, **(storage_options or {}))
         self.path = f"{root.rstrip('/')}/answers"
 
+    def is_there(self) -> bool:
+        """Whether some run has used the output folder."""
+        root = self.path.removesuffix("/answers")
+        return any(self.filesystem.exists(path) for path in (self.path, f"{root}/runs"))
+
     def list_parts(self) -> list[PartFile]:
         """Every committed file, by path.
 
@@ -72,12 +85,12 @@ class AnswersFolder:
         """Apply ``read`` to every committed file, several at once; by path.
 
         What was written before this call is seen: when a file vanishes, because its rows are in a larger one by now,
-        the folder is listed again.
+        the folder is listed again; so it is after a long listing, which is of no one moment and may have missed both.
 
         Raises:
             OSError: The folder cannot be listed, or files keep vanishing.
         """
-        results: dict[PartFile, _Read] = {}
+        results: dict[PartFile, _Read | _Foreign] = {}
         is_local = isinstance(self.filesystem, LocalFileSystem)
         with ThreadPoolExecutor(NUM_LOCAL_READERS if is_local else NUM_REMOTE_READERS) as pool:
             for _ in range(MAX_LISTINGS):
@@ -85,8 +98,9 @@ class AnswersFolder:
                 new = [part for part in parts if part not in results]
                 found = list(zip(new, pool.map(partial(_unless_vanished, read), new), strict=True))
                 results |= {part: result for part, result in found if result is not None}
-                if all(result is not None for _, result in found):
-                    return [(part, results[part]) for part in parts]
+                if all(result is not None for _, result in found) and len(new) <= _ONE_LOOK:
+                    kept = [(part, results[part]) for part in parts]
+                    return [(part, result) for part, result in kept if not isinstance(result, _Foreign)]
         message = f"result files under {strip_secrets(self.path)} vanished {MAX_LISTINGS} times while they were read"
         raise OSError(f"{message}: try again when no compaction runs")
 
@@ -99,12 +113,13 @@ class AnswersFolder:
 
         Raises:
             FileNotFoundError: It has gone since.
-            ValueError: It is not readable, or is no result file; names it.
+            ForeignFileError: It is no result file; names it.
+            ValueError: It is not readable; names it.
         """
         for attempt in range(_MAX_ATTEMPTS):
             try:
                 return parse_part(self._source(part, columns), name=part.path, columns=columns)
-            except FileNotFoundError:
+            except (FileNotFoundError, ForeignFileError):
                 raise
             except (ValueError, OSError) as error:  # replaced while it was read in pieces: again from the start
                 if attempt == _MAX_ATTEMPTS - 1:
@@ -154,7 +169,8 @@ def parse_part(source: "pa.NativeFile | str", *, name: str, columns: Sequence[st
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not readable, or is no result file.
+        ForeignFileError: It is no result file.
+        ValueError: It is not readable.
     """
     try:
         with pq.ParquetFile(source, pre_buffer=False) as file:  # buffering would hand each read to other threads
@@ -166,19 +182,38 @@ def parse_part(source: "pa.NativeFile | str", *, name: str, columns: Sequence[st
     required = set(columns or ANSWERS_SCHEMA.names)
     missing = sorted(required - ADDED_COLUMNS - set(table.column_names))
     if missing:
-        raise ValueError(f"result file {strip_secrets(name)} lacks the columns {missing}: {_REMEDY}")
-    return table.select(list(columns)) if columns else table
+        raise ForeignFileError(f"{strip_secrets(name)} is no result file: it lacks the columns {missing}")
+    table = table.select(list(columns)) if columns else table
+    return _with_keys(table, name) if "question_key" in table.column_names else table
+
+
+def _with_keys(table: pa.Table, name: str) -> pa.Table:
+    """Without rows that no key identifies: nothing can say which question they answer, or which of two counts."""
+    keys = table.column("question_key")
+    if not keys.null_count:
+        return table
+    if keys.null_count == len(keys):
+        raise ForeignFileError(f"{strip_secrets(name)} is no result file: none of its rows has a question_key")
+    _LOG.warning("result file %s: %d rows without question_key are left out", strip_secrets(name), keys.null_count)
+    return table.filter(pc.is_valid(keys))
 
 
 def _unreadable(name: str, error: Exception) -> ValueError:
     return ValueError(f"result file {strip_secrets(name)} is not readable ({error}): {_REMEDY}")
 
 
-def _unless_vanished(read: ReadPart[_Read], part: PartFile) -> _Read | None:
+class _Foreign:
+    """Stands for what was read of a foreign file."""
+
+
+def _unless_vanished(read: ReadPart[_Read], part: PartFile) -> "_Read | _Foreign | None":
     try:
         return read(part)
     except FileNotFoundError:
         return None
+    except ForeignFileError as error:
+        _LOG.warning("%s: it is left out", error)
+        return _Foreign()
 
 
 def _raise_unless_missing(error: OSError) -> None:

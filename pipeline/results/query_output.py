@@ -1,12 +1,14 @@
 """What a query found, as people or other programs want it: a table of text, CSV, JSON lines or Parquet."""
 
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
 
 from pipeline.results.tables import align_rows
 
@@ -14,11 +16,15 @@ if TYPE_CHECKING:
     import duckdb
 
 OutputFormat = Literal["table", "csv", "json", "parquet"]
+_Found = TypeVar("_Found")
 
 MAX_TABLE_ROWS = 200
 """Rows that a table of text shows; the other formats hold all."""
 
 _MAX_CELL_CHARS = 80
+_MAX_ATTEMPTS = 5
+_FORMULA = re.compile(r"^[=+\-@\t\r\n＝＋－＠]")
+_TEXT_TYPES = frozenset({"varchar", "enum", "union", "blob"})
 _COPY_OPTIONS = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
@@ -42,16 +48,52 @@ def write_result(connection: "duckdb.DuckDBPyConnection", sql: str, target: Bina
         raise ValueError(f'there is no SQL statement in {sql!r}: write for example "SELECT count(*) FROM answers"')
     for statement in statements[:-1]:
         connection.execute(statement)
-    if form == "table" or statements[-1].type != duckdb.StatementType.SELECT:
+    if statements[-1].type != duckdb.StatementType.SELECT:
         target.write(_as_table(connection.execute(statements[-1])).encode())
         return
-    found = connection.sql(statements[-1].query).to_arrow_table()
+    if form == "table":
+        shown = _again(lambda: _as_table(connection.execute(statements[-1].query)))
+        target.write(shown.encode())
+        return
+    found = _again(lambda: connection.sql(statements[-1].query).to_arrow_table())
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as writer:
         path = Path(folder) / "result"
         writer.register("found", found)
-        writer.execute(f"COPY found TO '{path}' ({_COPY_OPTIONS[form]})")
+        columns = _harmless_columns(writer.table("found")) if form == "csv" else "*"
+        writer.execute(f"COPY (SELECT {columns} FROM found) TO '{path}' ({_COPY_OPTIONS[form]})")
         with path.open("rb") as file:
             shutil.copyfileobj(file, target)
+
+
+def _again(ask: Callable[[], _Found]) -> _Found:
+    """The answer; asked again where a compaction took a file away between listing and reading."""
+    import duckdb
+
+    for _ in range(_MAX_ATTEMPTS - 1):
+        with suppress(duckdb.IOException):
+            return ask()
+    return ask()
+
+
+def _harmless_columns(found: "duckdb.DuckDBPyRelation") -> str:
+    """As SQL: text that a spreadsheet would run as a formula gets a quote before it, as OWASP has it.
+
+    Numbers stay as they are, also those in columns of text.
+    """
+    columns: list[str] = []
+    for name, column_type in zip(found.columns, found.types, strict=True):
+        quoted, shown = _identifier(name), f"'{name}" if _FORMULA.match(name) else name
+        if column_type.id in _TEXT_TYPES:
+            text = f"CAST({quoted} AS VARCHAR)"
+            is_formula = f"regexp_matches({text}, '{_FORMULA.pattern}') AND TRY_CAST({text} AS DOUBLE) IS NULL"
+            quoted = f"CASE WHEN {is_formula} THEN chr(39) || {text} ELSE {text} END"
+        columns.append(f"{quoted} AS {_identifier(shown)}")
+    return ", ".join(columns)
+
+
+def _identifier(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
 
 
 def format_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

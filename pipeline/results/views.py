@@ -1,6 +1,7 @@
 """The results as a database: DuckDB with the views of ``views.sql`` over a local or remote output folder."""
 
 import re
+from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.results.part_files import AnswersFolder
 from pipeline.results.schema import ADDED_COLUMNS, ANSWERS_SCHEMA
+from pipeline.results.sound_files import sound_parts, sound_summaries
 from pipeline.uris import StorageOptions, strip_secrets
 
 if TYPE_CHECKING:
@@ -54,25 +56,56 @@ def open_database(
     if not isinstance(folder.filesystem, LocalFileSystem):
         root = output_uri.rstrip("/")
         connection.register_filesystem(_fresh_filesystem(output_uri, storage_options))
-    *views, runs = views_sql(root).split(";\n\n")
-    for statement in views:
-        connection.execute(statement)
-    has_runs = bool(folder.filesystem.glob(f"{_escape_glob(folder.path.removesuffix('/answers'))}/runs/*/summary.json"))
-    connection.execute(runs if has_runs else _NO_RUNS)
+    _create_views(connection, root, folder)
     return connection
 
 
-def views_sql(output_uri: str) -> str:
+def views_sql(output_uri: str, *, parts: Sequence[str] | None = None, summaries: Sequence[str] | None = None) -> str:
     """DuckDB statements that create the views ``answers, groups, evidence, failures, runs`` over an output folder.
 
     ``runs`` comes last; it cannot be created while no run has ended.
+
+    Args:
+        output_uri: Folder of all results.
+        parts: Of its result files only these, relative to it; default all, also those of later commits.
+        summaries: Likewise of the runs' files.
     """
     template = resources.files("pipeline.results").joinpath("views.sql").read_text()
     added = [
         f"NULL::{_sql_type(field.type)} AS {field.name}" for field in ANSWERS_SCHEMA if field.name in ADDED_COLUMNS
     ]
-    output = _escape_glob(output_uri.rstrip("/")).replace("'", "''")
-    return template.replace("{added_columns}", ", ".join(added)).replace("{output}", output)
+    root = output_uri.rstrip("/")
+    answers = _paths(root, parts, default="answers/**/part-*.parquet")
+    runs = _paths(root, summaries, default="runs/*/summary.json")
+    template = template.replace("{added_columns}", ", ".join(added))
+    return template.replace("{answers}", answers).replace("{runs}", runs)
+
+
+def _create_views(connection: "duckdb.DuckDBPyConnection", root: str, folder: AnswersFolder) -> None:
+    """Over all files there are and will be; if one of them is broken, over the others, and a warning names it."""
+    import duckdb
+
+    *views, runs = views_sql(root).split(";\n\n")
+    try:
+        for statement in views:
+            connection.execute(statement)
+    except duckdb.Error:
+        for statement in views_sql(root, parts=sound_parts(folder)).split(";\n\n")[:-1]:
+            connection.execute(statement)
+    try:
+        connection.execute(runs)
+    except duckdb.Error:  # none, or one that is broken
+        summaries = sound_summaries(folder)
+        found = views_sql(root, summaries=summaries).split(";\n\n")[-1]
+        connection.execute(found if summaries else _NO_RUNS)
+
+
+def _paths(root: str, names: Sequence[str] | None, *, default: str) -> str:
+    """As SQL: a pattern, or a list of files."""
+    place = _escape_glob(root)
+    paths = [f"{place}/{default}"] if names is None else [f"{place}/{_escape_glob(name)}" for name in names]
+    quoted = ["'" + path.replace("'", "''") + "'" for path in paths]
+    return quoted[0] if names is None else f"[{', '.join(quoted)}]"
 
 
 def _sql_type(column_type: pa.DataType) -> str:

@@ -1,4 +1,4 @@
--- DuckDB views over an output folder; pipeline.results.finished.views_sql fills in the names in braces.
+-- DuckDB views over an output folder; pipeline.results.views.views_sql fills in the names in braces.
 -- They fail while the folder holds no results.
 
 -- One row per question key: ok before failed, then the newest (of equals, which a merge may have copied, any).
@@ -6,7 +6,8 @@
 CREATE OR REPLACE VIEW answers AS
 SELECT * EXCLUDE (filename)
 FROM (
-    FROM read_parquet('{output}/answers/**/part-*.parquet', union_by_name = true, filename = true, hive_partitioning = false)
+    FROM read_parquet({answers}, union_by_name = true, filename = true, hive_partitioning = false)
+    WHERE question_key IS NOT NULL
     UNION ALL BY NAME
     SELECT {added_columns} WHERE false
 )
@@ -31,4 +32,4 @@ WHERE status = 'failed';
 
 -- One row per run: what summary.json says.
 CREATE OR REPLACE VIEW runs AS
-SELECT * FROM read_json_auto('{output}/runs/*/summary.json', union_by_name = true);
+SELECT * FROM read_json_auto({runs}, union_by_name = true);

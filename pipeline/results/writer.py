@@ -1,7 +1,7 @@
 """Writes answers so that they are there in whole or not at all: one video's answers are one such file."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 import fsspec
@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.results.atomic_files import change_file, write_bytes_atomic
+from pipeline.results.atomic_files import change_file, current_version, write_bytes_atomic
 from pipeline.results.keys import part_name
 from pipeline.results.part_files import parse_part
 from pipeline.results.row_choice import combine_rows
 from pipeline.uris import StorageOptions
 
-__all__ = ["commit_answers", "replace_rows", "write_bytes_atomic", "write_part"]
+__all__ = ["commit_answers", "drop_rows", "replace_rows", "write_bytes_atomic", "write_part"]
 
 _ROW_GROUP_ROWS = 10_000
 
@@ -84,6 +84,38 @@ def replace_rows(filesystem: fsspec.AbstractFileSystem, path: str, answers: pa.T
 
     change_file(filesystem, path, replace)
     return is_replaced
+
+
+def drop_rows(
+    filesystem: fsspec.AbstractFileSystem, path: str, keys: Collection[str], *, version: str | None = None
+) -> bool:
+    """Rewrite a file without the rows of these keys, which have a better row, or a copy, in another file.
+
+    Args:
+        filesystem: That of ``path``.
+        path: Of the file.
+        keys: Of rows in it; others are none of its business.
+        version: Of the file that was looked at: a later one stays as it is. None: only failed rows are dropped.
+
+    Returns:
+        Whether the file was rewritten.
+    """
+    is_rewritten = False
+
+    def drop(old: bytes | None) -> bytes | None:
+        nonlocal is_rewritten
+        is_rewritten = False
+        if old is None or (version is not None and current_version(filesystem, path) != version):
+            return None
+        held = parse_part(pa.BufferReader(old), name=path)
+        is_dropped = pc.is_in(held.column("question_key"), pa.array(list(keys), pa.string()))
+        if version is None:
+            is_dropped = pc.and_(is_dropped, pc.equal(held.column("status"), "failed").combine_chunks())
+        is_rewritten = bool(pc.any(is_dropped, min_count=0).as_py())
+        return _to_parquet(held.filter(pc.invert(is_dropped))) if is_rewritten else None
+
+    change_file(filesystem, path, drop)
+    return is_rewritten
 
 
 def _combine(old: bytes, path: str, answers: pa.Table) -> pa.Table | None:

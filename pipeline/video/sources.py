@@ -16,12 +16,19 @@ from pipeline.video.http_source import HttpVideo
 from pipeline.video.remote import RemoteVideo, check_size
 from pipeline.video.s3_source import S3Video
 from pipeline.video.staging import VideoCopy, cache_folder, video_cache
+from pipeline.video.versions import check_version, local_version
 
 _UNSTABLE_ERRNOS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
 
 
 @contextmanager
-def local_video(uri: str, *, reading: ReadingConfig, storage_options: Mapping[str, Any] | None = None) -> Iterator[str]:
+def local_video(
+    uri: str,
+    *,
+    reading: ReadingConfig,
+    storage_options: Mapping[str, Any] | None = None,
+    fingerprint: str | None = None,
+) -> Iterator[str]:
     """Yield the absolute path of a checked local file that holds the video; it stays while the context is open.
 
     Errors raised inside the context name the video by its URI, not by the path of its copy.
@@ -30,21 +37,30 @@ def local_video(uri: str, *, reading: ReadingConfig, storage_options: Mapping[st
         uri: a plain path, ``file://``, ``s3://``, or ``http(s)://`` where ``reading.allow_http`` says so.
         reading: limits, and the cache for copies of remote videos.
         storage_options: passed to fsspec for ``s3://`` (credentials, ``endpoint_url``).
+        fingerprint: of the version that is meant; a local file is looked at again when the context closes, as it was
+            read where it lies.
 
     Raises:
         PipelineError: ``UNSUPPORTED_MEDIA`` (scheme, no file, not a video by content), ``NOT_FOUND``,
             ``ACCESS_DENIED``, ``TOO_LARGE`` (``reading.max_file_bytes``), ``CORRUPT_MEDIA`` (empty), ``TRANSFER``
-            (the network or the cache's disk; may end differently the next time).
+            (the network or the cache's disk, or another version; may end differently the next time).
     """
     check_scheme(uri, allow_http=reading.allow_http)
     if is_local(uri):
         path = local_path(uri)
         check_file(path, max_file_bytes=reading.max_file_bytes)
+        _check_still(uri, path, fingerprint)
         _check_content(path)
-        yield path
+        try:
+            yield path
+        except PipelineError:
+            _check_still(uri, path, fingerprint)  # half of one version and half of another is no broken video
+            raise
+        _check_still(uri, path, fingerprint)
         return
     remote, shown_uri = remote_video(uri, storage_options), strip_secrets(uri)
     found = remote.look_up()
+    check_version(uri, found, fingerprint=fingerprint)
     check_size(shown_uri, found.size_bytes, max_file_bytes=reading.max_file_bytes)
     if (found.size_bytes or 0) > reading.cache_bytes:  # else it would be fetched again for every stretch
         raise PipelineError(
@@ -133,6 +149,16 @@ def check_file(path: str, *, max_file_bytes: int | None = None) -> None:
     check_size(path, status.st_size, max_file_bytes=max_file_bytes or status.st_size)
     if not os.access(path, os.R_OK):
         raise PipelineError(FailureClass.ACCESS_DENIED, f"{path} is not readable by this user; grant read access.")
+
+
+def _check_still(uri: str, path: str, fingerprint: str | None) -> None:
+    if fingerprint is None:
+        return
+    try:
+        now = local_version(os.stat(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    check_version(uri, now, fingerprint=fingerprint)
 
 
 def _check_content(path: str) -> None:

@@ -104,6 +104,21 @@ def test_one_poisoned_video_fails_alone(store, options, run_job, capsys, archive
     assert_no_secret(store, options, capsys.readouterr())
 
 
+def test_copies_under_keys_with_marks_are_videos_of_their_own(store, options, run_job, archive):
+    [row, *_] = pq.read_table(archive).to_pylist()
+    names = ["copy#1.mp4", "copy#2.mp4", "why? 1.mp4", "why? 2.mp4", "50%25 ä.mp4", "50% ä.mp4"]
+    for name in names:
+        store.pipe_file(f"archive-in/set#1/{name}", (archive.parent / row["video"]).read_bytes())
+    rows = [row | {"question_id": name, "video": name, "meta": {}} for name in names]
+    store.pipe_file("archive-in/set#1/marks.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    assert run_job(manifest="s3://archive-in/set#1/marks.jsonl") == 0
+    found = read_answers("s3://archive-out/nightly", storage_options=options).to_pylist()
+    assert {row["question_id"]: row["status"] for row in found} == dict.fromkeys(names, "ok")
+    assert {row["question_id"]: row["video"] for row in found} == {
+        name: f"s3://archive-in/set#1/{name}" for name in names
+    }
+
+
 def test_a_plan_reads_no_whole_video_and_writes_nothing(store, options, run_job, capsys, monkeypatch, tmp_path):
     monkeypatch.delattr(S3Video, "download")
     assert run_job("--plan", "--plan-output", str(tmp_path / "plan.json")) == 0

@@ -219,14 +219,14 @@ def test_a_compaction_killed_before_any_put_or_delete_loses_nothing(options, mon
     assert seen(OUTPUT, storage_options=options) == told(ROWS)
 
 
-def test_the_grace_time_counts_from_the_merged_object(options, capsys):
+def test_the_grace_time_counts_from_when_an_object_was_put_aside(options, capsys):
     commit_first(options)
     arguments = [OUTPUT, "--storage-options", json.dumps(options)]
     assert compact_main(arguments) == compact_main(arguments) == 0
-    assert "3 superseded files wait" in capsys.readouterr().out
+    assert "3 wait for that" in capsys.readouterr().out
     assert compact_main([*arguments, "--grace-s", "0"]) == 0
     said = capsys.readouterr()
-    assert "deleted 3 superseded files" in said.out
+    assert "3 files deleted that were put aside earlier" in said.out
     assert "hidden" not in said.out + said.err
 
 

@@ -230,3 +230,15 @@ def test_the_fingerprint_follows_the_object(store, options):
     assert video_fingerprint("s3://archive/v.mp4", storage_options=options) == first
     store.pipe("archive/v.mp4", CONTENT[:-1] + b"!")
     assert video_fingerprint("s3://archive/v.mp4", storage_options=options) != first
+
+
+def test_an_object_that_was_replaced_since_the_plan_is_refused_before_it_is_fetched(store, options, reading, downloads):
+    planned = video_fingerprint("s3://archive/v.mp4", storage_options=options)
+    with local_video("s3://archive/v.mp4", reading=reading, storage_options=options, fingerprint=planned) as path:
+        assert Path(path).read_bytes() == CONTENT
+    store.pipe("archive/v.mp4", CONTENT[:-1] + b"!")  # of the same size
+    again = local_video("s3://archive/v.mp4", reading=reading, storage_options=options, fingerprint=planned)
+    with pytest.raises(PipelineError, match=r"s3://archive/v\.mp4 was replaced since this run") as caught, again:
+        pass
+    assert caught.value.failure_class is FailureClass.TRANSFER
+    assert len(downloads) == 1

@@ -199,6 +199,8 @@ def references_of(row: _Record) -> tuple[tuple[float, float], ...] | None:
     starts, ends = (_as_list(row.get(name)) for name in names)
     if not is_benchmarks and not any(start is not None for start in starts):
         return None
+    if len(starts) != len(ends):
+        return ()
     pairs = [(_number(start), _number(end)) for start, end in zip(starts, ends, strict=True)]
     return tuple((start, end) for start, end in pairs if start is not None and end is not None and start < end)
 

@@ -1,6 +1,7 @@
 """Reading that nobody needs any more is broken off from another thread, and the next video gets a new process."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.engine.messages.keys import Stage, WorkKey
 from pipeline.engine.messages.work import Batch, ProbeWork
 from pipeline.planning.question_check import QuestionCheck
+from pipeline.results.keys import video_fingerprint
 from pipeline.settings.config import ReadingConfig, RunConfig
 
 
@@ -24,9 +26,10 @@ def video(tmp_path_factory):
 
 
 def probe_work(video, number):
-    return ProbeWork(
-        key=WorkKey(video_id=number, attempt=1, stage=Stage.PROBE), uri=str(video), fingerprint=f"version {number}"
-    )
+    """Of a copy, whose timeline nobody knows yet."""
+    uri = shutil.copy(video, video.with_name(f"copy{number}.mp4"))
+    key = WorkKey(video_id=number, attempt=1, stage=Stage.PROBE)
+    return ProbeWork(key=key, uri=str(uri), fingerprint=video_fingerprint(str(uri)))
 
 
 def test_a_reading_that_hangs_ends_when_it_is_cancelled_and_the_next_one_succeeds(video, tmp_path):

@@ -10,6 +10,7 @@ from pipeline.engine.messages.keys import Stage, WorkKey
 from pipeline.engine.messages.work import DecodeWork, ProbeWork
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.planning.question_check import QuestionCheck
+from pipeline.results.keys import video_fingerprint
 from pipeline.settings.config import ReadingConfig, RunConfig
 from pipeline.video.decode_plan import Stretch
 from pipeline.video.slot_table import SlotTable
@@ -44,7 +45,7 @@ def decode_work(video, probe, *, first):
     return DecodeWork(
         key=WorkKey(video_id=0, attempt=1, stage=Stage.DECODE, index=first),
         uri=str(video),
-        fingerprint="version 0",
+        fingerprint=video_fingerprint(str(video)),
         probe=probe,
         stretch=Stretch(frame_indices=frames, start_gop=0, stop_gop=1, num_frames_to_decode=first + 4),
         slots=SlotTable(positions=(0,), starts=np.array([0, 4]), slots=np.arange(4), frames=frames),
@@ -64,7 +65,7 @@ def test_a_timeline_is_opened_once_per_video_and_read_again_where_it_is_gone(vid
     )
     try:
         key = WorkKey(video_id=0, attempt=1, stage=Stage.PROBE)
-        probed = decoder.probe(ProbeWork(key=key, uri=str(video), fingerprint="version 0")).result
+        probed = decoder.probe(ProbeWork(key=key, uri=str(video), fingerprint=video_fingerprint(str(video)))).result
         assert probed.plan == 64
         assert probed.check.num_tokens == (0, 64)
         for first in (0, 8):
@@ -74,5 +75,26 @@ def test_a_timeline_is_opened_once_per_video_and_read_again_where_it_is_gone(vid
             frames.append(pixels)
         assert store.num_opened == 1
         assert not np.array_equal(frames[0], frames[1])
+    finally:
+        decoder.close()
+
+
+def test_another_version_than_the_planned_one_is_not_answered_under_its_key(video, tmp_path):
+    copy = tmp_path / "v.mp4"
+    copy.write_bytes(video.read_bytes())
+    key = WorkKey(video_id=0, attempt=1, stage=Stage.PROBE)
+    work = ProbeWork(key=key, uri=str(copy), fingerprint=video_fingerprint(str(copy)))
+    decoder = DecoderActor(
+        LocalStore(memory_bytes=10**9),
+        plan=lambda probe: probe.num_frames,
+        check=lambda questions, plan: QuestionCheck(num_tokens=()),
+        config=RunConfig(reading=ReadingConfig(cache_dir=str(tmp_path))),
+    )
+    try:
+        assert decoder.probe(work).result.plan == 64
+        copy.write_bytes(video.read_bytes() + b"more")
+        with pytest.raises(PipelineError, match=r"v\.mp4 was replaced since this run was planned") as caught:
+            decoder.probe(work)
+        assert caught.value.failure_class is FailureClass.TRANSFER
     finally:
         decoder.close()

@@ -172,12 +172,23 @@ def test_the_error_survives_pickling(write):
         ("v.parquet", b"PAR1 but not really", "not a readable Parquet file"),
         ("v.csv", b"question_id,video,question\n", "there are no rows"),
         ("v.csv", b"question_id,video,question\n1,a.mp4,Why, oh why?\n", "row 1 has 4 cells, the header has 3"),
-        ("v.csv", b"question_id,video,question\n1,a.mp4,\xff\n", "not a readable UTF-8 CSV"),
+        ("v.csv", b"question_id,video,question\n1,a.mp4,\xff\n", "not a readable UTF-8 text"),
         ("v.csv", b"question_id,video,question,x,x\n1,a,b,c,d\n", "column 'x' appears more than once"),
         ("v.csv", b"question_id,video,question,Topic,topic\n1,a,b,c,d\n", "'Topic' and 'topic' differ in case only"),
         ("v.csv", b"question_id,vidoe\n1,a.mp4\n", "column 'video' is missing; nearest present column: 'vidoe'"),
         ("v.jsonl", b'{"question_id": 1}\nnot json\n[1]\n', r"row 2 is not JSON .*\n  row 3 is not a JSON object"),
-        ("v.jsonl", b"\xff\xfe{}", "not UTF-8 text"),
+        ("v.jsonl", b"\xff{}", "not a readable UTF-8 text"),
+        ("v.jsonl", b"\xff\xfe{}a", "not a readable UTF-16-LE text .*: write it as UTF-8"),
+        (
+            "v.tsv",
+            b"question_id\tvideo\tquestion\n1\ta.mp4\tWhy\t?\n",
+            "row 1 has 4 cells, .*: quote cells that hold tabs",
+        ),
+        ("v.json", b'[{"question_id": 1}, 7]', "row 2 is not a JSON object: write an array of objects"),
+        ("v.json", b'[{"question_id": 1}', "not JSON .*: write an array of objects"),
+        ("v.json", b'{"videos": []}', "column 'video' is missing"),
+        ("v.json", b"[]", "column 'video' is missing"),
+        ("v.csv", b"questionid,video,question\n1,a,b\n", "'question_id' is missing, but there is 'questionid': rename"),
         ("v.jsonl", b'{"x": 1}\n{"x": "b"}\n', "column 'x' mixes types"),
         ("v.xlsx", b"x", r"the name must end in \.parquet, \.csv"),
     ],
@@ -201,8 +212,10 @@ def test_a_missing_file_and_an_unknown_scheme_are_refused(tmp_path):
 
 
 def test_both_missing_columns_are_named_at_once(write):
-    with pytest.raises(ManifestError, match=r"'question_id' is missing(.|\n)*'video' is missing"):
-        read_manifest(write([{"question": "Why?", "videos": "a.mp4"}]))
+    with pytest.raises(
+        ManifestError, match=r"'video' is missing; nearest present column: 'videos'(.|\n)*'question' is"
+    ):
+        read_manifest(write([{"question_id": "1", "videos": "a.mp4"}]))
 
 
 def test_the_error_shows_no_credentials():

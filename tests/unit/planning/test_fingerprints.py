@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.planning import s3_listing
-from pipeline.planning.fingerprints import look_up_fingerprints, object_fingerprint
+from pipeline.planning import fingerprints, s3_listing
+from pipeline.planning.fingerprints import look_up_fingerprints
 from pipeline.planning.s3_listing import list_versions, split_runs
 from pipeline.results.keys import missing_fingerprint, video_fingerprint
 from pipeline.video.s3_source import S3Video
+from pipeline.video.versions import object_fingerprint
 
 
 class Store:
@@ -97,10 +98,16 @@ def test_what_a_listing_says_is_true_and_it_always_ends(there, wanted, page_size
     assert store.num_lists <= len(wanted)
 
 
-def test_runs_stay_within_a_bucket_and_leave_signed_addresses_out(monkeypatch):
+def test_runs_stay_within_a_bucket_and_leave_versions_out(monkeypatch):
     monkeypatch.setattr(s3_listing, "RUN_OBJECTS", 2)
-    uris = ["s3://b/1", "s3://a/1", "s3://b/3", "s3://b/2", "s3://b/4?versionId=7"]
-    assert list(split_runs(uris)) == [["s3://a/1"], ["s3://b/1", "s3://b/2"], ["s3://b/3"]]
+    uris = ["s3://b/1", "s3://a/1", "s3://b/3", "s3://b/2", "s3://b/4?versionId=7", "s3://b/4?#"]
+    assert list(split_runs(uris)) == [["s3://a/1"], ["s3://b/1", "s3://b/2"], ["s3://b/3", "s3://b/4?#"]]
+
+
+def test_addresses_of_one_object_that_only_a_query_tells_apart_keep_their_rows_apart(monkeypatch):
+    monkeypatch.setattr(fingerprints, "video_fingerprint", lambda uri, **options: "0123456789abcdef")
+    found = look_up_fingerprints([f"https://h/play?id={i}" for i in range(3)], allow_http=True)
+    assert [one.value for one in found] == ["0123456789abcdef", "0123456789abcdef-1", "0123456789abcdef-2"]
 
 
 def test_an_object_without_etag_is_known_by_its_time(use_store):

@@ -10,6 +10,8 @@ from importlib import resources
 import pytest
 
 from jobs.report import main
+from pipeline.evaluation.analysis.asked_questions import read_questions
+from pipeline.evaluation.scoring.answers import answer_sets
 from pipeline.report.cards import MAX_PATCHES, MAX_SPANS, detail, list_entry
 from pipeline.report.evidence_frames import read_patches
 from pipeline.report.report import ReportOptions, make_report
@@ -270,3 +272,25 @@ def test_numbers_that_json_has_no_word_for_are_null(output):
     found["answer_entropy"], found["option_probabilities"] = float("nan"), [float("inf"), 0.5, 1 / 3]
     assert detail(found, read_patches(found, None), stop_entropy=None)["probabilities"] == [None, 0.5, 0.333333]
     assert list_entry(found)["entropy"] is None
+
+
+def test_drifting_columns_and_broken_run_files_do_not_stop_the_page(tmp_path, caplog):
+    video = make_video(tmp_path / "ride.mp4")
+    write_run(tmp_path, [make_row("a", video)], expected=["B"])
+    write_run(tmp_path, [make_row("b", video, run="run-2")], run_id="run-2", expected=[7])
+    (tmp_path / "runs" / "run-2" / "summary.json").write_text('{"run_id": ')
+    (tmp_path / "runs" / "run-2" / "config.yaml").write_text("method: [")
+    found = Page(make_report(str(tmp_path), ReportOptions()).decode()).data("head")
+    assert [(run["run_id"], run["method"] is None) for run in found["runs"]] == [("run-1", False), ("run-2", True)]
+    assert [entry["is_right"] for entry in found["entries"]] == [True, False]
+    assert caplog.text.count("is not readable: what it says of its run is left out") == 2
+
+
+def test_evaluations_and_analyses_read_drifting_columns(tmp_path):
+    video = make_video(tmp_path / "ride.mp4")
+    write_run(tmp_path, [make_row("a", video)], expected=["B"])
+    write_run(tmp_path, [make_row("b", video, run="run-2")], run_id="run-2", expected=[7])
+    table = read_answers(str(tmp_path))
+    (answers,) = answer_sets(table, label="night")
+    assert {one.question_id: one.expected for one in answers.answers} == {"id-a": "B", "id-b": "7"}
+    assert {one.question_id: one.expected for one in read_questions(table)} == {"id-a": "B", "id-b": "7"}

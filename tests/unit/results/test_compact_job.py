@@ -8,14 +8,20 @@ def test_the_job_merges_then_deletes_and_says_so(tmp_path, capsys):
     for key in "abc":
         commit(str(tmp_path), [row(key)])
     assert main([str(tmp_path), "--grace-s", "0", "--dry-run"]) == 0
-    assert "would merge 3 small files into 1" in capsys.readouterr().out
+    assert "3 small files would be merged into 1, 3 superseded files would be put aside" in capsys.readouterr().out
     assert len(names_of(str(tmp_path))) == 3
     assert main([str(tmp_path), "--grace-s", "0"]) == 0
-    assert main([str(tmp_path)]) == 0
-    assert "3 superseded files wait for their grace time" in capsys.readouterr().out
-    assert main([str(tmp_path), "--grace-s", "0", "--storage-options", "{}"]) == 0
-    assert capsys.readouterr().out.startswith("3 rows in 4 files: deleted 3 superseded files, merged 0 small files")
     assert len(names_of(str(tmp_path))) == 1
+    assert main([str(tmp_path)]) == 0
+    assert "0 files deleted that were put aside earlier; 3 wait for that" in capsys.readouterr().out
+    assert main([str(tmp_path), "--grace-s", "0", "--storage-options", "{}"]) == 0
+    assert "3 files deleted that were put aside earlier; 0 wait" in capsys.readouterr().out
+    assert not list((tmp_path / "_superseded").glob("*.old"))
+
+
+def test_a_place_that_is_no_output_is_a_usage_error(tmp_path, capsys):
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert "nowhere is no output" in capsys.readouterr().err
 
 
 def test_an_unreadable_result_file_is_told_in_one_line(tmp_path, capsys):

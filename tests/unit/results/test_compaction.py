@@ -47,26 +47,28 @@ def two_compactions(output=OUTPUT):
 def test_two_compactions_leave_one_file_with_every_row(output):
     merged, deleted = two_compactions(output)
     assert (merged.num_files, merged.num_rows, merged.num_merged, merged.num_written) == (3, 4, 3, 1)
-    assert (merged.num_deleted, merged.num_waiting) == (0, 0)
-    assert (deleted.num_files, deleted.num_deleted, deleted.num_merged) == (4, 3, 0)
+    assert (merged.num_retired, merged.num_deleted, merged.num_waiting) == (3, 0, 3)
+    assert (deleted.num_files, deleted.num_retired, deleted.num_deleted, deleted.num_merged) == (1, 0, 3, 0)
+    assert not [path for path in SteppedFileSystem.store if "_superseded" in path]
     assert names_of(output) == [MERGED]
     assert seen(output) == told(ROWS)
     assert compact(output, grace_s=0).num_files == 1
     assert names_of(output) == [MERGED]
 
 
-def test_superseded_files_stay_until_the_grace_time_is_over(output):
+def test_superseded_files_leave_the_folder_at_once_and_are_kept_aside_for_the_grace_time(output):
     before = names_of(output)
     compact(output, grace_s=3600)
+    assert [path for path in SteppedFileSystem.store if path.startswith("/out/answers/")] == [f"/out/answers/{MERGED}"]
     waiting = compact(output, grace_s=3600)
     assert (waiting.num_deleted, waiting.num_waiting, waiting.num_merged) == (0, 3, 0)
-    assert set(before) < set(names_of(output))
+    assert set(SteppedFileSystem.store) >= {f"/out/_superseded/{name}.old" for name in before}
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(output):
     before = dict(SteppedFileSystem.store)
     report = compact(output, dry_run=True)
-    assert (report.num_merged, report.num_written, report.num_deleted) == (3, 1, 0)
+    assert (report.num_merged, report.num_written, report.num_retired, report.num_deleted) == (3, 1, 3, 0)
     assert SteppedFileSystem.store == before
 
 
@@ -114,22 +116,44 @@ def test_at_every_step_every_reader_sees_every_row_once_and_the_same_keys_are_fi
     assert any("after writing" in what for what in looks)
 
 
-def test_a_reader_that_listed_the_files_earlier_finds_them_all_within_the_grace_time(output):
-    folder = AnswersFolder(output)
-    listings = []
+def test_a_reader_that_listed_the_files_earlier_finds_every_row_all_the_same(output, monkeypatch):
+    """Between its listing and its reading two whole compactions run."""
+    list_parts, listings = AnswersFolder.list_parts, []
 
-    def list_and_read_old_listings(number, what):
-        if "reading" in what and listings:
-            return
-        listings.append(folder.list_parts())
-        for parts in listings:
-            table = pa.concat_tables([folder.read_part(part) for part in parts], promote_options="permissive")
-            assert set(table.column("question_key").to_pylist()) == set("abcd")
+    def list_then_compact(self):
+        listed = list_parts(self)
+        listings.append(listed)
+        if len(listings) == 1:
+            compact(output, grace_s=0)
+            compact(output, grace_s=0)
+        return listed
 
-    with steps(list_and_read_old_listings):
-        compact(output, grace_s=3600)
-        compact(output, grace_s=3600)
+    monkeypatch.setattr(AnswersFolder, "list_parts", list_then_compact)
+    assert seen(output) == told(ROWS)
     assert len(listings) > 3
+
+
+def test_rows_that_do_not_count_leave_files_that_hold_others(tmp_path):
+    """A file too large to be merged keeps its place and its other rows."""
+    output = str(tmp_path)
+    commit(output, [row("a", "failed"), row("b"), row("c")])
+    commit(output, [row("a", second=5), row("d")])
+    size = max(path.stat().st_size for path in (tmp_path / "answers").glob("part-*"))
+    report = compact(output, target_bytes=size, grace_s=0)
+    assert (report.num_pruned, report.num_merged) == (1, 0)
+    rows = [one for path in (tmp_path / "answers").glob("part-*") for one in pq.ParquetFile(path).read().to_pylist()]
+    assert sorted((one["question_key"], one["status"]) for one in rows) == [(key, "ok") for key in "abcd"]
+
+
+def test_one_compaction_leaves_each_row_once(tmp_path):
+    output = str(tmp_path)
+    big = [row(key, kept_tokens=None, answer_text="x" * 2000 * ord(key)) for key in "abcdef"]
+    commit(output, [row("a", "failed"), row("x")])
+    commit(output, big)
+    commit(output, [row("y"), row("b", "failed", 99)])
+    size = max(path.stat().st_size for path in (tmp_path / "answers").glob("part-*"))
+    assert compact(output, target_bytes=2 * size, grace_s=0).num_merged == 2
+    assert sorted(pq.read_table(tmp_path / "answers").column("question_key").to_pylist()) == list("abcdefxy")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +265,7 @@ def test_large_files_are_left_alone(tmp_path):
     assert compact(str(tmp_path), target_bytes=2 * size - 1, grace_s=0).num_merged == 0
     assert compact(str(tmp_path), target_bytes=3 * size, grace_s=0).num_written == 2
     before = names_of(str(tmp_path))
-    assert compact(str(tmp_path), target_bytes=3 * size, grace_s=0, dry_run=True).num_deleted == 6
+    assert compact(str(tmp_path), target_bytes=3 * size, grace_s=0, dry_run=True).num_deleted == 6  # put aside before
     assert names_of(str(tmp_path)) == before
 
 
@@ -270,7 +294,13 @@ def test_bounds_are_checked(tmp_path, bounds):
 
 
 def test_an_output_without_results_is_compacted_to_nothing(tmp_path):
+    (tmp_path / "runs").mkdir()
     assert compact(str(tmp_path)).num_files == 0
+
+
+def test_a_place_that_is_no_output_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="nowhere is no output: name the --output of a run"):
+        compact(str(tmp_path / "nowhere"))
 
 
 KEYS = st.sampled_from("abcdef")
@@ -279,32 +309,22 @@ FILES = st.lists(st.dictionaries(KEYS, A_ROW, min_size=1, max_size=4), min_size=
 
 
 @settings(max_examples=15, deadline=None)
-@given(files=FILES, settled=st.sets(st.integers(0, 5)))
-def test_deletions_leave_a_settled_copy_of_every_row_that_counts(tmp_path_factory, files, settled):
+@given(files=FILES)
+def test_what_a_plan_takes_away_has_a_copy_or_a_better_row_in_what_stays(tmp_path_factory, files):
     output = str(tmp_path_factory.mktemp("o"))
     for number, rows in enumerate(files):
         made = [row(key, "ok" if ok else "failed", second, run=run) for key, (ok, second, run) in rows.items()]
         commit(output, made, subfolder=f"n={number}")
     index = read_index(AnswersFolder(output))
     number_of = {part: int(part.path.rpartition("/n=")[2].partition("/")[0]) for part in index.parts}
-    plan = plan_compaction(index, target_bytes=10**9, is_settled=lambda part: number_of[part] in settled)
-    deleted = {number_of[part] for part in plan.deletions}
-    kept = [number for number in range(len(files)) if number not in deleted]
-
-    def rank(key, number):
-        ok, second, run = files[number][key]
-        return ok, second, run
-
-    for number in deleted:
-        for key in files[number]:
-            others = [other for other in kept if key in files[other] and other in settled]
-            assert any(rank(key, other) >= rank(key, number) for other in others)
-    # With every file settled, a file stays only if one of its rows is better than, or as good as, all others.
-    for number in set(kept) if settled >= set(range(len(files))) else ():
-        assert any(
-            all(rank(key, number) >= rank(key, other) for other in range(len(files)) if key in files[other])
-            for key in files[number]
-        )
+    plan = plan_compaction(index, target_bytes=10**9)
+    gone = {(number_of[part], key) for part in plan.superseded for key in files[number_of[part]]}
+    gone |= {(number_of[part], key) for part, keys in plan.stale for key in keys}
+    stays = {(number, key) for number, rows in enumerate(files) for key in rows} - gone
+    assert sorted(key for _, key in stays) == sorted({key for rows in files for key in rows})
+    for number, key in gone:
+        (other,) = (other for other, stayed in stays if stayed == key)
+        assert files[other][key] >= files[number][key]
 
 
 def test_the_time_of_a_file_is_that_of_the_storage(tmp_path):

@@ -8,17 +8,20 @@ import tomllib
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jobs.query import main
+from pipeline.results.compaction import compact
 from pipeline.results.finished import read_answers
 from pipeline.results.part_files import AnswersFolder
 from pipeline.results.prompt import run_prompt
 from pipeline.results.query_output import MAX_TABLE_ROWS, format_table, write_result
 from pipeline.results.schema import ADDED_COLUMNS, ANSWERS_SCHEMA, EVIDENCE_TYPE, GROUP_TYPE, KEPT_TOKEN_TYPE
 from pipeline.results.views import VIEWS, open_database
+from tests.unit.results.answer_rows import commit, row
 from tests.unit.results.query_output_rows import write_output
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -255,3 +258,64 @@ def test_times_with_a_zone_are_handed_out_and_what_older_duckdb_needs_for_it_is_
     assert when.utcoffset() == timedelta(0)
     project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
     assert "pytz" in project["dependencies"]
+
+
+def test_csv_holds_no_cell_that_a_spreadsheet_would_run(database):
+    cells = [
+        "=1+1",
+        "+1+1",
+        "-1-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "＝1",
+        "'=1",
+        "plain",
+        "-1.5",
+        "+7",
+        "",
+        None,
+        "a=1",
+        'say "=1"',
+    ]
+    rows = ", ".join("(NULL)" if cell is None else "('" + cell.replace("'", "''") + "')" for cell in cells)
+    others = "-1.5 AS number, -2 AS whole, ['=1'] AS list, {'a': '=1'} AS record"
+    sql = f'SELECT x AS "=x", {others} FROM (VALUES {rows}) t(x)'
+    target = io.BytesIO()
+    write_result(database, sql, target, form="csv")
+    found = list(csv.DictReader(io.StringIO(target.getvalue().decode(), newline="")))
+    harmless = [
+        *("'=1+1", "'+1+1", "'-1-1", "'@SUM(A1)", "'\t=1", "'\r=1", "'＝1", "'=1"),
+        *("plain", "-1.5", "+7", "", "", "a=1", 'say "=1"'),
+    ]
+    assert [one["'=x"] for one in found] == harmless
+    assert {(one["number"], one["whole"]) for one in found} == {("-1.5", "-2")}
+    assert all(one[name][0] in "[{" for one in found for name in ("list", "record"))
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_a_query_is_asked_again_when_a_file_left_while_it_was_read(tmp_path, form):
+    output = str(tmp_path)
+    for key in "abc":
+        commit(output, [row(key)])
+    with open_database(output, num_threads=1) as connection:
+        compact_once = iter([compact])
+
+        class Interrupted:
+            """A connection beside which a compaction runs, between listing and reading of the first query."""
+
+            def _ask(self, ask):
+                for act in compact_once:
+                    act(output)
+                    raise duckdb.IOException("no such file")
+                return ask()
+
+            def sql(self, sql):
+                return self._ask(lambda: connection.sql(sql))
+
+            def execute(self, sql):
+                return self._ask(lambda: connection.execute(sql))
+
+        target = io.BytesIO()
+        write_result(Interrupted(), "SELECT question_key FROM answers ORDER BY 1", target, form=form)
+    assert re.findall(r"^[abc]$", target.getvalue().decode(), re.MULTILINE) == ["a", "b", "c"]

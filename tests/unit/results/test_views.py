@@ -3,6 +3,7 @@ from decimal import Decimal
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.failures import FailureClass
@@ -10,7 +11,7 @@ from pipeline.results.finished import read_answers
 from pipeline.results.rows import EvidenceRow, GroupRow, RunStamp
 from pipeline.results.schema import results_table
 from pipeline.results.summary import summarize, write_json_atomic
-from pipeline.results.views import views_sql
+from pipeline.results.views import open_database, views_sql
 from pipeline.results.writer import commit_answers
 
 
@@ -132,3 +133,35 @@ def test_failures_lists_only_what_no_run_answered(database):
 def test_runs_has_one_row_per_summary(database):
     rows = query(database, "SELECT run_id, exit_code, num_failed, stage_seconds.total_s FROM runs ORDER BY 1")
     assert rows == [("r1", 3, 2, 0.0), ("r2", 3, 2, 0.0)]
+
+
+def test_broken_and_foreign_files_are_left_out_by_name_and_never_stop_other_queries(tmp_path, make_result, caplog):
+    output = str(tmp_path / "it's [out]")
+    for key in ("a", "b"):
+        results = [make_result(question_key=key)]
+        commit_answers(output, results_table(results, pa.table({})), [key])
+    write_json_atomic(f"{output}/runs/r1/summary.json", {"run_id": "r1"})
+    answers, runs = tmp_path / "it's [out]" / "answers", tmp_path / "it's [out]" / "runs"
+    (answers / "part-0.parquet").write_bytes(b"PAR1 half")
+    pq.write_table(pa.table({"name": ["x"]}), answers / "part-1.parquet")
+    pq.write_table(pa.table({"name": ["x"]}), answers / "theirs.parquet")
+    for number, content in enumerate(("", '{"run_id": "r2", ', "[1]")):
+        (runs / f"broken-{number}").mkdir()
+        (runs / f"broken-{number}" / "summary.json").write_text(content)
+    with open_database(output) as connection:
+        assert connection.execute("SELECT question_key FROM answers ORDER BY 1").fetchall() == [("a",), ("b",)]
+        assert connection.execute("SELECT run_id FROM runs").fetchall() == [("r1",)]
+        names = [column[0] for column in connection.execute("SELECT * FROM answers").description]
+    assert "name" not in names
+    for name in ("part-0.parquet", "part-1.parquet", *(f"broken-{number}/summary.json" for number in range(3))):
+        assert name in caplog.text
+
+
+def test_rows_without_a_key_are_no_answers(tmp_path, make_result):
+    output = str(tmp_path)
+    table = results_table([make_result(question_key=key) for key in ("a", "b")], pa.table({}))
+    commit_answers(output, table, ["a", "b"])
+    keyed = table.set_column(table.schema.get_field_index("question_key"), "question_key", pa.nulls(2, pa.string()))
+    pq.write_table(keyed, tmp_path / "answers" / "part-0.parquet")
+    with open_database(output) as connection:
+        assert connection.execute("SELECT question_key FROM answers ORDER BY 1").fetchall() == [("a",), ("b",)]

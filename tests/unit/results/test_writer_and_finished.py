@@ -1,6 +1,7 @@
 import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import fsspec
 import pyarrow as pa
@@ -12,6 +13,7 @@ from pipeline.results.finished import finished_keys, read_answers
 from pipeline.results.keys import part_name
 from pipeline.results.schema import ANSWERS_SCHEMA, results_table
 from pipeline.results.summary import write_json_atomic
+from pipeline.results.views import open_database
 from pipeline.results.writer import commit_answers
 
 NOTHING = pa.table({})
@@ -133,11 +135,23 @@ def test_a_corrupt_result_file_is_named_with_a_remedy(output, make_result, read)
 
 
 @pytest.mark.parametrize("read", [finished_keys, read_answers])
-def test_a_parquet_file_that_is_no_result_is_named(tmp_path, read):
-    (tmp_path / "answers").mkdir()
+def test_a_foreign_file_is_named_and_left_out(tmp_path, make_result, read, caplog):
+    commit(str(tmp_path), [make_result()])
     pq.write_table(pa.table({"question_key": ["k"]}), tmp_path / "answers" / "part-0.parquet")
-    with pytest.raises(ValueError, match=r"part-0\.parquet lacks the columns \[.*'status'"):
-        read(str(tmp_path))
+    pq.write_table(pa.table({"status": ["ok"]}), tmp_path / "answers" / "part-1.parquet")
+    nameless = results_table([make_result(question_key=key) for key in ("a", "b", "c")], pa.table({}))
+    for name, keys in (("part-2", [None] * 3), ("part-3", [None, "b", None])):
+        position = nameless.schema.get_field_index("question_key")
+        keyed = nameless.set_column(position, "question_key", pa.array(keys, pa.string()))
+        pq.write_table(keyed, tmp_path / "answers" / f"{name}.parquet")
+    found = read(str(tmp_path))
+    keys = found.column("question_key").to_pylist() if isinstance(found, pa.Table) else found.ok
+    assert set(keys) == {"k1", "b"}
+    said = caplog.text
+    assert "part-0.parquet is no result file: it lacks the columns" in said
+    assert "part-1.parquet is no result file" in said
+    assert "part-2.parquet is no result file: none of its rows has a question_key: it is left out" in said
+    assert "part-3.parquet: 2 rows without question_key are left out" in said
 
 
 def test_of_rows_with_one_key_ok_counts_before_failed_and_then_the_newest(output, make_result, make_failed):
@@ -169,8 +183,31 @@ def test_manifest_columns_that_only_some_files_have_are_null_in_the_others(outpu
     ]
 
 
-def test_manifest_columns_whose_types_do_not_mix_are_refused(output, make_result):
+def test_a_column_whose_type_drifts_is_read_as_the_view_reads_it(output, make_result):
+    nights = [
+        {"level": [7], "price": [1], "day": [date(2026, 1, 31)], "tags": [["x"]], "made": [at(1)]},
+        {"level": ["high"], "price": [1.5], "day": [datetime(2026, 2, 1, 12)], "tags": [[1]], "made": [at(2)]},
+        {
+            "level": [True],
+            "price": [Decimal("2.25")],
+            "day": [datetime(2026, 2, 1, 12)],
+            "tags": [["y"]],
+            "made": ["soon"],
+        },
+    ]
+    for number, night in enumerate(nights):
+        commit(output, [make_result(question_key=f"k{number}")], pa.table(night))
+    names = ["question_key", "level", "price", "day", "tags", "made"]
+    rows = sorted(tuple(row.values()) for row in read_answers(output).select(names).to_pylist())
+    with open_database(output) as connection:
+        shown = connection.execute(f"SELECT {', '.join(names)} FROM answers ORDER BY 1").fetchall()
+    assert rows == shown
+    assert [row[1] for row in rows] == ["7", "high", "true"]
+
+
+def test_a_column_that_no_type_fits_is_read_as_text(output, make_result):
     commit(output, [make_result(question_key="a")], pa.table({"topic": ["x"]}))
-    commit(output, [make_result(question_key="b")], pa.table({"topic": [[1]]}))
-    with pytest.raises(ValueError, match="types that do not mix"):
-        read_answers(output)
+    commit(output, [make_result(question_key="b")], pa.table({"topic": [[1, 2]]}))
+    commit(output, [make_result(question_key="c")])
+    rows = read_answers(output).select(["question_key", "topic"]).to_pylist()
+    assert {row["question_key"]: row["topic"] for row in rows} == {"a": "x", "b": "[1, 2]", "c": None}

@@ -10,6 +10,7 @@ from pipeline.settings.config import ReadingConfig
 from pipeline.video import sources
 from pipeline.video.containers import Container, identify_container
 from pipeline.video.sources import check_file, local_video
+from pipeline.video.versions import local_version, object_fingerprint
 from tests.unit.video.local_http import LocalVideo, Server, methods, reply
 from tests.unit.video.staging_fakes import FakeVideo
 
@@ -195,7 +196,7 @@ def test_a_file_above_the_limit_is_too_large_before_anything_is_copied(put, vide
 def test_a_remote_object_is_judged_like_a_file_and_named_by_its_uri(put, reading, content, failure_class, finding):
     video = put(content)
     with pytest.raises(PipelineError, match=f"^{video.uri} is .*{finding}") as caught:
-        resolve(video.uri + "?sig=secret", reading)
+        resolve(video.uri.replace("://", "://user:secret@"), reading)
     assert caught.value.failure_class is failure_class
     assert reading.cache_dir not in caught.value.message
     assert "secret" not in caught.value.message
@@ -228,3 +229,21 @@ def test_http_addresses_are_fetched_where_allowed_but_never_from_this_machine(vi
         assert methods(server) == ["HEAD", "GET", "HEAD", "HEAD"]
     finally:
         server.stop()
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_no_broken_video(videos, tmp_path):
+    path, content = tmp_path / "v.mp4", Path(videos["b_frames"]).read_bytes()
+    path.write_bytes(content)
+    planned = object_fingerprint(str(path), local_version(path.stat()))
+    reading = ReadingConfig(cache_dir=str(tmp_path))
+    with local_video(str(path), reading=reading, fingerprint=f"{planned}-1"):
+        pass
+    for error in (None, PipelineError(FailureClass.CORRUPT_MEDIA, "half a frame")):
+        path.write_bytes(content)
+        planned = object_fingerprint(str(path), local_version(path.stat()))
+        staged = local_video(str(path), reading=reading, fingerprint=planned)
+        with pytest.raises(PipelineError, match="was replaced since this run was planned") as caught, staged:  # noqa: PT012
+            path.write_bytes(content + b"more")
+            if error:
+                raise error
+        assert caught.value.failure_class is FailureClass.TRANSFER

@@ -156,7 +156,7 @@ def test_concurrent_downloads_count_each_others_reservations(cache, tmp_path):
     ],
 )
 def test_an_object_that_changes_during_the_copy_is_a_transfer_failure(cache, tmp_path, break_it, message):
-    video = FakeVideo("s3://b/v?sig=secret")
+    video = FakeVideo("https://b/v?sig=secret")
     video.on_download.append(lambda: break_it(video))
     with pytest.raises(PipelineError, match=message) as caught, hold(cache, video):
         pass

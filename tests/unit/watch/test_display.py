@@ -194,7 +194,7 @@ def test_failures_are_listed_with_their_reason_and_the_others_counted():
 
 
 def test_a_commit_is_one_line_with_counts_classes_and_attempts_and_without_credentials():
-    question = Question(question_id="a", video="s3://k:hidden@b/v.mp4?sig=x", text="t", options=None, row_index=0)
+    question = Question(question_id="a", video="s3://k:hidden@b/v.mp4", text="t", options=None, row_index=0)
     stamp = RunStamp(run_id="r", method="m", model="d", model_revision=None, config_hash="c")
     failure = Failure(failure_class=FailureClass.CORRUPT_MEDIA, message="m")
     now = datetime(2026, 1, 31, tzinfo=UTC)
