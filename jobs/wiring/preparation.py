@@ -61,6 +61,7 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
         stamp=stamp,
         output_uri=options.output,
         retry_failed=options.retry_failed,
+        max_runs=config.execution.max_runs,
         allow_http=config.reading.allow_http,
         storage_options=options.storage_options,
     )
@@ -71,6 +72,8 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
         if plan.num_skipped_failed
         else "",
     )
+    if plan.num_skipped_away:
+        LOG.warning("%d questions were answered about videos that cannot be reached now", plan.num_skipped_away)
     committer = AnswerCommitter(
         manifest,
         output_uri=options.output,

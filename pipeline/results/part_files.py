@@ -167,6 +167,8 @@ def parse_part(source: "pa.NativeFile | str", *, name: str, columns: Sequence[st
     missing = sorted(required - ADDED_COLUMNS - set(table.column_names))
     if missing:
         raise ValueError(f"result file {strip_secrets(name)} lacks the columns {missing}: {_REMEDY}")
+    for added in required - set(table.column_names) if columns else ():
+        table = table.append_column(added, pa.nulls(table.num_rows, ANSWERS_SCHEMA.field(added).type))
     return table.select(list(columns)) if columns else table
 
 

@@ -8,6 +8,7 @@ import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.results.asked import ASKED_COLUMNS
 from pipeline.results.part_files import AnswersFolder
 from pipeline.results.schema import ADDED_COLUMNS, ANSWERS_SCHEMA
 from pipeline.uris import StorageOptions, strip_secrets
@@ -72,7 +73,9 @@ def views_sql(output_uri: str) -> str:
         f"NULL::{_sql_type(field.type)} AS {field.name}" for field in ANSWERS_SCHEMA if field.name in ADDED_COLUMNS
     ]
     output = _escape_glob(output_uri.rstrip("/")).replace("'", "''")
-    return template.replace("{added_columns}", ", ".join(added)).replace("{output}", output)
+    asked = ", ".join(ASKED_COLUMNS)
+    filled = template.replace("{added_columns}", ", ".join(added)).replace("{asked}", asked)
+    return filled.replace("{output}", output)
 
 
 def _sql_type(column_type: pa.DataType) -> str:
