@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from pipeline.engine.job_state import JobState
 from pipeline.engine.rows import build_rows
-from pipeline.failures import Failure, PipelineError
+from pipeline.failures import Failure, OutageError
 from pipeline.results.rows import QuestionResult, RunStamp
 
 
@@ -27,6 +27,10 @@ def take_outcomes(state: JobState, stamp: RunStamp) -> list[VideoOutcome]:
 
 
 def check_outage(outage: Failure | None) -> None:
-    """Raise ``PipelineError`` where the state machine says that the job cannot go on."""
+    """Raise where the state machine says that the job cannot go on.
+
+    Raises:
+        OutageError: The storage of the videos has been away for too long.
+    """
     if outage is not None:
-        raise PipelineError(outage.failure_class, outage.message)
+        raise OutageError(outage.failure_class, outage.message)

@@ -71,3 +71,7 @@ class PipelineError(Exception):
     def to_failure(self) -> Failure:
         """The record that travels on."""
         return Failure(failure_class=self.failure_class, message=self.message)
+
+
+class OutageError(PipelineError):
+    """The storage of the videos is away: nothing has failed, and the same command goes on when it is back."""

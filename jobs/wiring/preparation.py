@@ -4,6 +4,7 @@ import argparse
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from jobs.wiring.configuration import resolve_config
@@ -12,6 +13,7 @@ from jobs.wiring.storage_options import check_storage_options
 from pipeline.demo.archive import demo_spec, write_archive
 from pipeline.manifest.reading import Manifest, read_manifest
 from pipeline.models.loading import ModelIdentity, is_demo_model
+from pipeline.planning.fingerprints import look_up_patiently
 from pipeline.planning.job_plan import JobPlan, plan_job
 from pipeline.results.committer import AnswerCommitter
 from pipeline.results.rows import RunStamp
@@ -42,6 +44,7 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
         ValueError: A setting, a row of the manifest (``ManifestError``) or the partition column cannot be used.
         OSError: A file cannot be read.
         PipelineError: The model cannot be used.
+        OutageError: The storage of the videos does not answer.
     """
     started_at = datetime.now(UTC)
     check_storage_options(options.storage_options)
@@ -64,6 +67,7 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
         max_runs=config.execution.max_runs,
         allow_http=config.reading.allow_http,
         storage_options=options.storage_options,
+        look_up=partial(look_up_patiently, outage_s=config.reading.outage_s),
     )
     LOG.info(
         "plan: %d questions about %d videos to answer, %d fail without being asked, %d done earlier%s",

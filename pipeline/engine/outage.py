@@ -77,7 +77,7 @@ class Outage:
         """Why the job cannot go on: it has lasted too long, and all that is in flight waits for its end."""
         if self._since_s is None or now_s - self._since_s < self.patience_s or not videos_in_flight <= self.hit:
             return None
-        why = "" if self._last is None else f", last: {self._last.message}"
+        why = "" if self._last is None else f", last: {self._last.message.rstrip('.')}"
         return Failure(
             failure_class=FailureClass.TRANSFER,
             message=f"the storage has been away for {now_s - self._since_s:.0f} s: {len(self.hit)} videos in a row "

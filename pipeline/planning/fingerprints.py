@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.failures import Failure, PipelineError
+from pipeline.failures import Failure, FailureClass, OutageError, PipelineError
 from pipeline.planning.s3_listing import list_versions, split_runs
 from pipeline.results.keys import missing_fingerprint, video_fingerprint
 from pipeline.uris import StorageOptions, strip_secrets, uri_scheme
@@ -16,6 +17,8 @@ from pipeline.video.remote import ObjectVersion
 NUM_LOOKUPS = 64  # at once: each waits for a network
 _NUM_LOCAL = 8  # threads for files: enough for a file server, few enough not to wait for each other
 _FEW = 20  # S3 objects that are quicker asked for one by one
+OUTAGE_VIDEOS = 3  # of which the storage does not answer: then it is not theirs
+_LONGEST_PAUSE_S = 30.0
 _LOCAL_CHUNK = 500  # files per thread and turn: most answer sooner than a turn takes
 
 
@@ -48,6 +51,52 @@ def look_up_fingerprints(
         for chunk, answers in zip(chunks, pool.map(partial(_each, look_up), chunks), strict=True):
             found.update(zip(chunk, answers, strict=True))
     return [found[uri] for uri in uris]
+
+
+def look_up_patiently(
+    uris: Sequence[str],
+    *,
+    outage_s: float,
+    storage_options: StorageOptions = None,
+    allow_http: bool = False,
+    pause: Callable[[float], None] | None = None,
+) -> list[Fingerprint]:
+    """Likewise; where the storage does not answer for several videos, those are asked for again for so long.
+
+    Args:
+        uris: of videos, each once.
+        outage_s: ``reading.outage_s``; 0: every failure stands.
+        storage_options: for ``s3://``.
+        allow_http: ``reading.allow_http``.
+        pause: waits that many seconds; default: as the clock has it.
+
+    Raises:
+        OutageError: It still does not answer.
+    """
+    found = look_up_fingerprints(uris, storage_options=storage_options, allow_http=allow_http)
+    waited_s, pause_s = 0.0, 1.0
+    while outage_s and len(away := [at for at, one in enumerate(found) if _is_away(one)]) >= OUTAGE_VIDEOS:
+        if waited_s >= outage_s:
+            raise _outage(found[away[-1]], num_away=len(away), waited_s=waited_s)
+        (pause or time.sleep)(min(pause_s, outage_s - waited_s))
+        waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, _LONGEST_PAUSE_S)
+        again = look_up_fingerprints([uris[at] for at in away], storage_options=storage_options, allow_http=allow_http)
+        for at, one in zip(away, again, strict=True):
+            found[at] = one
+    return found
+
+
+def _is_away(one: Fingerprint) -> bool:
+    return one.failure is not None and one.failure.failure_class is FailureClass.TRANSFER
+
+
+def _outage(last: Fingerprint, *, num_away: int, waited_s: float) -> OutageError:
+    message = "" if last.failure is None else last.failure.message.rstrip(".")
+    return OutageError(
+        FailureClass.TRANSFER,
+        f"the storage of {num_away} videos has not answered for {waited_s:.0f} s, last: {message}. None of them has "
+        "failed: when it is back, the same command goes on. To wait longer raise reading.outage_s; with 0 they fail",
+    )
 
 
 def object_fingerprint(uri: str, version: ObjectVersion) -> str:
