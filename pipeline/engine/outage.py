@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pipeline.failures import Failure, FailureClass
 
 VIDEOS_IN_A_ROW = 3
+_LAST_VIDEOS = 2  # enough where the storage does not answer at all, and no other video is left to tell
 _TRY_EVERY_S = 30.0
 
 
@@ -48,7 +49,8 @@ class Outage:
             return False
         self.hit.add(video_id)
         self._last = failure
-        if self._since_s is None and len(self.hit) >= VIDEOS_IN_A_ROW:
+        is_mute = failure.failure_class is FailureClass.TRANSFER and not has_others
+        if self._since_s is None and len(self.hit) >= (_LAST_VIDEOS if is_mute else VIDEOS_IN_A_ROW):
             self._since_s, self._next_try_s = now_s, now_s + _TRY_EVERY_S
         return self.is_on or has_others
 

@@ -225,11 +225,9 @@ def test_a_piece_that_is_done_clears_itself_and_the_row_but_no_other_piece():
     assert tries.note(key(5, 7), last_turn=7) == 1
 
 
-TRANSFER = Failure(failure_class=FailureClass.TRANSFER, message="503")
-
-
-def hit(outage, *videos, has_others=True):
-    return [outage.note_failure(video, TRANSFER, now_s=1.0, has_others=has_others) for video in videos]
+def hit(outage, *videos, has_others=True, failure_class=FailureClass.TRANSFER):
+    failure = Failure(failure_class=failure_class, message="503")
+    return [outage.note_failure(video, failure, now_s=1.0, has_others=has_others) for video in videos]
 
 
 def test_an_outage_is_told_by_different_videos_in_a_row():
@@ -255,10 +253,19 @@ def test_a_failure_counts_once_another_video_could_be_read_until_its_own_can(vid
     assert hit(outage, videos[0]) == [True]
 
 
-def test_the_last_videos_of_a_job_answer_for_themselves():
+@pytest.mark.parametrize(
+    ("failure_class", "are_outage"), [("not_found", [0, 0, 1]), ("access_denied", [0, 0, 1]), ("transfer", [0, 1, 1])]
+)
+def test_the_last_videos_of_a_job_answer_for_themselves_unless_the_storage_is_mute(failure_class, are_outage):
     outage = Outage(patience_s=60.0)
-    assert hit(outage, 0, 1, has_others=False) == [False, False]
-    assert hit(outage, 2, has_others=False) == [True]
+    assert hit(outage, 0, 1, 2, has_others=False, failure_class=FailureClass(failure_class)) == are_outage
+
+
+def test_three_videos_of_which_two_meet_minutes_of_503_lose_nothing():
+    config, tasks = make_config(), make_tasks(num_videos=3, num_questions=4)
+    world = make_world(config, tasks, *away(FailureClass.TRANSFER, from_s=1.0, until_s=400.0))
+    rows = world.run(random.Random(4))
+    assert [stable(row) for row in rows] == undisturbed(config, tasks)
 
 
 def test_a_video_that_was_hit_and_can_be_read_again_ends_the_outage():
