@@ -25,6 +25,7 @@ class JobStatus:
         overdue: workers that have been at it for longer than their role may.
         cancelled: by worker, work that it may drop.
         spent: what each piece of work took that was done since the last time.
+        outage: why the job cannot go on, if so.
     """
 
     outcomes: tuple[VideoOutcome, ...]
@@ -33,11 +34,16 @@ class JobStatus:
     overdue: tuple[str, ...]
     cancelled: Mapping[str, tuple[WorkKey, ...]]
     spent: tuple[StageSeconds, ...] = ()
+    outage: Failure | None = None
 
 
 def is_empty(batch: Batch) -> bool:
     """Whether a reply says nothing."""
     return not (batch.work or batch.retain or batch.released or batch.is_finished)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class CoordinatorService:
@@ -61,14 +67,14 @@ class CoordinatorService:
         """See ``JobState``; an empty batch comes back after two seconds at the latest."""
         self._due.pop(worker, None)
         self._spent += [completion.seconds for completion in completions]
+        self._state.tell_time(_now_s())
         batch = self._state.exchange(worker, completions)
         if completions:
             self._notify()
         if is_empty(batch):
             batch = await self._wait(worker)
         if batch.work:
-            due_s = asyncio.get_running_loop().time() + self._patience_s[role_of(worker)]
-            self._due[worker] = due_s
+            self._due[worker] = _now_s() + self._patience_s[role_of(worker)]
         return batch
 
     async def _wait(self, worker: str) -> Batch:
@@ -78,6 +84,7 @@ class CoordinatorService:
         try:
             return await asyncio.wait_for(reply, _LONG_POLL_S)
         except TimeoutError:
+            self._state.tell_time(_now_s())
             return self._state.exchange(worker, ())
         finally:
             if waiting.get(worker) is reply:
@@ -91,7 +98,9 @@ class CoordinatorService:
 
     async def poll(self) -> JobStatus:
         """Finished videos since the last call, counts, and whose work has become too old or needless."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = _now_s()
+        if self._state.tell_time(now_s):
+            self._notify()
         spent, self._spent = tuple(self._spent), []
         return JobStatus(
             outcomes=tuple(take_outcomes(self._state, self._stamp)),
@@ -100,6 +109,7 @@ class CoordinatorService:
             overdue=tuple(worker for worker, due_s in self._due.items() if due_s < now_s),
             cancelled=self._state.take_cancelled(),
             spent=spent,
+            outage=self._state.outage,
         )
 
     def _notify(self) -> None:

@@ -1,10 +1,11 @@
-"""What an executor yields: the rows of each finished video."""
+"""What an executor yields, the rows of each finished video; and what ends it before that."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.engine.job_state import JobState
 from pipeline.engine.rows import build_rows
+from pipeline.failures import Failure, OutageError
 from pipeline.results.rows import QuestionResult, RunStamp
 
 
@@ -23,3 +24,13 @@ def take_outcomes(state: JobState, stamp: RunStamp) -> list[VideoOutcome]:
         VideoOutcome(video_id=video.task.video_id, rows=tuple(build_rows(video, stamp=stamp, finished_at=now)))
         for video in state.take_finished()
     ]
+
+
+def check_outage(outage: Failure | None) -> None:
+    """Raise where the state machine says that the job cannot go on.
+
+    Raises:
+        OutageError: The storage of the videos has been away for too long.
+    """
+    if outage is not None:
+        raise OutageError(outage.failure_class, outage.message)

@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import RayError
 
 from actors.builders import Job
 from actors.coordinator_service import CoordinatorService, JobStatus
 from actors.metrics import RunMetrics
-from actors.outcomes import VideoOutcome
-from actors.worker_pool import COORDINATOR_TIMEOUT_S, ActorOptions, WorkerPool
+from actors.outcomes import VideoOutcome, check_outage
+from actors.worker_pool import COORDINATOR_TIMEOUT_S, ActorOptions, WorkerPool, is_bug
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role, role_of
 from pipeline.engine.progress import Progress, Tally
@@ -32,7 +32,8 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
     their models, stay.
 
     Raises:
-        PipelineError: When workers cannot start, or workers or the coordinator keep dying.
+        PipelineError: When workers cannot start, workers or the coordinator keep dying, or the storage of the videos
+            is away for too long.
     """
     pool, done = WorkerPool(job, options), set[int]()
     metrics, before, last = RunMetrics(job.stamp.run_id), Tally(), Tally()
@@ -53,21 +54,21 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
                         metrics.note(whole)
                         yield whole
                 return
-            except (RayActorError, GetTimeoutError) as error:
+            except RayError as error:
+                if is_bug(error):
+                    raise PipelineError(FailureClass.INTERNAL, f"the coordinator came upon a bug: {error}") from error
                 deaths_left, before = deaths_left - 1, last
                 if deaths_left == 0:
                     raise PipelineError(FailureClass.WORKER_LOST, f"the coordinator keeps dying: {error}") from error
                 _log.warning(
                     "the coordinator died (%s); %d videos are done, the others go on", type(error).__name__, len(done)
                 )
-            except RayError as error:
-                raise PipelineError(FailureClass.INTERNAL, f"the coordinator came upon a bug: {error}") from error
     finally:
         pool.stop()
 
 
 def _serve(job: Job, options: ActorOptions, pool: WorkerPool, metrics: RunMetrics) -> Iterator[VideoOutcome | Progress]:
-    """Until the job or this coordinator ends; the latter as ``RayActorError``, or ``GetTimeoutError`` when it hangs."""
+    """Until the job or this coordinator ends; the latter as a ``RayError`` that is no error of its code."""
     patience_s = _patience_s(job.config)
     build = partial(JobState, job.tasks, config=job.config)
     remote_service: Any = ray.remote(**options.coordinator)(CoordinatorService)
@@ -86,6 +87,7 @@ def _serve(job: Job, options: ActorOptions, pool: WorkerPool, metrics: RunMetric
             metrics.observe_seconds(status.spent)
             yield from status.outcomes
             yield status.progress
+            check_outage(status.outage)
             is_finished = status.is_finished
     finally:
         ray.kill(coordinator)

@@ -1,10 +1,11 @@
 """Runs a job in one process, with the very classes that Ray runs: for debugging, and as the reference in tests."""
 
+import time
 from collections.abc import Iterator
 
 from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.local_store import LocalStore
-from actors.outcomes import VideoOutcome, take_outcomes
+from actors.outcomes import VideoOutcome, check_outage, take_outcomes
 from actors.worker import DecodeWorker, ModelWorker
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role
@@ -14,7 +15,11 @@ from pipeline.results.rows import RunStamp
 
 
 def run_serial(job: Job) -> Iterator[VideoOutcome | Progress]:
-    """Yield finished videos as they come, and progress in between."""
+    """Yield finished videos as they come, and progress in between.
+
+    Raises:
+        PipelineError: The storage of the videos is away for too long.
+    """
     store = LocalStore(memory_bytes=job.config.execution.frame_memory_bytes)
     state = JobState(job.tasks, config=job.config)
     decode_worker = build_decode_worker(job, store)
@@ -33,8 +38,10 @@ def _run(
 ) -> Iterator[VideoOutcome | Progress]:
     completions: dict[str, list[Completion]] = {name: [] for name in workers}
     while not state.is_finished:
+        check_outage(state.outage)
         worked = False
         for name, worker in workers.items():
+            state.tell_time(time.monotonic())
             batch = state.exchange(name, completions[name])
             worked |= bool(batch.work or completions[name])
             completions[name] = worker.run_batch(batch)
@@ -43,6 +50,9 @@ def _run(
             yield state.progress
             if batch.work:
                 break  # scoring first: decoding ahead would only fill memory
-        assert worked or state.is_finished, "there is work left, but none is handed out"
+        if not worked and not state.is_finished:
+            due_s = state.wakes_at_s
+            assert due_s is not None, "there is work left, but none is handed out"
+            time.sleep(max(0.0, due_s - time.monotonic()))
     yield from take_outcomes(state, stamp)
     yield state.progress

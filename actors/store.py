@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import GetTimeoutError, ObjectLostError
+from ray.exceptions import GetTimeoutError, LocalRayletDiedError, ObjectLostError, OutOfMemoryError, RayActorError
 
 from pipeline.failures import FailureClass, PipelineError
 
@@ -38,7 +38,7 @@ class RayStore:
         """
         try:
             return ray.get(ref[0], timeout=_TRANSFER_TIMEOUT_S)
-        except ObjectLostError as error:
+        except (ObjectLostError, OutOfMemoryError, RayActorError, LocalRayletDiedError) as error:
             raise PipelineError(FailureClass.WORKER_LOST, f"an object went with its process: {error}") from error
         except GetTimeoutError as error:
             message = f"an object did not arrive from its node within {_TRANSFER_TIMEOUT_S:g} s"

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
@@ -32,6 +32,13 @@ class ActorOptions:
     decoder: tuple[dict[str, Any], ...] = ({},)
     answerer: tuple[dict[str, Any], ...] = ()
     coordinator: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 0})
+
+
+def is_bug(error: RayError) -> bool:
+    """Whether code has raised it; all others say that a process or a node has gone, or that Ray ended it for memory."""
+    if not isinstance(error, RayTaskError):
+        return False
+    return isinstance(error.cause, RayTaskError) or not isinstance(error.cause, RayError)
 
 
 class _Stage(Enum):
@@ -168,7 +175,7 @@ class WorkerPool:
         """Tell a dead process, a node that cannot do what others can, a silent coordinator and a bug apart."""
         if not isinstance(error, RayTaskError) or (self._has_begun and worker.stage is not _Stage.RUNNING):
             self._replace(worker, error)
-        elif worker.stage is _Stage.RUNNING and isinstance(error, RayActorError):
+        elif worker.stage is _Stage.RUNNING and not is_bug(error):
             self._rename(worker)  # the coordinator did not answer it; the process is sound
         else:
             raise PipelineError(FailureClass.INTERNAL, f"{worker.name} came upon a bug: {error}") from error

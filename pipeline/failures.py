@@ -23,6 +23,8 @@ class FailureClass(StrEnum):
 
 RETRYABLE = frozenset(
     {
+        FailureClass.NOT_FOUND,
+        FailureClass.ACCESS_DENIED,
         FailureClass.TRANSFER,
         FailureClass.DECODE_TIMEOUT,
         FailureClass.OUT_OF_MEMORY,
@@ -30,6 +32,10 @@ RETRYABLE = frozenset(
         FailureClass.INTERNAL,
     }
 )
+"""Circumstances, not verdicts: what the same work need not meet again, once planning has seen the video."""
+
+STORAGE = frozenset({FailureClass.NOT_FOUND, FailureClass.ACCESS_DENIED, FailureClass.TRANSFER})
+"""Of these, what a storage that is away answers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +49,11 @@ class Failure:
     def is_retryable(self) -> bool:
         """Whether another attempt, on another worker, can end differently."""
         return self.failure_class in RETRYABLE
+
+    @property
+    def is_of_storage(self) -> bool:
+        """Whether the storage may be to blame, and not the video."""
+        return self.failure_class in STORAGE
 
 
 class PipelineError(Exception):
@@ -60,3 +71,7 @@ class PipelineError(Exception):
     def to_failure(self) -> Failure:
         """The record that travels on."""
         return Failure(failure_class=self.failure_class, message=self.message)
+
+
+class OutageError(PipelineError):
+    """The storage of the videos is away: nothing has failed, and the same command goes on when it is back."""

@@ -51,12 +51,11 @@ _AT_WORK = "Scorer.run"
 _TICK_S = 0.1
 _CPUS_PER_NODE = 8  # as Ray counts them: a node that is left alone can hold all workers
 _NEEDLE_FRAMES = (4, 16)
-# Far more kills per video than any cluster sees: a video that happens to be at hand each time must not be blamed.
+# Attempts are the default: however often a video happens to be at hand, it is not blamed for kills it did not cause.
 _SETTINGS = (
     "execution.num_scorers=2",
     "execution.num_decoders=2",
     "execution.num_answerers=1",
-    "execution.max_attempts=20",
     "execution.videos_in_flight=3",
     "sampling.frames_per_group=32",
 )

@@ -4,6 +4,7 @@ import argparse
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from jobs.wiring.configuration import resolve_config
@@ -12,6 +13,7 @@ from jobs.wiring.storage_options import check_storage_options
 from pipeline.demo.archive import demo_spec, write_archive
 from pipeline.manifest.reading import Manifest, read_manifest
 from pipeline.models.loading import ModelIdentity, is_demo_model
+from pipeline.planning.fingerprints import look_up_patiently
 from pipeline.planning.job_plan import JobPlan, plan_job
 from pipeline.results.carried_columns import carry_columns
 from pipeline.results.committer import AnswerCommitter
@@ -43,6 +45,7 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
         ValueError: A setting, a row of the manifest (``ManifestError``) or the partition column cannot be used.
         OSError: A file cannot be read.
         PipelineError: The model cannot be used.
+        OutageError: The storage of the videos does not answer.
     """
     started_at = datetime.now(UTC)
     check_storage_options(options.storage_options)
@@ -50,32 +53,18 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
     stamp = _make_stamp(config, identity, started_at)
     LOG.info("run %s: method %s, settings %s", stamp.run_id, stamp.method, stamp.config_hash)
     LOG.info("model %s at revision %s, family %s", strip_secrets(identity.name), identity.revision, identity.family)
-    manifest = read_manifest(
-        options.manifest,
-        storage_options=options.storage_options,
-        limit=options.limit,
-        skip_bad_rows=options.skip_bad_rows,
-    )
-    pass_through, warnings = carry_columns(manifest.pass_through)
-    for warning in warnings:
-        LOG.warning("manifest: %s", warning)
-    manifest = replace(manifest, pass_through=pass_through)
-    LOG.info("manifest: %d questions, %d rejected rows", len(manifest.questions), len(manifest.rejected))
+    manifest = _read_manifest(options)
     plan = plan_job(
         manifest,
         stamp=stamp,
         output_uri=options.output,
         retry_failed=options.retry_failed,
+        max_runs=config.execution.max_runs,
         allow_http=config.reading.allow_http,
         storage_options=options.storage_options,
+        look_up=partial(look_up_patiently, outage_s=config.reading.outage_s),
     )
-    LOG.info(
-        "plan: %d questions about %d videos to answer, %d fail without being asked, %d done earlier%s",
-        *(plan.tasks.num_questions, len(plan.tasks), plan.num_failed, plan.num_skipped),
-        f" ({plan.num_skipped_failed} of them failed; --retry-failed asks them again)"
-        if plan.num_skipped_failed
-        else "",
-    )
+    _tell_plan(plan)
     committer = AnswerCommitter(
         manifest,
         output_uri=options.output,
@@ -94,6 +83,34 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
         started_at=started_at,
         storage_options=options.storage_options,
     )
+
+
+def _read_manifest(options: argparse.Namespace) -> Manifest:
+    """With columns that can be carried to the end."""
+    manifest = read_manifest(
+        options.manifest,
+        storage_options=options.storage_options,
+        limit=options.limit,
+        skip_bad_rows=options.skip_bad_rows,
+    )
+    pass_through, warnings = carry_columns(manifest.pass_through)
+    for warning in warnings:
+        LOG.warning("manifest: %s", warning)
+    manifest = replace(manifest, pass_through=pass_through)
+    LOG.info("manifest: %d questions, %d rejected rows", len(manifest.questions), len(manifest.rejected))
+    return manifest
+
+
+def _tell_plan(plan: JobPlan) -> None:
+    LOG.info(
+        "plan: %d questions about %d videos to answer, %d fail without being asked, %d done earlier%s",
+        *(plan.tasks.num_questions, len(plan.tasks), plan.num_failed, plan.num_skipped),
+        f" ({plan.num_skipped_failed} of them failed; --retry-failed asks them again)"
+        if plan.num_skipped_failed
+        else "",
+    )
+    if plan.num_skipped_away:
+        LOG.warning("%d questions were answered about videos that cannot be reached now", plan.num_skipped_away)
 
 
 def make_demo(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from pipeline.engine.mailbox import Mailbox
 from pipeline.engine.messages.keys import Role, Stage, WorkKey, role_of
 from pipeline.engine.messages.work import GatherWork, ScoreWork, Work
 from pipeline.engine.one_video.video_state import VideoState
+from pipeline.engine.outage import VIDEOS_IN_A_ROW, Outage
 from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
 from pipeline.method.selectors.base import Selector
 from pipeline.planning.task_queue import TaskQueue
@@ -25,6 +26,9 @@ class Dispatcher:
         self.boxes: dict[str, Mailbox] = {}
         self._num_workers: Counter[Role] = Counter()
         self._num_begun = 0
+        self.now_s = 0.0
+        self.outage = Outage(patience_s=config.reading.outage_s)
+        self.resting: dict[int, float] = {}  # videos that failed lately -> when they are due again
         self.with_mail: set[str] = set()  # workers that have gathers waiting
 
     def box_of(self, worker: str) -> Mailbox:
@@ -40,6 +44,20 @@ class Dispatcher:
         self.with_mail.discard(worker)
         self._num_workers[role_of(worker)] -= box is not None
         return box
+
+    def tell_time(self, now_s: float) -> bool:
+        """Returns whether a video is due again that has rested."""
+        self.now_s = max(self.now_s, now_s)
+        due = [video_id for video_id, until_s in self.resting.items() if until_s <= self.now_s]
+        for video_id in due:
+            del self.resting[video_id]
+        return bool(due)
+
+    def note_rest(self, video: VideoState) -> None:
+        """After a failure: its video may have to wait."""
+        until_s = max(video.faults.reading_rest.until_s, video.faults.model_rest.until_s)
+        if until_s > self.now_s:
+            self.resting[video.task.video_id] = until_s
 
     def post(self, worker: str, gather: GatherWork) -> None:
         """Only this worker can do it: it holds the tokens."""
@@ -69,26 +87,30 @@ class Dispatcher:
         return work
 
     def _begin_videos(self) -> None:
-        """Begin waiting videos as far as workers would starve otherwise."""
+        """Begin waiting videos as far as workers would starve otherwise; during an outage only as a try."""
+        while self.waiting and (self.outage.may_try(self.now_s) if self.outage.is_on else self._wants_more()):
+            self._num_begun += 1
+            task = self.waiting.popleft()
+            self.flow.file(VideoState(task=task, config=self._config, selector=self._selector, age=self._num_begun))
+
+    def _wants_more(self) -> bool:
         execution, total = self._config.execution, self.flow.total
-        while self.waiting and wants_more_videos(
-            num_scoring=total.num_scoring,
+        num_resting = min(len(self.resting), VIDEOS_IN_A_ROW)  # others can be read meanwhile, or tell an outage
+        return wants_more_videos(
+            num_scoring=max(0, total.num_scoring - num_resting),
             videos_in_flight=execution.videos_in_flight,
             is_short_of_room=self.flow.is_short_of_room,
-            num_unprobed=total.num_unprobed,
+            num_unprobed=max(0, total.num_unprobed - num_resting),
             mean_groups=self.flow.mean_groups,
             num_queued=total.num_queued,
             num_decoders=self._num_workers[Role.DECODER],
             num_ready=total.num_certain,
             num_in_hand=self._num_workers[Role.SCORER] * execution.groups_per_call,
-        ):
-            self._num_begun += 1
-            task = self.waiting.popleft()
-            self.flow.file(VideoState(task=task, config=self._config, selector=self._selector, age=self._num_begun))
+        )
 
     def _read(self, worker: str) -> list[Work]:
         for video in self.flow.videos_to_read():
-            if not self._may_take(worker, video):
+            if not self._may_take(worker, video) or video.faults.reading_rest.until_s > self.now_s:
                 continue
             planned = video.planned
             work = video.start_probe() if planned is None else planned.frames.hand_out(worker, video.make_key)
@@ -111,7 +133,7 @@ class Dispatcher:
         most = groups_to_hand(num_ready=num_ready, num_scorers=self._num_workers[Role.SCORER], room=room)
         window, work = self._window(), list[ScoreWork]()
         while len(work) < most:
-            found = self.flow.next_to_score(window, lambda video: self._may_take(worker, video))
+            found = self.flow.next_to_score(window, lambda video: self._may_ask_model(worker, video))
             if found is None:
                 break
             video, planned, end = found
@@ -153,11 +175,14 @@ class Dispatcher:
 
     def _next_answer(self, worker: str) -> list[Work]:
         for video, planned in self.flow.videos_to_answer():
-            if self._may_take(worker, video):
+            if self._may_ask_model(worker, video):
                 work = planned.next_answer(video.make_key)
                 self.flow.file(video)
                 return [work]
         return []
+
+    def _may_ask_model(self, worker: str, video: VideoState) -> bool:
+        return self._may_take(worker, video) and video.faults.model_rest.until_s <= self.now_s
 
     def _may_take(self, worker: str, video: VideoState) -> bool:
         """Another worker tries again what failed, as long as there is another."""

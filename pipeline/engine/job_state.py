@@ -1,4 +1,4 @@
-"""The job as a pure state machine: completions in, work out. There is no clock; ``actors.coordinator_service`` has it.
+"""The job as a pure state machine: completions in, work out. There is no clock: callers tell the time.
 
 Order of preference: finish what is begun (gathers, final passes), then groups of the oldest video. Every piece of work
 has a key of its own and is awaited from one worker: whatever else comes in, late, twice or from a worker given up for
@@ -25,7 +25,7 @@ from pipeline.engine.messages.work import (
     ScoreDone,
 )
 from pipeline.engine.one_video.planned import Limits, Planned
-from pipeline.engine.one_video.video_state import VideoState
+from pipeline.engine.one_video.video_state import At, VideoState
 from pipeline.engine.progress import Progress, Tally, measure_progress
 from pipeline.failures import Failure, FailureClass
 from pipeline.method.selectors.registry import get_selector
@@ -72,6 +72,24 @@ class JobState:
     def num_admitted(self) -> int:
         """Those that may read and score."""
         return self._flow.num_admitted
+
+    def tell_time(self, now_s: float) -> bool:
+        """What follows happens at this time of any clock that does not go back.
+
+        Returns:
+            Whether there may be work again because of it: a video that failed has rested long enough.
+        """
+        return self._dispatcher.tell_time(now_s)
+
+    @property
+    def wakes_at_s(self) -> float | None:
+        """When the next video that rests is due; None where none does."""
+        return min(self._dispatcher.resting.values(), default=None)
+
+    @property
+    def outage(self) -> Failure | None:
+        """Why the job cannot go on, where the storage has been away for too long and all that is left waits for it."""
+        return self._dispatcher.outage.judge(set(self._flow.videos), now_s=self._dispatcher.now_s)
 
     def take_finished(self) -> list[VideoState]:
         """Videos that ended since the last call."""
@@ -167,9 +185,10 @@ class JobState:
             if isinstance(completion.result, ScoreDone) and video.planned is not None:
                 self._drop_late(video, video.planned, worker, key, completion.result)
         elif isinstance(completion.result, Failure):
-            video.take_failure(key, completion.result, worker=worker, lost=self._lost)
+            self._take_failure(video, key, completion.result, worker=worker)
         elif isinstance(completion.result, ProbeDone):
-            video.take_plan(completion.result)
+            self._dispatcher.outage.note_reading(key.video_id, is_probe=True)
+            video.take_plan(key, completion.result)
         elif isinstance(completion.result, Cancelled):
             video.put_back(key, lost=self._lost)
         else:
@@ -177,8 +196,17 @@ class JobState:
             self._take_result(video, video.planned, worker, key, completion.result)
         return video
 
+    def _take_failure(self, video: VideoState, key: WorkKey, failure: Failure, *, worker: str) -> None:
+        now_s, has_others = self._dispatcher.now_s, bool(self._dispatcher.waiting)
+        is_outage = key.stage.is_reading and self._dispatcher.outage.note_failure(
+            key.video_id, failure, now_s=now_s, has_others=has_others
+        )
+        video.take_failure(key, failure, worker=worker, lost=self._lost, at=At(now_s=now_s, is_outage=is_outage))
+        self._dispatcher.note_rest(video)
+
     def _take_result(self, video: VideoState, planned: Planned, worker: str, key: WorkKey, result: Result) -> None:
         if isinstance(result, DecodeDone):
+            self._dispatcher.outage.note_reading(key.video_id, is_probe=False)
             video.take_decoded(planned, key, result)
         elif isinstance(result, ScoreDone):
             self._tell(video, planned, video.take_scores(planned, key, result))
@@ -236,6 +264,8 @@ class JobState:
     def _finish(self, video: VideoState) -> None:
         """Every question has its end: whoever holds something of the video may drop it."""
         self._flow.remove(video)
+        self._dispatcher.resting.pop(video.task.video_id, None)
+        self._dispatcher.outage.forget(video.task.video_id)
         self._tally.add(video)
         if video.planned is not None:
             self._release(video, video.planned.round.scorers)

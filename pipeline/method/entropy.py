@@ -60,8 +60,3 @@ def response_certainty(entropies_N: Sequence[float] | Tensor, *, share: float = 
     num_counted = max(1, ceil_product(share, len(values)))
     least_sure = sorted(values, reverse=True)[:num_counted]
     return 0.0 - math.fsum(least_sure) / num_counted
-
-
-def shannon_entropy(probabilities: Sequence[float]) -> float:
-    """``-Σ p log p`` in nats; NaN where one is NaN."""
-    return -sum(p * math.log(p) for p in probabilities if p != 0)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import option_letter
-from pipeline.method.entropy import response_certainty, shannon_entropy
+from pipeline.method.entropy import response_certainty
 from pipeline.method.selectors.base import GroupScore
 from pipeline.method.selectors.registry import get_selector
+from pipeline.method.shannon import shannon_entropy
 from pipeline.models.devices.timer import DeviceTimer
 from pipeline.models.devices.transfer import FrameUpload, empty_frames
 from pipeline.models.interface import LaunchedResponses, QuestionPrompt, Response, VideoModel

@@ -1,6 +1,6 @@
 """What a run has to do: the manifest less what is finished, grouped by video, with stable keys."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,12 +11,17 @@ from pipeline.failures import Failure, FailureClass
 from pipeline.manifest.questions import Question, QuestionTable, RejectedRow
 from pipeline.manifest.reading import Manifest
 from pipeline.manifest.record_table import IntArray
-from pipeline.planning.fingerprints import look_up_fingerprints
+from pipeline.planning.fingerprints import Fingerprint, look_up_fingerprints
 from pipeline.planning.task_table import TaskTable
-from pipeline.results.finished import finished_keys
+from pipeline.results.asked import hash_question
+from pipeline.results.failed_rows import FailedRow, FailedRows
+from pipeline.results.finished import answered_questions, finished_keys
+from pipeline.results.key_set import KeySet
 from pipeline.results.keys import rejected_key
 from pipeline.results.rows import QuestionResult, RunStamp, failed_result
 from pipeline.uris import StorageOptions
+
+LookUp = Callable[..., list[Fingerprint]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,8 +32,9 @@ class JobPlan:
         tasks: One per video that can be read and has questions left.
         unreadable: Likewise for those that cannot; ``failures`` says why, in their order.
         rejected: Manifest rows that cannot be asked, with their keys.
-        num_skipped: Questions that an earlier run finished; ``num_skipped_failed`` of them have failed.
-        replaces: Question key -> result file whose failed row gives way to a new one, where those are tried again.
+        num_skipped: Questions that an earlier run finished; ``num_skipped_failed`` of them have failed, and of
+            ``num_skipped_away`` the video, which was there then, cannot be reached now.
+        replaces: Question key -> failed row that gives way to the new one: of the same key, or of the same question.
     """
 
     tasks: TaskTable
@@ -37,7 +43,8 @@ class JobPlan:
     rejected: tuple[tuple[RejectedRow, str], ...]
     num_skipped: int
     num_skipped_failed: int = 0
-    replaces: Mapping[str, str]
+    num_skipped_away: int = 0
+    replaces: Mapping[str, FailedRow]
 
     @property
     def num_failed(self) -> int:
@@ -60,15 +67,19 @@ def plan_job(
     stamp: RunStamp,
     output_uri: str,
     retry_failed: bool = False,
+    max_runs: int = 1,
     allow_http: bool = False,
     storage_options: StorageOptions = None,
+    look_up: LookUp = look_up_fingerprints,
 ) -> JobPlan:
     """Drop finished questions, look up each video's fingerprint, and group what remains by video."""
+    # 1. what earlier runs left (n files → keys)
     finished = finished_keys(output_uri, storage_options=storage_options)
-    skipped = finished.skipped(retry_failed=retry_failed)
+    skipped = finished.skipped(retry_failed=retry_failed, max_runs=max_runs)
+    # 2. V videos → V fingerprints
     questions, starts = _group_by_video(manifest.questions)
     uris = [questions.videos[code] for code in questions.video_codes[starts[:-1]].tolist()]
-    found = look_up_fingerprints(uris, storage_options=storage_options, allow_http=allow_http)
+    found = look_up(uris, storage_options=storage_options, allow_http=allow_http)
     tasks = TaskTable(
         questions=questions,
         starts=starts,
@@ -76,24 +87,58 @@ def plan_job(
         fingerprints=pa.array([one.value for one in found], pa.string()),
         config_hash=stamp.config_hash,
     )
+    # 3. less what is finished: answered, failed for good, answered about a video that is away now
     tasks = tasks.less(finished.ok) if finished.ok else tasks
     num_not_ok = tasks.num_questions
-    tasks = tasks.less(finished.failed) if finished.failed and not retry_failed else tasks
+    tasks = tasks.less(skipped) if finished.failed and not retry_failed else tasks
     num_skipped_failed = num_not_ok - tasks.num_questions
     is_missing = np.array([one.failure is not None for one in found], bool)
+    present, missing = np.flatnonzero(~is_missing).tolist(), np.flatnonzero(is_missing).tolist()
+    unreadable = tasks.without(present) if missing else tasks[:0]
+    tasks = tasks.without(missing) if missing else tasks
+    num_unreadable = unreadable.num_questions
+    if len(unreadable) and finished.ok:
+        unreadable = _less_answered(unreadable, output_uri, storage_options)
     left = [(row, rejected_key(row, config_hash=stamp.config_hash)) for row in manifest.rejected]
     left = [(row, key) for row, key in left if key not in skipped]
-    missing_ids = np.flatnonzero(is_missing).tolist()
-    unreadable = tasks.without(np.flatnonzero(~is_missing).tolist()) if missing_ids else tasks[:0]
+    num_left = tasks.num_questions + unreadable.num_questions + len(left)
     return JobPlan(
-        tasks=tasks.without(missing_ids) if missing_ids else tasks,
+        tasks=tasks,
         unreadable=unreadable,
         failures=tuple(failure for one in unreadable.video_ids.tolist() if (failure := found[one].failure)),
         rejected=tuple(left),
-        num_skipped=len(questions) + len(manifest.rejected) - tasks.num_questions - len(left),
+        num_skipped=len(questions) + len(manifest.rejected) - num_left,
         num_skipped_failed=num_skipped_failed + len(manifest.rejected) - len(left),
-        replaces=finished.failed_files if retry_failed else {},
+        num_skipped_away=num_unreadable - unreadable.num_questions,
+        replaces=_find_replaced((tasks, unreadable), left, finished.failed_rows),
     )
+
+
+def _less_answered(unreadable: TaskTable, output_uri: str, storage_options: StorageOptions) -> TaskTable:
+    """Without the questions that were answered when the video was there: its absence now takes nothing back."""
+    ids = {question.question_id for task in unreadable for question in task.questions}
+    answered = answered_questions(output_uri, ids, storage_options=storage_options)
+    pairs = _asked(unreadable) if answered else ()
+    keys = [key for key, asked in pairs if asked in answered]
+    return unreadable.less(KeySet(keys)) if keys else unreadable
+
+
+def _find_replaced(
+    tables: Iterable[TaskTable], rejected: Iterable[tuple[RejectedRow, str]], failed: FailedRows
+) -> dict[str, FailedRow]:
+    """Failed rows of the keys that are to be written, and of the same questions under other keys."""
+    if not failed:
+        return {}
+    pairs = ((key, failed.get(key) or failed.of_question(asked)) for table in tables for key, asked in _asked(table))
+    found = {key: row for key, row in pairs if row is not None}
+    return found | {key: failed[key] for _, key in rejected if key in failed}
+
+
+def _asked(tasks: TaskTable) -> Iterator[tuple[str, int]]:
+    """Question keys, and what is asked whatever the version of the video."""
+    for task in tasks:
+        for question, key in zip(task.questions, task.question_keys, strict=True):
+            yield key, hash_question(question, config_hash=tasks.config_hash)
 
 
 def _group_by_video(questions: QuestionTable) -> tuple[QuestionTable, IntArray]:

@@ -46,6 +46,11 @@ class TaskTable(RecordTable[VideoTask]):
         return len(self._questions)
 
     @property
+    def config_hash(self) -> str:
+        """Of the settings."""
+        return self._config_hash
+
+    @property
     def video_ids(self) -> IntArray:
         """``(V,)`` in order."""
         return self._video_ids

@@ -1,11 +1,13 @@
 """Turns one video's rows into a commit: joined with the manifest's other columns, in the file where they belong."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import fsspec
 import pyarrow as pa
 
 from pipeline.manifest.reading import Manifest
+from pipeline.results.failed_rows import FailedRow
 from pipeline.results.partitions import Partitions
 from pipeline.results.rows import QuestionResult
 from pipeline.results.schema import results_table
@@ -23,7 +25,7 @@ class AnswerCommitter:
         output_uri: str,
         storage_options: StorageOptions = None,
         partition_by: str | None = None,
-        replaces: Mapping[str, str] | None = None,
+        replaces: Mapping[str, FailedRow] | None = None,
     ) -> None:
         """Check the partition column.
 
@@ -32,8 +34,8 @@ class AnswerCommitter:
             output_uri: Folder of all results.
             storage_options: For the file system of ``output_uri``.
             partition_by: A manifest column that names folders below ``answers``.
-            replaces: Question key -> file whose row is to be replaced: ``FinishedKeys.failed_files`` when failed
-                questions are tried again. Those files keep their place, whatever ``partition_by`` says.
+            replaces: Question key -> failed row that gives way to it, perhaps of another key (``JobPlan.replaces``).
+                The files of those rows keep their place, whatever ``partition_by`` says.
 
         Raises:
             ValueError: ``partition_by`` cannot be used.
@@ -46,6 +48,7 @@ class AnswerCommitter:
 
     def commit(self, rows: Sequence[QuestionResult]) -> pa.Table:
         """Write the rows of one video; returns them as a table."""
+        rows = [self._count_runs(row) for row in rows]
         row_indices = [self._rows[row.question_id] for row in rows]
         table = results_table(rows, self._manifest.pass_through_rows(row_indices))
         fresh = self._replace_failed([row.question_key for row in rows], table)
@@ -65,17 +68,22 @@ class AnswerCommitter:
         by_file: dict[str, list[str]] = {}
         for key in keys:
             if key in self._replaces:
-                by_file.setdefault(self._replaces[key], []).append(key)
+                by_file.setdefault(self._replaces[key].path, []).append(self._replaces[key].question_key)
         for path, failed in by_file.items():
             drop_rows(self._filesystem, path, failed)
 
+    def _count_runs(self, row: QuestionResult) -> QuestionResult:
+        before = self._replaces.get(row.question_key)
+        return row if before is None else replace(row, num_runs=before.num_runs + 1)
+
     def _replace_failed(self, keys: Sequence[str], table: pa.Table) -> list[int]:
         """Rewrite the files that hold failed rows of ``keys``; returns the positions of rows that need a new file."""
-        by_file: dict[str | None, list[int]] = {None: []}
-        for position, key in enumerate(keys):
-            by_file.setdefault(self._replaces.get(key), []).append(position)
-        fresh = by_file.pop(None)
+        by_file: dict[str, list[int]] = {}
+        fresh = [position for position, key in enumerate(keys) if key not in self._replaces]
+        for position in sorted(set(range(len(keys))).difference(fresh)):
+            by_file.setdefault(self._replaces[keys[position]].path, []).append(position)
         for path, positions in by_file.items():
-            if path is not None and not replace_rows(self._filesystem, path, table.take(positions)):
+            replaced = [self._replaces[keys[position]].question_key for position in positions]
+            if not replace_rows(self._filesystem, path, table.take(positions), instead_of=replaced):
                 fresh += positions
         return sorted(fresh)

@@ -1,6 +1,6 @@
 """Many question keys in little memory: a million take 32 MB, where Python's own set takes 150."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -34,35 +34,6 @@ class KeySet(Set[str]):
 
     def __repr__(self) -> str:
         return f"KeySet({len(self)} keys)"
-
-
-class KeyedFiles(Mapping[str, str]):
-    """Question key -> path of a file, for many keys in few files."""
-
-    def __init__(self, keys: KeyArray, file_indices: npt.NDArray[np.int64], paths: Sequence[str]) -> None:
-        """Take columns of equal length.
-
-        Args:
-            keys: each once, in any order.
-            file_indices: position in ``paths`` of each key's file.
-            paths: of all files.
-        """
-        order = np.argsort(keys)
-        self._keys, self._files = keys[order], file_indices[order]
-        self._paths: dict[int, str] = {int(index): paths[index] for index in np.unique(self._files)}
-
-    def __getitem__(self, key: str) -> str:
-        position = find_key(self._keys, key)
-        if position is None:
-            raise KeyError(key)
-        path: str = self._paths[int(self._files[position])]
-        return path
-
-    def __iter__(self) -> Iterator[str]:
-        return (key.decode() for key in self._keys.tolist())
-
-    def __len__(self) -> int:
-        return len(self._keys)
 
 
 def encode_keys(keys: Sequence[str] | pa.ChunkedArray) -> KeyArray:

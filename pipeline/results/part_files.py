@@ -183,6 +183,8 @@ def parse_part(source: "pa.NativeFile | str", *, name: str, columns: Sequence[st
     missing = sorted(required - ADDED_COLUMNS - set(table.column_names))
     if missing:
         raise ForeignFileError(f"{strip_secrets(name)} is no result file: it lacks the columns {missing}")
+    for added in required - set(table.column_names) if columns else ():
+        table = table.append_column(added, pa.nulls(table.num_rows, ANSWERS_SCHEMA.field(added).type))
     table = table.select(list(columns)) if columns else table
     return _with_keys(table, name) if "question_key" in table.column_names else table
 

@@ -1,4 +1,8 @@
-"""Which of several rows with one question key counts: ok before failed, then the newest. The view says so in SQL."""
+"""Which of several rows counts: of one question key ok before failed, then the newest. The view says so in SQL.
+
+A failed row also gives way to a newer one of the same question with another key; and to any answer of it, where the
+failed row only says that the video was away.
+"""
 
 from collections.abc import Sequence
 
@@ -7,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.results.asked import are_of_absent_videos, hash_rows
 from pipeline.results.schema import ANSWERS_SCHEMA, agreed_order
 
 RANK_COLUMNS = ("question_key", "status", "finished_at", "run_id")
@@ -30,6 +35,34 @@ def best_rows(answers: pa.Table, *, last_of_equals: bool = False) -> _Ints:
     is_last = np.diff(codes[order], append=len(keys.dictionary)) != 0
     best: _Ints = order[is_last]
     return best
+
+
+def standing_rows(answers: pa.Table) -> _Ints:
+    """Indices of the rows that a reader is shown, ascending: the best of each key, less failures that have given way.
+
+    Args:
+        answers: With all columns of the schema.
+    """
+    is_best = np.zeros(answers.num_rows, bool)
+    is_best[best_rows(answers)] = True
+    is_ok = pc.equal(answers.column("status"), "ok").fill_null(False).to_numpy()
+    failed_ids = answers.column("question_id").filter(pa.array(is_best & ~is_ok)).combine_chunks()
+    if len(failed_ids):
+        rivals = np.flatnonzero(is_best & pc.is_in(answers.column("question_id"), failed_ids).to_numpy())
+        is_best[rivals] = _stand(answers.take(pa.array(rivals)))
+    found: _Ints = np.flatnonzero(is_best)
+    return found
+
+
+def _stand(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """``(n,)`` of rows with different keys, which have not given way to one of the same question."""
+    asked, is_absent = hash_rows(rows), are_of_absent_videos(rows)
+    is_ok = pc.equal(rows.column("status"), "ok").fill_null(False).to_numpy()
+    order = np.lexsort((_key_ranks(rows), _run_ranks(rows), finish_times(rows), asked))
+    is_newest = np.zeros(len(order), bool)
+    is_newest[order] = np.append(asked[order][1:] != asked[order][:-1], True)
+    found: npt.NDArray[np.bool_] = is_ok | (is_newest & ~(is_absent & np.isin(asked, asked[is_ok])))
+    return found
 
 
 def finish_times(answers: pa.Table) -> _Ints:
@@ -59,7 +92,15 @@ def with_added_columns(answers: pa.Table) -> pa.Table:
 
 
 def _run_ranks(answers: pa.Table) -> _Ints:
-    runs = answers.column("run_id").fill_null("").combine_chunks().dictionary_encode()
+    return _ranks(answers.column("run_id").fill_null(""))
+
+
+def _key_ranks(answers: pa.Table) -> _Ints:
+    return _ranks(answers.column("question_key"))
+
+
+def _ranks(texts: pa.ChunkedArray) -> _Ints:
+    runs = texts.combine_chunks().dictionary_encode()
     ranks: _Ints = np.argsort(np.argsort(runs.dictionary.to_numpy(zero_copy_only=False)))
     codes: _Ints = runs.indices.to_numpy()
     return ranks[codes]

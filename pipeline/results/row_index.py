@@ -1,6 +1,6 @@
 """Which file holds which question's row, and which row counts: what planning and compaction need to know of all files.
 
-Columns of numbers, not objects: a million rows take about 80 MB.
+Columns of numbers, not objects: a million rows take about 95 MB.
 """
 
 from dataclasses import dataclass
@@ -8,12 +8,16 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.results.asked import ASKED_COLUMNS, Hashes, are_by_circumstance, hash_rows
 from pipeline.results.key_set import KeyArray, encode_keys
 from pipeline.results.part_files import AnswersFolder, PartFile
 from pipeline.results.row_choice import RANK_COLUMNS, finish_times
 
+_COLUMNS = (*RANK_COLUMNS, "error_class", "video_fingerprint", "num_runs")
+_FIELDS = (("is_ok", "?"), ("finished", "i8"), ("run", "S32"), ("is_open", "?"), ("num_runs", "i4"), ("asked", "u8"))
 _Rows = npt.NDArray[np.void]
 _Ints = npt.NDArray[np.int64]
 
@@ -27,6 +31,8 @@ class RowIndex:
         files: Position in ``parts`` of each row's file.
         keys: Question keys.
         is_ok: Whether the row's status is ``ok``.
+        is_open: Whether it failed by circumstance; ``num_runs`` how many runs had tried it, ``asked`` what, by
+            `hash_asked` (both only for failed rows).
         best: ``(num_keys,)`` the row that counts for each key, sorted by key. Of rows that rank the same, that in the
             file with more rows: copies end up in the merged file.
         best_of_rows: Position in ``best`` of each row's key.
@@ -36,6 +42,9 @@ class RowIndex:
     files: _Ints
     keys: KeyArray
     is_ok: npt.NDArray[np.bool_]
+    is_open: npt.NDArray[np.bool_]
+    num_runs: npt.NDArray[np.int32]
+    asked: Hashes
     best: _Ints
     best_of_rows: _Ints
 
@@ -50,7 +59,9 @@ def read_index(folder: AnswersFolder) -> RowIndex:
     found = folder.read_all(partial(_read_rows, folder))
     num_rows = np.array([len(rows) for _, rows in found], np.int64)
     files = np.repeat(np.arange(len(found)), num_rows)
-    rows = np.concatenate([rows for _, rows in found]) if found else _pack(np.empty(0, "S1"), 0, 0, 0)
+    rows = (
+        np.concatenate([rows for _, rows in found]) if found else _pack(np.empty(0, "S1"), is_ok=0, finished=0, run=0)
+    )
     order = np.lexsort((-files, num_rows[files], rows["run"], rows["finished"], rows["is_ok"], rows["key"]))
     keys = rows["key"][order]
     is_last = np.ones(len(order), bool)
@@ -62,22 +73,34 @@ def read_index(folder: AnswersFolder) -> RowIndex:
         files=files,
         keys=rows["key"],
         is_ok=rows["is_ok"],
+        is_open=rows["is_open"],
+        num_runs=rows["num_runs"],
+        asked=rows["asked"],
         best=order[is_last],
         best_of_rows=best_of_rows,
     )
 
 
 def _read_rows(folder: AnswersFolder, part: PartFile) -> _Rows:
-    table = folder.read_part(part, RANK_COLUMNS)
-    return _pack(
+    table = folder.read_part(part, _COLUMNS)
+    is_ok = pc.equal(table.column("status"), "ok").fill_null(False).to_numpy()
+    rows = _pack(
         encode_keys(table.column("question_key")),
-        pc.equal(table.column("status"), "ok").fill_null(False).to_numpy(),
-        finish_times(table),
-        encode_keys(table.column("run_id").fill_null("")),
+        is_ok=is_ok,
+        finished=finish_times(table),
+        run=encode_keys(table.column("run_id").fill_null("")),
+        is_open=are_by_circumstance(table),
+        num_runs=table.column("num_runs").fill_null(1).to_numpy(),
     )
+    failed = np.flatnonzero(~is_ok)
+    if len(failed):
+        rows["asked"][failed] = hash_rows(folder.read_part(part, ASKED_COLUMNS).take(pa.array(failed)))
+    return rows
 
 
-def _pack(keys: KeyArray, is_ok: object, finished: object, runs: object) -> _Rows:
-    rows = np.empty(len(keys), [("key", keys.dtype), ("is_ok", "?"), ("finished", "i8"), ("run", "S32")])
-    rows["key"], rows["is_ok"], rows["finished"], rows["run"] = keys, is_ok, finished, runs
+def _pack(keys: KeyArray, **columns: object) -> _Rows:
+    rows = np.zeros(len(keys), [("key", keys.dtype), *_FIELDS])
+    rows["key"] = keys
+    for name, values in columns.items():
+        rows[name] = values
     return rows

@@ -13,7 +13,8 @@ VOLATILE_COLUMNS = frozenset(
     {
         *("decode_s", "encode_s", "prefill_s", "score_s", "scorer_wait_s", "answer_s", "total_s"),
         *("video_num_frames_decoded", "video_num_decode_passes", "video_num_groups_encoded"),
-        *("video_num_groups_prefilled", "num_groups_wasted", "attempts", "run_id", "finished_at"),
+        *("video_num_groups_prefilled", "num_groups_wasted", "attempts", "num_runs"),
+        *("run_id", "finished_at"),
     }
 )
 """What load, arrival order and the number of workers may change; all other columns are the same in every run."""
@@ -97,6 +98,7 @@ class QuestionResult:
     error_message: str | None = None
     warnings: tuple[str, ...] = ()
     attempts: int = 1
+    num_runs: int = 1
     answer: str | None = None
     answer_text: str | None = None
     option_probabilities: tuple[float, ...] | None = None

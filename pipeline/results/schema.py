@@ -46,6 +46,7 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("error_message", _TEXT, "what failed and what to do; null when ok"),
     ("warnings", pa.list_(_TEXT), "what was unusual but did not prevent an answer"),
     ("attempts", _INT, "how often the work was tried; 1 means no retry"),
+    ("num_runs", _INT, "runs that tried the question until now, this one included; null when unknown"),
     ("answer", _TEXT, "multiple choice: the most probable option's letter; open: the text"),
     ("answer_text", _TEXT, "raw text of the model"),
     ("option_probabilities", pa.list_(_FLOAT), "probability of each option at the first answer token, in [0, 1]"),
@@ -91,7 +92,7 @@ ANSWERS_SCHEMA = pa.schema(
 )
 _NUM_LEADING = ANSWERS_SCHEMA.names.index("options") + 1
 
-ADDED_COLUMNS = frozenset({"memory_rung", "kept_tokens", "num_token_rows", "num_token_columns"})
+ADDED_COLUMNS = frozenset({"memory_rung", "kept_tokens", "num_token_rows", "num_token_columns", "num_runs"})
 """Columns that files of schema version 1 may lack, because they were written before; null in those files' rows."""
 
 

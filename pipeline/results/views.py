@@ -9,6 +9,7 @@ import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.results.asked import ASKED_COLUMNS
 from pipeline.results.part_files import AnswersFolder
 from pipeline.results.schema import ADDED_COLUMNS, ANSWERS_SCHEMA
 from pipeline.results.sound_files import sound_parts, sound_summaries
@@ -77,7 +78,7 @@ def views_sql(output_uri: str, *, parts: Sequence[str] | None = None, summaries:
     root = output_uri.rstrip("/")
     answers = _paths(root, parts, default="answers/**/part-*.parquet")
     runs = _paths(root, summaries, default="runs/*/summary.json")
-    template = template.replace("{added_columns}", ", ".join(added))
+    template = template.replace("{added_columns}", ", ".join(added)).replace("{asked}", ", ".join(ASKED_COLUMNS))
     return template.replace("{answers}", answers).replace("{runs}", runs)
 
 

@@ -1,19 +1,28 @@
 -- DuckDB views over an output folder; pipeline.results.views.views_sql fills in the names in braces.
 -- They fail while the folder holds no results.
 
--- One row per question key: ok before failed, then the newest (of equals, which a merge may have copied, any).
+-- One row per question key: ok before failed, then the newest (of equals, which a merge may have copied, any). A failed
+-- row also gives way to a newer one of the same question with another key (its video was away, or has changed), and to
+-- any answer of it, where it only says that the video was away.
 -- Columns that were added after all of the files were written are null.
 CREATE OR REPLACE VIEW answers AS
-SELECT * EXCLUDE (filename)
+SELECT *
 FROM (
-    FROM read_parquet({answers}, union_by_name = true, filename = true, hive_partitioning = false)
-    WHERE question_key IS NOT NULL
-    UNION ALL BY NAME
-    SELECT {added_columns} WHERE false
+    SELECT * EXCLUDE (filename)
+    FROM (
+        FROM read_parquet({answers}, union_by_name = true, filename = true, hive_partitioning = false)
+        WHERE question_key IS NOT NULL
+        UNION ALL BY NAME
+        SELECT {added_columns} WHERE false
+    )
+    QUALIFY row_number() OVER (
+        PARTITION BY question_key ORDER BY (status = 'ok') DESC, finished_at DESC, run_id DESC, filename
+    ) = 1
 )
-QUALIFY row_number() OVER (
-    PARTITION BY question_key ORDER BY (status = 'ok') DESC, finished_at DESC, run_id DESC, filename
-) = 1;
+QUALIFY status = 'ok' OR (
+    row_number() OVER (PARTITION BY {asked} ORDER BY finished_at DESC, run_id DESC, question_key DESC) = 1
+    AND (video_fingerprint IS NOT NULL OR NOT bool_or(status = 'ok') OVER (PARTITION BY {asked}))
+);
 
 -- One row per question and group of frames that counted; visit 1 was the first, and the last is where it stopped.
 CREATE OR REPLACE VIEW groups AS

@@ -62,13 +62,21 @@ def write_part(filesystem: fsspec.AbstractFileSystem, path: str, answers: pa.Tab
     """Write a file whose name is that of the table's keys; an older one of this name keeps its better rows."""
 
     def add_to(old: bytes | None) -> bytes:
-        return _to_parquet((old and _combine(old, path, answers)) or answers)
+        return _to_parquet((old and _add_to(old, path, answers)) or answers)
 
     change_file(filesystem, path, add_to)
 
 
-def replace_rows(filesystem: fsspec.AbstractFileSystem, path: str, answers: pa.Table) -> bool:
+def replace_rows(
+    filesystem: fsspec.AbstractFileSystem, path: str, answers: pa.Table, *, instead_of: Sequence[str] | None = None
+) -> bool:
     """Put ``answers`` in the place of the rows with their keys in a file; its other rows and its name stay.
+
+    Args:
+        filesystem: Of the file.
+        path: Of the file.
+        answers: New rows.
+        instead_of: Keys of the rows that go, one for each new row, where those are of other keys.
 
     Returns:
         False if nothing was written, because the file is gone or does not hold those keys (a compaction moved them),
@@ -78,7 +86,7 @@ def replace_rows(filesystem: fsspec.AbstractFileSystem, path: str, answers: pa.T
 
     def replace(old: bytes | None) -> bytes | None:
         nonlocal is_replaced
-        combined = None if old is None else _combine(old, path, answers)
+        combined = None if old is None else _combine(old, path, answers, instead_of=instead_of)
         is_replaced = combined is not None
         return None if combined is None else _to_parquet(combined)
 
@@ -118,12 +126,25 @@ def drop_rows(
     return is_rewritten
 
 
-def _combine(old: bytes, path: str, answers: pa.Table) -> pa.Table | None:
-    """The better row of each key of a file that holds all keys of ``answers``; None if it does not fit."""
+def _combine(old: bytes, path: str, answers: pa.Table, *, instead_of: Sequence[str] | None = None) -> pa.Table | None:
+    """The better row of each key of a file that holds the rows which ``answers`` replace; None if it does not fit."""
+    keys = answers.column("question_key").combine_chunks()
+    replaced = keys if instead_of is None else pa.array(instead_of, pa.string())
     try:
         held = parse_part(pa.BufferReader(old), name=path)
-        if not pc.all(pc.is_in(answers.column("question_key"), held.column("question_key").combine_chunks())).as_py():
+        of_held = held.column("question_key").combine_chunks()
+        if not pc.all(pc.is_in(replaced, of_held)).as_py():
             return None
+        goes = pc.and_(pc.is_in(of_held, replaced), pc.invert(pc.is_in(of_held, keys)))
+        return combine_rows([held.filter(pc.invert(goes)), answers], last_of_equals=True)
+    except (ValueError, pa.ArrowException):
+        return None
+
+
+def _add_to(old: bytes, path: str, answers: pa.Table) -> pa.Table | None:
+    """The better row of each key, and what the file holds besides: answers in the place of failed rows."""
+    try:
+        held = parse_part(pa.BufferReader(old), name=path)
         return combine_rows([held, answers], last_of_equals=True)
     except (ValueError, pa.ArrowException):
         return None

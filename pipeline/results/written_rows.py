@@ -20,6 +20,7 @@ _NOT_SUMMED = frozenset(
             "model_revision",
         ),
         *("method", "config_hash", "video_fingerprint", "run_id", "finished_at", "stop_reason", "decoder"),
+        *("num_runs",),
     }
 )
 _SUMMED = tuple(

@@ -170,6 +170,8 @@ class ExecutionConfig:
         groups_in_hand: groups a scorer is given at once; None: 3 on a GPU, where the next pass is queued and its frames
             copied while one runs, else 1.
         score_timeout_s: wall seconds for what a scorer or answerer was given, then its process is replaced.
+        max_attempts: for one piece of work within a run; after a failure each waits twice as long as the one before.
+        max_runs: that try a question which failed by circumstance (storage, a dead worker); then its failure stands.
     """
 
     num_scorers: int = 1
@@ -184,11 +186,12 @@ class ExecutionConfig:
     frame_memory_bytes: int = 2 * 1024**3
     candidate_bytes: int = 16 * 1024**3
     score_timeout_s: float = 1_800.0
-    max_attempts: int = 3
+    max_attempts: int = 6
+    max_runs: int = 5
 
     def __post_init__(self) -> None:
         at_least_1 = ("num_scorers", "min_scorers", "num_decoders", "torch_threads", "videos_in_flight")
-        for name in (*at_least_1, "max_attempts", "candidate_bytes"):
+        for name in (*at_least_1, "max_attempts", "max_runs", "candidate_bytes"):
             _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
         most = f"at most execution.num_scorers ({self.num_scorers})"
         _check(self.min_scorers <= self.num_scorers, "execution.min_scorers", self.min_scorers, most)
@@ -219,6 +222,8 @@ class ReadingConfig:
         allow_http: whether ``http(s)://`` addresses may be fetched; never from private networks.
         cache_dir: node-local folder for copies of remote videos; None is one in the system's temporary folder.
         cache_bytes: size to which that folder is trimmed; videos in use are never removed.
+        outage_s: how long a storage that fails for one video after another is waited for, before the job ends with
+            those videos as they were; 0: each such video fails on its own.
     """
 
     max_file_bytes: int = 256 * 1024**3
@@ -230,12 +235,14 @@ class ReadingConfig:
     allow_http: bool = False
     cache_dir: str | None = None
     cache_bytes: int = 64 * 1024**3
+    outage_s: float = 600.0
 
     def __post_init__(self) -> None:
         for name in ("max_file_bytes", "max_video_frames", "max_frame_pixels", "decode_memory_bytes", "cache_bytes"):
             _check(getattr(self, name) >= 1, f"reading.{name}", getattr(self, name), "at least 1")
         for name in ("max_duration_s", "decode_timeout_s"):
             _check(getattr(self, name) > 0, f"reading.{name}", getattr(self, name), "positive")
+        _check(self.outage_s >= 0, "reading.outage_s", self.outage_s, "at least 0 s")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -73,7 +73,7 @@ def test_a_commit_is_one_put_and_is_read_back(options, requests):
     assert seen(OUTPUT, storage_options=options) == told(FIRST[0])
     finished = finished_keys(OUTPUT, storage_options=options)
     assert (finished.ok, finished.failed) == ({"b"}, {"a"})
-    assert dict(finished.failed_files) == {"a": path_of("a", "b")}
+    assert {key: row.path for key, row in finished.failed_rows.items()} == {"a": path_of("a", "b")}
 
 
 def test_large_content_is_one_put_too(options, requests):
@@ -275,8 +275,8 @@ def test_partitions_and_retries_of_a_run_on_s3(options):
     committer.commit([row("a", "failed"), row("b")])
     name = f"d=%C3%BC%2F%25/{part_name(['a', 'b'])}"
     assert names_of(OUTPUT, storage_options=options) == [name]
-    failed_files = finished_keys(OUTPUT, storage_options=options).failed_files
-    retry = AnswerCommitter(questions, output_uri=OUTPUT, storage_options=options, replaces=failed_files)
+    failed_rows = finished_keys(OUTPUT, storage_options=options).failed_rows
+    retry = AnswerCommitter(questions, output_uri=OUTPUT, storage_options=options, replaces=failed_rows)
     retry.commit([row("a", second=1)])
     assert names_of(OUTPUT, storage_options=options) == [name]
     assert seen(OUTPUT, storage_options=options) == told([row("a", second=1), row("b")])

@@ -3,16 +3,20 @@
 Failures and deaths in reading are the video's own fault. In scoring, all questions of the video are in it together:
 from the second failure they are isolated, asked one at a time, and only the one whose turn it is can fail. Gathers and
 final passes belong to one question. Memory is another matter: batches are halved, rung by rung of a fixed ladder.
+What is counted, and what takes a count back, is in ``tries``.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.one_video.question_state import QuestionState
+from pipeline.engine.one_video.tries import Rest, Tries
 from pipeline.failures import Failure, FailureClass
 
 LAST_RUNG = 3  # of the memory ladder: batches an eighth of what is configured
-MOST_LOSSES = 50  # of one video, through workers that others made die
+MOST_LOSSES = 50  # of one video, through workers that others made die, with no group scored in between
+MOST_TIMEOUTS = 3  # of one video's reading, whatever max_attempts says: each took half an hour
 TOGETHER_FAILURES = 2  # before questions are isolated
 _FATAL_ALIKE = 2  # questions asked alone whose turns only kill: then it is the video's fault, not theirs
 
@@ -34,7 +38,9 @@ def is_unblamed(failure: Failure) -> bool:
 
 def for_reading(failure: Failure, *, num_failures: int, max_attempts: int) -> Remedy:
     """A probe or a stretch failed, or killed its decoder; ``num_failures`` of the video include this one."""
-    can_mend = failure.is_retryable and num_failures < max_attempts
+    is_timeout = failure.failure_class is FailureClass.DECODE_TIMEOUT
+    most = min(max_attempts, MOST_TIMEOUTS) if is_timeout else max_attempts
+    can_mend = failure.is_retryable and num_failures < most
     return Remedy.REDO if can_mend else Remedy.FAIL_VIDEO
 
 
@@ -59,15 +65,18 @@ class Faults:
     """One video's record.
 
     Attributes:
-        num_redone: how often anything was done again; ``num_losses`` through no fault of its own.
+        num_redone: how often anything was done again; ``num_losses`` since it got on, through no fault of its own.
         is_suspect: a worker died that had work of it among other work; from then on its work is handed out alone.
         num_fatal: questions that failed alone, by turns that only killed workers.
         excluded: workers on which something of it failed; others try again, as long as there are others.
+        reading_rest: until when nothing of it is read; ``model_rest`` likewise scored and answered.
     """
 
     max_attempts: int
-    num_reading_failures: int = 0
-    num_scoring_failures: int = 0
+    reading: Tries = field(default_factory=Tries)
+    scoring: Tries = field(default_factory=Tries)
+    reading_rest: Rest = field(default_factory=Rest)
+    model_rest: Rest = field(default_factory=Rest)
     num_redone: int = 0
     num_losses: int = 0
     is_suspect: bool = False
@@ -80,25 +89,32 @@ class Faults:
         self.num_redone += 1
         return self.num_losses <= MOST_LOSSES
 
-    def judge_reading(self, failure: Failure) -> Remedy:
+    def rest_of(self, key: WorkKey) -> Rest:
+        """The pause that a piece of work has to keep."""
+        return self.reading_rest if key.stage.is_reading else self.model_rest
+
+    def judge_reading(self, failure: Failure, key: WorkKey, *, last_turn: int) -> Remedy:
         """A probe or a stretch failed."""
-        self.num_reading_failures += 1
-        remedy = for_reading(failure, num_failures=self.num_reading_failures, max_attempts=self.max_attempts)
+        num_failures = self.reading.note(key, last_turn=last_turn)
+        remedy = for_reading(failure, num_failures=num_failures, max_attempts=self.max_attempts)
         self.num_redone += remedy is not Remedy.FAIL_VIDEO
         return remedy
 
-    def judge_scoring(self, failure: Failure, *, rung: int) -> Remedy:
+    def judge_scoring(self, failure: Failure, key: WorkKey, *, rung: int, last_turn: int) -> Remedy:
         """A group failed that was scored for several questions."""
-        self.num_scoring_failures += failure.failure_class is not FailureClass.OUT_OF_MEMORY
+        is_memory = failure.failure_class is FailureClass.OUT_OF_MEMORY
+        num_failures = 0 if is_memory else self.scoring.note(key, last_turn=last_turn)
         self.num_redone += 1
-        return for_scoring_together(
-            failure, num_failures=self.num_scoring_failures, rung=rung, max_attempts=self.max_attempts
-        )
+        return for_scoring_together(failure, num_failures=num_failures, rung=rung, max_attempts=self.max_attempts)
 
-    def judge_question(self, failure: Failure, question: QuestionState, *, rung: int) -> Remedy:
+    def judge_question(
+        self, failure: Failure, question: QuestionState, key: WorkKey, *, rung: int, last_turn: int
+    ) -> Remedy:
         """A piece of one question failed."""
-        question.num_failures += failure.failure_class is not FailureClass.OUT_OF_MEMORY
-        remedy = for_question(failure, num_failures=question.num_failures, rung=rung, max_attempts=self.max_attempts)
+        is_memory = failure.failure_class is FailureClass.OUT_OF_MEMORY
+        tries = question.own if key.stage.is_of_one_question else question.scoring
+        num_failures = 0 if is_memory else tries.note(key, last_turn=last_turn)
+        remedy = for_question(failure, num_failures=num_failures, rung=rung, max_attempts=self.max_attempts)
         self.num_redone += remedy is not Remedy.FAIL_QUESTION
         return remedy
 

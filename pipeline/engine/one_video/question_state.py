@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.one_video.tries import Tries
 from pipeline.failures import Failure
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore, Selector
@@ -42,7 +43,7 @@ class QuestionState:
         limits: per prefix position, how many candidates its holder was told to keep; the last few may not be cut yet.
         num_wasted: groups scored for it beyond the prefix that counts.
         last_ahead: highest position handed out when scoring ended; what comes in up to there was speculation.
-        num_failures: of work that it alone answers for.
+        scoring: failures of groups that were scored for it alone; ``own`` of its gathers and its final pass.
         rung: of the memory ladder at which it was scored; ``answer_rung`` at which its final pass runs.
     """
 
@@ -58,7 +59,8 @@ class QuestionState:
     seconds: StageSeconds = field(default_factory=StageSeconds)
     num_wasted: int = 0
     last_ahead: int = -1
-    num_failures: int = 0
+    scoring: Tries = field(default_factory=Tries)
+    own: Tries = field(default_factory=Tries)
     rung: int = 0
     answer_rung: int = 0
     _support: Counter[str] = field(default_factory=Counter)

@@ -23,7 +23,8 @@ from pipeline.engine.one_video.frame_ledger import FrameLedger
 from pipeline.engine.one_video.planned import Limits, Planned
 from pipeline.engine.one_video.question_state import QuestionPhase, QuestionState, begin_questions
 from pipeline.engine.one_video.spent import Spent
-from pipeline.failures import Failure, PipelineError
+from pipeline.engine.one_video.tries import Tries
+from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.method.budget import overselected
 from pipeline.method.selectors.base import Selector
 from pipeline.planning.tasks import VideoTask
@@ -38,6 +39,14 @@ class Phase(StrEnum):
     SCORING = "scoring"
     ANSWERING = "answering"
     OVER = "over"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class At:
+    """When something failed, in seconds of the caller's clock; it does not count where it may be an outage."""
+
+    now_s: float = 0.0
+    is_outage: bool = False
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -150,8 +159,9 @@ class VideoState:
         self.state, task = Probing(key=key), self.task
         return ProbeWork(key=key, uri=task.uri, fingerprint=task.fingerprint, questions=task.questions)
 
-    def take_plan(self, done: ProbeDone) -> None:
+    def take_plan(self, key: WorkKey, done: ProbeDone) -> None:
         """Questions begin to score, but for those that cannot be asked."""
+        self._note_read(key)
         plan, task, budget = done.plan, self.task, self.config.budget
         size = self.config.execution.groups_per_call
         source = VideoSource(uri=task.uri, fingerprint=task.fingerprint, probe=done.probe, groups_per_bundle=size)
@@ -173,6 +183,7 @@ class VideoState:
 
     def take_decoded(self, planned: Planned, key: WorkKey, done: DecodeDone) -> None:
         """File one stretch; a video of which too much is lost fails."""
+        self._note_read(key)
         self.spent.count_decoded(done.decoder, done.num_frames_decoded)
         try:
             planned.take_decoded(key, done)
@@ -182,7 +193,21 @@ class VideoState:
     def take_scores(self, planned: Planned, key: WorkKey, done: ScoreDone) -> Limits:
         """File one group; returns which candidates can be dropped."""
         self.spent.count_group(was_prefilled=done.was_prefilled)
+        if not planned.is_known(key.index):
+            self.faults.num_losses = 0  # it gets on
+        self.faults.model_rest.end()
+        self._scoring_tries(planned).clear(key)
         return planned.take_scores(key, done)
+
+    def _note_read(self, key: WorkKey) -> None:
+        self.faults.reading_rest.end()
+        self.faults.reading.clear(key)
+
+    def _scoring_tries(self, planned: Planned) -> Tries:
+        """Who is charged with a group that fails now: the one question asked, or all together."""
+        if len(self.questions) > 1 and planned.round.isolated is None:
+            return self.faults.scoring
+        return self.questions[planned.round.isolated or 0].scoring
 
     # ---- what fails
 
@@ -214,7 +239,7 @@ class VideoState:
         if not self.faults.note_loss():
             self.fail_open(failure)
 
-    def take_failure(self, key: WorkKey, failure: Failure, *, worker: str, lost: AbstractSet[str]) -> None:
+    def take_failure(self, key: WorkKey, failure: Failure, *, worker: str, lost: AbstractSet[str], at: At) -> None:
         """A worker reports that a piece failed: it is put back, and what that means is carried out."""
         self.put_back(key, lost=lost, has_lost_input=is_unblamed(failure))
         if key.stage is Stage.GATHER and isinstance(self.state, Planned):
@@ -223,6 +248,11 @@ class VideoState:
         self.trim()
         if is_unblamed(failure):
             self.excuse(failure)
+            return
+        if failure.is_retryable and failure.failure_class is not FailureClass.OUT_OF_MEMORY:
+            self.faults.rest_of(key).begin(at.now_s)
+        if at.is_outage:
+            self.faults.num_redone += 1
         else:
             self.faults.excluded.add(worker)
             self.blame(key, failure, is_death=False, lost=lost)
@@ -238,14 +268,14 @@ class VideoState:
         """
         planned = self.planned
         if key.stage.is_reading or planned is None:
-            if self.faults.judge_reading(failure) is Remedy.FAIL_VIDEO:
+            if self.faults.judge_reading(failure, key, last_turn=self.num_turns) is Remedy.FAIL_VIDEO:
                 self.fail_open(failure)
         elif key.stage is Stage.SCORE and planned.round.isolated is None and len(self.questions) > 1:
-            self._blame_all(planned, failure, lost=lost)
+            self._blame_all(planned, key, failure, lost=lost)
         elif key.stage is Stage.SCORE:
-            self._blame_asked(planned, failure, is_death=is_death, lost=lost)
+            self._blame_asked(planned, key, failure, is_death=is_death, lost=lost)
         else:
-            remedy = self._blame_one(planned, key.index, failure, rung=self.questions[key.index].answer_rung)
+            remedy = self._blame_one(planned, key.index, key, failure, rung=self.questions[key.index].answer_rung)
             self.questions[key.index].answer_rung += remedy is Remedy.NEXT_RUNG
 
     def isolate_next(self, *, lost: AbstractSet[str]) -> None:
@@ -257,22 +287,24 @@ class VideoState:
             isolated = _first_open(planned)
             planned.restart([isolated], rung=0, isolated=isolated, lost=lost)
 
-    def _blame_all(self, planned: Planned, failure: Failure, *, lost: AbstractSet[str]) -> None:
+    def _blame_all(self, planned: Planned, key: WorkKey, failure: Failure, *, lost: AbstractSet[str]) -> None:
         rung = planned.round.rung
-        remedy = self.faults.judge_scoring(failure, rung=rung)
+        remedy = self.faults.judge_scoring(failure, key, rung=rung, last_turn=self.num_turns)
         if remedy is Remedy.NEXT_RUNG:  # all at one rung, whatever was answered before
             again = [i for i, question in enumerate(self.questions) if question.phase is not QuestionPhase.FAILED]
             planned.restart(again, rung=rung + 1, isolated=None, lost=lost)
         elif remedy is Remedy.ISOLATE:
             for question in self.questions:
-                question.num_failures += 1
+                question.scoring.charge()
             again = [index for index, question in enumerate(self.questions) if not question.is_over]
             planned.restart(again, rung=0, isolated=_first_open(planned), lost=lost)
 
-    def _blame_asked(self, planned: Planned, failure: Failure, *, is_death: bool, lost: AbstractSet[str]) -> None:
+    def _blame_asked(
+        self, planned: Planned, key: WorkKey, failure: Failure, *, is_death: bool, lost: AbstractSet[str]
+    ) -> None:
         """The one question that was asked."""
         index, rung = planned.round.isolated or 0, planned.round.rung
-        remedy = self._blame_one(planned, index, failure, rung=rung)
+        remedy = self._blame_one(planned, index, key, failure, rung=rung)
         if remedy is Remedy.NEXT_RUNG:
             planned.restart([index], rung=rung + 1, isolated=planned.round.isolated, lost=lost)
         elif remedy is Remedy.FAIL_QUESTION:
@@ -280,8 +312,8 @@ class VideoState:
             if self.faults.note_fatal(is_death=is_death, has_answered=has_answered):
                 self.fail_open(failure)
 
-    def _blame_one(self, planned: Planned, index: int, failure: Failure, *, rung: int) -> Remedy:
-        remedy = self.faults.judge_question(failure, planned.questions[index], rung=rung)
+    def _blame_one(self, planned: Planned, index: int, key: WorkKey, failure: Failure, *, rung: int) -> Remedy:
+        remedy = self.faults.judge_question(failure, planned.questions[index], key, rung=rung, last_turn=self.num_turns)
         if remedy is Remedy.FAIL_QUESTION:
             planned.fail(index, failure)
             planned.trim()

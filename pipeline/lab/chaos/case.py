@@ -20,6 +20,7 @@ from pipeline.results.rows import QuestionResult, RunStamp
 _STAMP = RunStamp(run_id="r", method="m", model="fake", model_revision=None, config_hash="c")
 _MOST_STEPS = 30_000
 _MOST_POISON_DEATHS = 60
+_STEP_S = 1.0
 
 
 class ChaosCase:
@@ -40,6 +41,7 @@ class ChaosCase:
         self._zombies: list[ChaosWorker] = []
         self._num_spawned = 0
         self._cancelled: set[WorkKey] = set()
+        self._now_s = 0.0
         self._begin(job)
 
     def _begin(self, job: ChaosJob) -> None:
@@ -75,6 +77,8 @@ class ChaosCase:
         raise BrokenPromiseError(f"the job stands still: {self.state.progress}")
 
     def _step(self, name: str) -> None:
+        self._now_s += _STEP_S
+        self.state.tell_time(self._now_s)
         worker = self.workers[name]
         if self._zombies and self.rng.random() < 0.3:
             zombie = self._zombies.pop()

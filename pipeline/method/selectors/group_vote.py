@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.method.entropy import shannon_entropy
 from pipeline.method.selectors.adapttoken import AdaptToken
 from pipeline.method.selectors.base import FloatArray, GroupScore, IntArray, VotedAnswer
+from pipeline.method.shannon import shannon_entropy
 from pipeline.method.stopping import normalize_response
 from pipeline.settings.config import BudgetConfig
 

@@ -35,6 +35,13 @@ class State:
     def with_mail(self):
         return set()
 
+    def tell_time(self, now_s):
+        return False
+
+    @property
+    def outage(self):
+        return None
+
     def lose_worker(self, worker, failure):
         self.lost.append((worker, failure))
         self.has_report = True
@@ -154,6 +161,27 @@ def test_a_worker_that_waits_for_work_is_never_overdue(monkeypatch):
         return await service.poll()
 
     assert asyncio.run(scenario()).overdue == ()
+
+
+def test_a_waiting_call_wakes_when_the_driver_asks_after_a_pause_has_passed():
+    class Resting(State):
+        is_due = False
+
+        def tell_time(self, now_s):
+            return self.is_due
+
+        def exchange(self, worker, completions):
+            return WORK if self.is_due else Batch()
+
+    async def scenario():
+        service = CoordinatorService(Resting, stamp=None, patience_s=PATIENCE_S)
+        waiting = asyncio.create_task(service.exchange("decoder-0", []))
+        await asyncio.sleep(0)
+        service._state.is_due = True
+        await service.poll()
+        return await asyncio.wait_for(waiting, 1.0)
+
+    assert asyncio.run(scenario()) == WORK
 
 
 def test_the_driver_learns_what_nobody_needs_any_more():

@@ -112,6 +112,9 @@ def fake_score(video_id: int, question: int, group_index: int) -> GroupScore:
     return GroupScore(group_index=group_index, certainty=-digest[0] / 256, response="AB"[digest[1] % 2], num_tokens=0)
 
 
+STEP_S = 0.25
+
+
 class World:
     """Workers that each hold one batch; ``step`` lets one of them finish it and ask for the next."""
 
@@ -130,6 +133,7 @@ class World:
     ) -> None:
         self.refused = refused or {}  # questions of every video
         self.stamp = stamp
+        self.now_s = 0.0
         self.config, self.probes, self.fail, self.bad_frames = config, probes or {}, fail, bad_frames
         self.state = JobState(tasks, config=config)
         self.doing: dict[str, tuple[Work, ...]] = {f"scorer-{i}": () for i in range(num_scorers)}
@@ -152,7 +156,9 @@ class World:
         raise AssertionError(f"not finished after {max_steps} steps: {self.state.progress}")
 
     def step(self, worker: str) -> None:
+        self.now_s += STEP_S
         completions = [self._complete(worker, work) for work in self.doing[worker]]
+        self.state.tell_time(self.now_s)
         batch = self.state.exchange(worker, completions)
         for video_id in batch.released:
             self.held[worker] = {key: held for key, held in self.held[worker].items() if key[0] != video_id}

@@ -92,12 +92,17 @@ def failure(name):
     [
         ("transfer", 2, "redo"),
         ("transfer", 3, "fail_video"),
-        ("not_found", 1, "fail_video"),
+        ("not_found", 2, "redo"),
+        ("corrupt_media", 1, "fail_video"),
         ("worker_lost", 2, "redo"),
     ],
 )
 def test_reading_is_the_videos_own_fault(name, num_failures, remedy):
     assert for_reading(failure(name), num_failures=num_failures, max_attempts=3) is Remedy(remedy)
+
+
+def test_a_reading_that_hangs_is_not_tried_as_often_as_others():
+    assert for_reading(failure("decode_timeout"), num_failures=3, max_attempts=9) is Remedy.FAIL_VIDEO
 
 
 @pytest.mark.parametrize(

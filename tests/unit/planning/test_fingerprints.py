@@ -7,9 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.failures import FailureClass, PipelineError
+from pipeline.failures import Failure, FailureClass, OutageError, PipelineError
 from pipeline.planning import fingerprints, s3_listing
-from pipeline.planning.fingerprints import look_up_fingerprints
+from pipeline.planning.fingerprints import (
+    Fingerprint,
+    look_up_fingerprints,
+    look_up_patiently,
+)
 from pipeline.planning.s3_listing import list_versions, split_runs
 from pipeline.results.keys import missing_fingerprint, video_fingerprint
 from pipeline.video.s3_source import S3Video
@@ -138,3 +142,55 @@ def test_a_listed_object_and_a_looked_up_one_agree(use_store):
     version = S3Video(uri="s3://b/v.mp4", storage_options={}).look_up()
     assert list_versions(["s3://b/v.mp4"], None) == {"s3://b/v.mp4": version}
     assert object_fingerprint("s3://b/v.mp4", version) == video_fingerprint("s3://b/v.mp4")
+
+
+def fingerprint(uri, failure_class=None):
+    failure = None if failure_class is None else Failure(failure_class=failure_class, message=f"{uri}: 503")
+    return Fingerprint(value=uri, failure=failure)
+
+
+@pytest.fixture
+def answers_from(monkeypatch):
+    """A storage that answers for each video from so many seconds of waiting on; the pauses that were made."""
+
+    def use(after_s, failure_class=FailureClass.TRANSFER):
+        pauses_s = []
+
+        def look_up(uris, **options):
+            waited_s = sum(pauses_s)
+            return [fingerprint(uri, failure_class if waited_s < after_s[uri] else None) for uri in uris]
+
+        monkeypatch.setattr(fingerprints, "_look_up_all", look_up)
+        return pauses_s
+
+    return use
+
+
+def test_a_storage_that_answers_for_no_video_is_waited_for(answers_from):
+    after_s = {"a": 0, "b": 5, "c": 5, "d": 5}
+    pauses_s = answers_from(after_s)
+    found = look_up_patiently(list(after_s), outage_s=600.0, pause=pauses_s.append)
+    assert found == [fingerprint(uri) for uri in after_s]
+    assert pauses_s == [1.0, 2.0, 4.0]
+
+
+def test_a_storage_that_stays_away_ends_with_what_to_do(answers_from):
+    after_s = dict.fromkeys("abc", 1e9)
+    pauses_s = answers_from(after_s)
+    with pytest.raises(OutageError, match=r"3 videos has not answered .* c: 503.*reading\.outage_s"):
+        look_up_patiently(list(after_s), outage_s=100.0, pause=pauses_s.append)
+    assert pauses_s == [1, 2, 4, 8, 16, 30, 30, 9]
+
+
+@pytest.mark.parametrize(
+    ("num_videos", "failure_class", "outage_s"),
+    [(2, FailureClass.TRANSFER, 600.0), (9, FailureClass.NOT_FOUND, 600.0), (9, FailureClass.TRANSFER, 0.0)],
+)
+def test_a_few_videos_what_is_not_there_and_no_patience_are_not_waited_for(
+    num_videos, failure_class, outage_s, answers_from
+):
+    after_s = dict.fromkeys("abcdefghi"[:num_videos], 1e9)
+    pauses_s = answers_from(after_s, failure_class)
+    found = look_up_patiently(list(after_s), outage_s=outage_s, pause=pauses_s.append)
+    assert found == [fingerprint(uri, failure_class) for uri in after_s]
+    assert pauses_s == []

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -110,3 +111,58 @@ def test_a_queue_hands_out_every_task_once_in_order(manifest, tmp_path):
         assert not queue
         with pytest.raises(IndexError):
             queue.popleft()
+
+
+def commit(tmp_path, task, *, failure_class=None, num_runs=1, is_absent=False):
+    """Rows of all questions of a task: failed ones, or answers."""
+    rows = []
+    for question, key in zip(task.questions, task.question_keys, strict=True):
+        failure = Failure(failure_class=failure_class or FailureClass.INTERNAL, message="m")
+        fingerprint = None if is_absent else task.fingerprint
+        row = failed_result(
+            question,
+            failure,
+            question_key=key,
+            stamp=STAMP,
+            finished_at=datetime.now(UTC),
+            video_fingerprint=fingerprint,
+        )
+        row = replace(row, num_runs=num_runs)
+        if failure_class is None:
+            row = replace(row, status="ok", answer="A", error_class=None, error_message=None)
+        rows.append(row)
+    commit_answers(str(tmp_path / "out"), results_table(rows, pa.table({})), list(task.question_keys))
+
+
+@pytest.mark.parametrize(("num_runs", "is_asked"), [(1, True), (4, True), (5, False)])
+def test_what_failed_by_circumstance_is_asked_again_up_to_a_cap(num_runs, is_asked, manifest, tmp_path):
+    task = straight_tasks(manifest)[0]
+    commit(tmp_path, task, failure_class=FailureClass.TRANSFER, num_runs=num_runs)
+    found = plan(manifest, tmp_path, max_runs=5)
+    assert list(found.tasks) == straight_tasks(manifest)[0 if is_asked else 1 : 2]
+    assert found.num_skipped_failed == (0 if is_asked else 3)
+    if is_asked:
+        assert {found.replaces[key].num_runs for key in task.question_keys} == {num_runs}
+    assert list(plan(manifest, tmp_path, max_runs=5, retry_failed=True).tasks) == straight_tasks(manifest)[:2]
+
+
+def test_an_absent_videos_failed_rows_give_way_to_those_of_the_video_once_it_is_back(manifest, tmp_path):
+    gone = straight_tasks(manifest)[2]
+    commit(tmp_path, gone, failure_class=FailureClass.NOT_FOUND, is_absent=True)
+    assert plan(manifest, tmp_path, max_runs=5).unreadable.num_questions == 0
+    (tmp_path / "gone.mp4").write_bytes(b"back")
+    found = plan(manifest, tmp_path, max_runs=5)
+    [back] = [task for task in found.tasks if task.uri.endswith("gone.mp4")]
+    replaced = [found.replaces[key].question_key for key in back.question_keys]
+    assert replaced == list(gone.question_keys)
+    assert not set(replaced).intersection(back.question_keys)
+
+
+def test_a_video_that_was_answered_and_is_away_now_takes_nothing_back(manifest, tmp_path):
+    (tmp_path / "gone.mp4").write_bytes(b"there")
+    [there] = [task for task in plan(manifest, tmp_path).tasks if task.uri.endswith("gone.mp4")]
+    commit(tmp_path, replace(there, questions=there.questions[:1], question_keys=there.question_keys[:1]))
+    (tmp_path / "gone.mp4").unlink()
+    found = plan(manifest, tmp_path)
+    assert [question.question_id for task in found.unreadable for question in task.questions] == ["7"]
+    assert (found.num_skipped, found.num_skipped_away, found.num_skipped_failed) == (1, 1, 0)

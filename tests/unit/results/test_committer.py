@@ -99,7 +99,7 @@ def test_retried_questions_go_into_the_file_that_holds_their_failed_row(manifest
     first.commit(rows[2:])
     before = names_of(output)
     untouched = read_answers(output).filter(pa.compute.equal(read_answers(output).column("question_key"), "a"))
-    retry = AnswerCommitter(questions, output_uri=output, replaces=finished_keys(output).failed_files)
+    retry = AnswerCommitter(questions, output_uri=output, replaces=finished_keys(output).failed_rows)
     again = [row("b", second=9, run="run-2"), row("c", second=9, run="run-2"), row("d", "failed", 9, run="run-2")]
     retry.commit(again)
     assert names_of(output) == before
@@ -113,7 +113,7 @@ def test_retried_questions_go_into_the_file_that_holds_their_failed_row(manifest
 def test_a_new_question_of_a_retried_video_gets_a_file_of_its_own(manifest, output):
     questions = manifest(day=["x"] * 4)
     AnswerCommitter(questions, output_uri=output).commit([row("a", "failed")])
-    retry = AnswerCommitter(questions, output_uri=output, replaces=finished_keys(output).failed_files)
+    retry = AnswerCommitter(questions, output_uri=output, replaces=finished_keys(output).failed_rows)
     retry.commit([row("a", second=1), row("b", second=1)])
     assert sorted(names_of(output)) == sorted([part_name(["a"]), part_name(["b"])])
 
@@ -123,7 +123,7 @@ def test_a_retry_after_its_file_was_compacted_away_still_shows_one_row(manifest,
     committer = AnswerCommitter(questions, output_uri=output)
     committer.commit([row("a", "failed"), row("b")])
     committer.commit([row("c"), row("d")])
-    planned = finished_keys(output).failed_files
+    planned = finished_keys(output).failed_rows
     compact(output, grace_s=0)
     compact(output, grace_s=0)
     AnswerCommitter(questions, output_uri=output, replaces=planned).commit([row("a", second=1)])
@@ -140,7 +140,7 @@ def test_a_retry_of_rows_from_before_a_column_was_added_adds_it(manifest, output
     (name,) = names_of(output)
     path = f"{output}/answers/{name}"
     pq.write_table(pq.ParquetFile(path).read().drop_columns(["memory_rung"]), path)
-    planned = finished_keys(output).failed_files
+    planned = finished_keys(output).failed_rows
     AnswerCommitter(manifest(), output_uri=output, replaces=planned).commit([row("b", second=1, memory_rung=3)])
     table = pq.ParquetFile(path).read()
     assert table.schema.equals(read_answers(output).schema)

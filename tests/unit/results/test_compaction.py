@@ -202,7 +202,7 @@ def retry_as_planned_before_all_this():
 
 def test_a_retry_after_a_compaction_rewrites_the_compacted_file(output):
     compact(output, grace_s=3600)  # the file that held "d" is still there
-    path = finished_keys(output).failed_files["d"]
+    path = finished_keys(output).failed_rows["d"].path
     assert path.endswith(f"/{MERGED}")
     before = names_of(output)
     answers = results_table([row("d", second=50, answer="after all")], pa.table({}))

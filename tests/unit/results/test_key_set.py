@@ -1,9 +1,7 @@
-import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.results.key_set import KeyedFiles, KeySet, encode_keys
+from pipeline.results.key_set import KeySet
 
 KEYS = st.lists(st.text("0123456789abcdefü", min_size=1, max_size=32), max_size=30)
 
@@ -19,14 +17,3 @@ def test_a_key_set_behaves_like_a_set(one, other):
     assert [key in keys for key in other] == [key in set(one) for key in other]
     assert keys.contains_all_of(other).tolist() == [key in set(one) for key in other]
     assert 7 not in keys
-
-
-@settings(max_examples=50, deadline=None)
-@given(files=st.dictionaries(st.text("0123456789abcdef", min_size=1, max_size=32), st.integers(0, 3), max_size=30))
-def test_files_of_keys_behave_like_a_dictionary(files):
-    paths = ["/p0", "/p1", "/p2", "/p3"]
-    keyed = KeyedFiles(encode_keys(list(files)), np.array(list(files.values()), np.int64), paths)
-    assert keyed == {key: paths[number] for key, number in files.items()}
-    assert keyed.get("not there") is None
-    with pytest.raises(KeyError, match="not there"):
-        keyed["not there"]

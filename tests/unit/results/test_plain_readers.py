@@ -106,7 +106,7 @@ def test_after_a_retry_every_reader_sees_each_row_once(tmp_path, name, column):
     for values, rows in ((["x", "y"], [row("a", "failed"), row("b")]), (column, [row("a", second=9)])):
         pq.write_table(pa.table(columns | {"level": values}), tmp_path / "manifest.parquet")
         manifest = read_manifest(str(tmp_path / "manifest.parquet"))
-        replaces = finished_keys(output).failed_files
+        replaces = finished_keys(output).failed_rows
         AnswerCommitter(manifest, output_uri=output, replaces=replaces).commit(rows)
     (tmp_path / "manifest.parquet").unlink()
     if name in ("pandas", "duckdb") or column == ["x", "y"]:  # the others know no common type, whoever writes

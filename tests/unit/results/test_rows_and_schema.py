@@ -20,8 +20,8 @@ from pipeline.results.schema import (
 # The agreed columns in their agreed order: never renamed.
 AGREED = [
     *("question_id", "question_key", "video", "question", "options", "status", "error_class", "error_message"),
-    *("warnings", "attempts", "answer", "answer_text", "option_probabilities", "answer_entropy", "evidence"),
-    *("kept_tokens", "groups", "num_groups", "num_groups_scored", "num_groups_wasted", "stop_reason"),
+    *("warnings", "attempts", "num_runs", "answer", "answer_text", "option_probabilities", "answer_entropy"),
+    *("evidence", "kept_tokens", "groups", "num_groups", "num_groups_scored", "num_groups_wasted", "stop_reason"),
     *("num_sampled_frames", "num_tokens_offered", "num_tokens_kept", "num_token_rows", "num_token_columns"),
     *("duration_s", "decoder", "memory_rung", "video_num_frames_decoded"),
     *("video_num_decode_passes", "video_num_groups_encoded", "video_num_groups_prefilled", "decode_s", "encode_s"),
@@ -67,7 +67,7 @@ def test_every_column_is_described_and_of_a_type_that_spark_and_athena_read():
 def test_the_volatile_columns_are_the_agreed_ones():
     seconds = {name for name in AGREED if name.endswith("_s") and name != "duration_s"}
     counters = {name for name in AGREED if name.startswith("video_num_")} | {"num_groups_wasted"}
-    assert seconds | counters | {"run_id", "finished_at", "attempts"} == VOLATILE_COLUMNS
+    assert seconds | counters | {"run_id", "finished_at", "attempts", "num_runs"} == VOLATILE_COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,7 @@ def test_a_failed_row_says_what_failed_and_for_which_question():
         "error_class": "transfer",
         "error_message": "cannot read s3://b/v.mp4 today",
         "attempts": 3,
+        "num_runs": 1,
         "model": "demo",
         "method": "uniform",
         "config_hash": "c",

@@ -54,9 +54,11 @@ def test_whatever_runs_commit_every_reader_shows_the_row_that_counts(tmp_path_fa
     assert finished.failed == {key for key, shown in expected.items() if shown[0] == "failed"}
     folder = AnswersFolder(output)
     parts = {part.path: part for part in folder.list_parts()}
-    assert set(finished.failed_files) == set(finished.failed)
-    for key, path in finished.failed_files.items():
-        held = folder.read_part(parts[path]).select(["question_key", "status", "finished_at", "run_id"]).to_pylist()
+    assert set(finished.failed_rows) == set(finished.failed)
+    for key, failed in finished.failed_rows.items():
+        held = (
+            folder.read_part(parts[failed.path]).select(["question_key", "status", "finished_at", "run_id"]).to_pylist()
+        )
         assert {"question_key": key, "status": "failed"}.items() <= next(
             one.items() for one in held if (one["question_key"], one["finished_at"]) == (key, expected[key][1])
         )
