@@ -88,3 +88,12 @@ def test_scorers_without_room_are_not_waited_for(make_job, rows_of, serial_rows,
     options = ActorOptions(scorer=(place, {"num_cpus": 64}), decoder=(place,))
     rows = rows_of(run_on_ray(make_job("adapttoken", num_scorers=2), options))
     assert stable(rows) == stable(serial_rows("adapttoken"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_five_scorers_killed_at_default_attempts_change_no_row(make_job, rows_of, serial_rows, stable, place, send):
+    options = ActorOptions(scorer=(place,), decoder=(place,))
+    faults = [lambda progress: progress.num_groups_scored and send("Scorer.run")] * 5
+    rows = rows_of(disturbed(make_job("adapttoken"), options, faults))
+    assert stable(rows) == stable(serial_rows("adapttoken"))

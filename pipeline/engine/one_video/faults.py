@@ -16,7 +16,7 @@ from pipeline.failures import Failure, FailureClass
 
 LAST_RUNG = 3  # of the memory ladder: batches an eighth of what is configured
 MOST_LOSSES = 50  # of one video, through workers that others made die, with no group scored in between
-MOST_TIMEOUTS = 3  # of one video's reading, whatever max_attempts says: each took half an hour
+_FEWEST_TIMEOUTS = 3  # half of max_attempts, but not fewer than this: each took half an hour
 TOGETHER_FAILURES = 2  # before questions are isolated
 _FATAL_ALIKE = 2  # questions asked alone whose turns only kill: then it is the video's fault, not theirs
 
@@ -39,7 +39,7 @@ def is_unblamed(failure: Failure) -> bool:
 def for_reading(failure: Failure, *, num_failures: int, max_attempts: int) -> Remedy:
     """A probe or a stretch failed, or killed its decoder; ``num_failures`` of the video include this one."""
     is_timeout = failure.failure_class is FailureClass.DECODE_TIMEOUT
-    most = min(max_attempts, MOST_TIMEOUTS) if is_timeout else max_attempts
+    most = min(max_attempts, max(_FEWEST_TIMEOUTS, max_attempts // 2)) if is_timeout else max_attempts
     can_mend = failure.is_retryable and num_failures < most
     return Remedy.REDO if can_mend else Remedy.FAIL_VIDEO
 
