@@ -213,7 +213,11 @@ def _load_weights(architecture: Any, folder: str, *, dtype: torch.dtype, device_
         trust_remote_code=False,
         local_files_only=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
     )
+    if report["mismatched_keys"]:
+        wrong = sorted(str(key[0]) for key in report["mismatched_keys"])
+        raise ValueError(f"{len(wrong)} weights have another shape than its config.json says, such as {wrong[0]}")
     if report["missing_keys"]:  # transformers would go on with random weights
         missing = sorted(report["missing_keys"])
         raise ValueError(f"{len(missing)} weights are missing from its files, such as {missing[0]}")
