@@ -17,6 +17,7 @@ from pipeline.models.registry import FAMILIES, Family
 
 _COPY_AGAIN = "copy the checkpoint again, or give another of the same family"
 _HEAD = "lm_head"
+_NOTHING = StoredPart(elements=0, packed_bytes=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +51,7 @@ def read_checkpoint(name: str, folder: Path) -> CheckpointConfig:
     family = FAMILIES[raw["model_type"]]
     with ExplainErrors(name, "has a config.json that transformers cannot read", _COPY_AGAIN):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    with ExplainErrors(name, "has a config.json of which no model can be made", _COPY_AGAIN):
+    with ExplainErrors(name, "has a config.json of which no model can be made, or lacks weights", _COPY_AGAIN):
         layout = family.read_layout(config)
         size = _measure(name, folder, raw, config, family)
     return CheckpointConfig(config=config, family=family, layout=layout, size=size)
@@ -68,9 +69,21 @@ def _measure(name: str, folder: Path, raw: dict[str, Any], config: Any, family: 
     if tensors:
         held = {key: tensor for key, tensor in tensors.items() if not (is_tied and _HEAD in key)}
         stored = sum_parts(size, held)
+        _check_parts(size, stored)
     elif index and index[1] and is_quantised(raw):
         stored = scale_parts(size, index[1])
     return size.with_stored(stored)
+
+
+def _check_parts(size: ModelSize, stored: dict[str, StoredPart]) -> None:
+    """A part of which there is nothing at all is found here, single weights only while loading.
+
+    Raises:
+        ValueError: Such a part.
+    """
+    empty = [part for part, count in size.parts.items() if count and stored[part] == _NOTHING]
+    if empty:
+        raise ValueError(f"its files hold no weights of {len(empty)} parts of the model, such as {empty[0]}")
 
 
 def is_quantised(raw: dict[str, Any]) -> bool:

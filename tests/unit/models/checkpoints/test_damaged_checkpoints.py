@@ -93,6 +93,15 @@ def write(file_name, content):
     return lambda folder: (folder / file_name).write_bytes(content)
 
 
+def drop(part):
+    def damage(folder):
+        weights = load_file(folder / "model.safetensors")
+        kept = {name: weight for name, weight in weights.items() if part not in name}
+        save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return damage
+
+
 def rename_token_type(folder):
     edit(folder, "tokenizer.json", part="model", type="NoSuchModel")
 
@@ -116,6 +125,9 @@ BEFORE_LOADING = {
     "weights-head-is-no-json": write("model.safetensors", (8).to_bytes(8, "little") + b"{{{{{{{{"),
     "weights-head-without-offsets": write("model.safetensors", (9).to_bytes(8, "little") + b'{"a": {}}'),
     "weights-a-pointer": write("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+    "weights-without-a-layer": drop("layers.2."),
+    "weights-without-a-head": drop("lm_head"),
+    "weights-without-a-tower": drop("visual"),
     "tokenizer-cut": write("tokenizer.json", b'{"version": "1.0", "model": {'),
     "tokenizer-unknown": rename_token_type,
     "tokenizer-a-list": write("tokenizer.json", b"[]"),

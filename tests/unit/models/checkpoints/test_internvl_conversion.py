@@ -125,7 +125,7 @@ def test_a_question_about_frames_is_answered_as_by_the_model_it_was_made_from(co
         loaded.prefill(features, geometry, patch_s=1.0), [prompt], ScoringConfig(reference_layer=1)
     )
     sequence = loaded._lay_out_clip(2, geometry, patch_s=1.0, center_s_P=None)
-    ids = torch.tensor([sequence.ids_with(prompt.suffix_ids)])
+    ids = torch.from_numpy(sequence.ids_with(prompt.suffix_ids))[None]
     stock.set_attn_implementation("eager")
     with torch.inference_mode():
         embeddings = stock.get_input_embeddings()(ids)
