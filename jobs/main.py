@@ -17,6 +17,8 @@ COMMANDS = {
     "import-benchmark": "make a manifest of VideoMME, LongVideoBench, LVBench or MLVU",
     "analyze": "the paper's analyses over finished runs, and ablations",
     "calibrate": "choose when AdaptToken-Lite stops",
+    "doctor": "examine a checkpoint on this machine: loads, answers as published, memory, time",
+    "convert-internvl": "make a folder of InternVL as its authors publish it readable here",
     "make-demo-archive": "write videos with short needles, and the manifest that asks about them",
 }
 

@@ -19,7 +19,7 @@ from jobs.wiring.plan import print_plan
 from jobs.wiring.preparation import PreparedRun, make_demo, prepare_run
 from pipeline.engine.progress import Progress
 from pipeline.failures import OutageError, PipelineError
-from pipeline.models.chat_template import PromptError
+from pipeline.models.checkpoints.files import CheckpointError
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
 from pipeline.results.rows import QuestionResult
@@ -57,7 +57,7 @@ def run_from(options: argparse.Namespace) -> int:
             folder.write_config(run.config)
         except KeyboardInterrupt:
             return guard.exit_code
-        except (PromptError, OutageError) as error:
+        except (CheckpointError, OutageError) as error:
             return _complain(error, EXIT_JOB)
         except (ValueError, OSError, PipelineError, BotoCoreError) as error:  # a ManifestError is a ValueError
             return _complain(error, EXIT_USAGE)

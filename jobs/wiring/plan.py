@@ -37,7 +37,9 @@ def print_plan(run: PreparedRun, options: argparse.Namespace) -> None:
         run.plan,
         sample,
         checkpoint=checkpoint,
-        model=judge_memory(checkpoint, config=run.config, layout=layout, gpu_gib=options.plan_gpu_gib),
+        model=judge_memory(
+            checkpoint, config=run.config, layout=layout, gpu_gib=options.plan_gpu_gib, size=run.identity.size
+        ),
         config=run.config,
         speed=scorer_speed(run.config, options.plan_tflops),
     )

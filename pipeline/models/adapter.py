@@ -128,6 +128,30 @@ class Adapter(ABC, Generic[_Layout]):
             **extra,
         )
 
+    @property
+    def stock(self) -> Any:
+        """The stock transformers model; ``layout`` is what its configuration says."""
+        return self._model
+
+    @property
+    def layout(self) -> _Layout:
+        """See ``stock``."""
+        return self._layout
+
+    def show_clip(
+        self, num_patches: int, geometry: FrameGeometry, *, patch_s: float, center_s_P: npt.NDArray[np.float64] | None
+    ) -> VideoSequence:
+        """A group as ``prefill`` shows it, for whoever compares."""
+        return self._lay_out_clip(num_patches, geometry, patch_s=patch_s, center_s_P=center_s_P)
+
+    def show_kept(self, tokens: FinalTokens, *, positions: str, patch_s: float) -> VideoSequence:
+        """Kept tokens as ``answer`` shows them."""
+        return self._lay_out_kept(tokens, positions=positions, patch_s=patch_s)
+
+    def inputs_besides(self, sequence: VideoSequence, features_NE: Tensor, length: int) -> Mapping[str, Any]:
+        """What the language model takes besides embeddings and positions."""
+        return self._inputs_besides(sequence, features_NE, length)
+
     @abstractmethod
     def _lay_out_clip(
         self, num_patches: int, geometry: FrameGeometry, *, patch_s: float, center_s_P: npt.NDArray[np.float64] | None

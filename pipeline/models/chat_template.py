@@ -9,17 +9,18 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from pipeline.failures import FailureClass, PipelineError
+from pipeline.failures import FailureClass
+from pipeline.models.checkpoints.files import LOADING_ERRORS, CheckpointError, ExplainErrors, cause_of
 from pipeline.models.prompt import question_text, render_around_video
 from pipeline.models.registry import Family
 
 _JINJA_FILE, _JSON_FILE = "chat_template.jinja", "chat_template.json"
 _QUESTION, _OPTIONS = "What is shown?", ("a cat", "a dog")
 _THINK, _END_THINK = "<think>", "</think>"
-_READING_ERRORS = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
+_COPY_AGAIN = "copy the checkpoint again, with all files of its tokenizer"
 
 
-class PromptError(PipelineError):
+class PromptError(CheckpointError):
     """Class ``model``: the checkpoint is there, but no prompt can be made with its tokenizer and chat template."""
 
 
@@ -35,19 +36,18 @@ def load_tokenizer(name: str, folder: Path, family: Family) -> Any:
         family: of the checkpoint.
 
     Raises:
-        PromptError: The tokenizer cannot be loaded, or its template cannot ask a question about a video.
+        CheckpointError: The tokenizer cannot be loaded.
+        PromptError: Its template cannot ask a question about a video.
     """
-    try:
+    with ExplainErrors(name, "has a tokenizer that cannot be loaded", _COPY_AGAIN):
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         if not (folder / _JINJA_FILE).is_file() and (folder / _JSON_FILE).is_file():  # stock code reads the former
             tokenizer.chat_template = _read_json_template(folder / _JSON_FILE)
-    except _READING_ERRORS as error:
-        remedy = "copy the checkpoint again, with all files of its tokenizer"
-        raise _prompt_error(name, f"has a tokenizer that cannot be loaded ({error}); {remedy}") from error
     try:
         check_prompt(tokenizer, family)
-    except ValueError as error:
-        raise _prompt_error(name, f"cannot be asked about a video: {error}") from error
+    except LOADING_ERRORS as error:
+        cause = str(error) if type(error) is ValueError else cause_of(error)
+        raise _prompt_error(name, f"cannot be asked about a video: {cause}") from error
     return tokenizer
 
 

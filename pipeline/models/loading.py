@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig
 from transformers.utils import is_flash_attn_2_available
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.models.chat_template import load_tokenizer
-from pipeline.models.checkpoints.files import model_error
+from pipeline.models.checkpoint_config import CheckpointConfig, read_checkpoint
+from pipeline.models.checkpoints.files import ExplainErrors
 from pipeline.models.checkpoints.source import find_checkpoint
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.devices.map import module_devices, place_layers
 from pipeline.models.devices.memory import check_memory
-from pipeline.models.devices.memory_plan import NO_WORK, estimate_need, measure_model, plan_workload
+from pipeline.models.devices.memory_plan import NO_WORK, ModelSize, estimate_need, plan_workload
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.question_tokenizer import QuestionTokenizer
-from pipeline.models.registry import FAMILIES, Family
+from pipeline.models.registry import Family
 from pipeline.settings.config import DEMO_MODEL, ModelConfig, RunConfig
 
 DEMO_RECIPE = "recipe.json"  # the training job leaves it beside the weights
@@ -39,12 +38,14 @@ class ModelIdentity:
         revision: hub commit, or the first 16 hex digits of a hash over a folder's files.
         family: ``model_type``, a key of ``FAMILIES``.
         layout: what the configuration says of shapes.
+        size: its parts, for judging memory; None where nobody has measured them.
     """
 
     name: str
     revision: str
     family: str
     layout: ModelLayout
+    size: ModelSize | None = None
 
 
 def describe_model(config: ModelConfig, *, storage_options: Mapping[str, Any] | None = None) -> ModelIdentity:
@@ -63,13 +64,14 @@ def describe_model(config: ModelConfig, *, storage_options: Mapping[str, Any] | 
     """
     found = find_checkpoint(config, storage_options=storage_options)
     with found.planning_files() as folder:
-        checkpoint = _read_config(config.model, folder)
-        load_tokenizer(config.model, folder, FAMILIES[checkpoint.model_type])
+        checkpoint = read_checkpoint(config.model, folder)
+        load_tokenizer(config.model, folder, checkpoint.family)
     return ModelIdentity(
         name=config.model,
         revision=found.revision,
-        family=checkpoint.model_type,
-        layout=FAMILIES[checkpoint.model_type].read_layout(checkpoint),
+        family=checkpoint.config.model_type,
+        layout=checkpoint.layout,
+        size=checkpoint.size,
     )
 
 
@@ -82,7 +84,7 @@ def load_question_tokenizer(
         PipelineError: As ``describe_model``; also for an unusable tokenizer.
     """
     with find_checkpoint(config, storage_options=storage_options).planning_files() as folder:
-        family = FAMILIES[_read_config(config.model, folder).model_type]
+        family = read_checkpoint(config.model, folder).family
         tokenizer = load_tokenizer(config.model, folder, family)
     return QuestionTokenizer(tokenizer, video_token=family.video_token)
 
@@ -113,27 +115,23 @@ def load_model(
     devices = [device] if device else _visible_devices(run.execution.gpus_per_scorer if run else 0)
     found = find_checkpoint(config, cache_dir=run.reading.cache_dir if run else None, storage_options=storage_options)
     with found.planning_files() as folder:
-        checkpoint = _read_config(config.model, folder)
-        family = FAMILIES[checkpoint.model_type]
+        checkpoint = read_checkpoint(config.model, folder)
+        family = checkpoint.family
         tokenizer = load_tokenizer(config.model, folder, family)
     dtype = choose_dtype(config, devices[0])
     device_map = _plan_devices(config.model, checkpoint, run, devices=devices, element_bytes=dtype.itemsize)
-    try:
-        with found.all_files() as folder:
-            model = _load_weights(family.architecture, str(folder), dtype=dtype, device_map=device_map)
-        model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
-        model.eval().requires_grad_(False)
-        fit_layers_to_gpu(model)
-        return family.build(model, tokenizer, name=config.model, revision=found.revision)
-    except torch.OutOfMemoryError as error:
-        remedy = "raise execution.gpus_per_scorer, or use a smaller checkpoint or model.dtype=bfloat16"
-        raise PipelineError(
-            FailureClass.OUT_OF_MEMORY, f"model {config.model!r} does not fit into {devices[0]}; {remedy}: {error}"
-        ) from error
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise model_error(
-            config.model, f"cannot be loaded ({error})", "check or download the checkpoint again; see the cause above"
-        ) from error
+    with ExplainErrors(config.model, "cannot be loaded", "check or download the checkpoint again; see the cause above"):
+        try:
+            with found.all_files() as folder:
+                model = _load_weights(family.architecture, str(folder), dtype=dtype, device_map=device_map)
+            model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
+            model.eval().requires_grad_(False)
+            fit_layers_to_gpu(model)
+            return family.build(model, tokenizer, name=config.model, revision=found.revision)
+        except torch.OutOfMemoryError as error:
+            remedy = "raise execution.gpus_per_scorer, or use a smaller checkpoint or model.dtype=bfloat16"
+            message = f"model {config.model!r} does not fit into {devices[0]}; {remedy}: {error}"
+            raise PipelineError(FailureClass.OUT_OF_MEMORY, message) from error
 
 
 def choose_dtype(config: ModelConfig, device: str) -> torch.dtype:
@@ -187,12 +185,11 @@ def _visible_devices(gpus_per_scorer: float) -> list[str]:
 
 
 def _plan_devices(
-    name: str, checkpoint: Any, run: RunConfig | None, *, devices: list[str], element_bytes: int
+    name: str, checkpoint: CheckpointConfig, run: RunConfig | None, *, devices: list[str], element_bytes: int
 ) -> dict[str, Any] | None:
     """Module -> device, None for the CPU; refuses what does not fit."""
-    family = FAMILIES[checkpoint.model_type]
-    size = measure_model(family.architecture, checkpoint)
-    work = plan_workload(run, family.read_layout(checkpoint)) if run else NO_WORK
+    size = checkpoint.size
+    work = plan_workload(run, checkpoint.layout) if run else NO_WORK
     need = estimate_need(size, work, element_bytes=element_bytes)
     if len(devices) > len(need.layer_bytes):
         raise PipelineError(
@@ -207,21 +204,6 @@ def _plan_devices(
     return None if devices == ["cpu"] else {"": torch.device(devices[0])}
 
 
-def _read_config(name: str, folder: Path) -> Any:
-    known = ", ".join(sorted(FAMILIES))
-    try:
-        checkpoint = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise model_error(
-            name, f"has a config.json that transformers cannot read ({error})", f"families known here: {known}"
-        ) from error
-    if checkpoint.model_type not in FAMILIES:
-        raise model_error(
-            name, f"is of the family {checkpoint.model_type!r}", f"give a checkpoint of a family known here: {known}"
-        )
-    return checkpoint
-
-
 def _load_weights(architecture: Any, folder: str, *, dtype: torch.dtype, device_map: dict[str, Any] | None) -> Any:
     model, report = architecture.from_pretrained(
         folder,
@@ -231,7 +213,11 @@ def _load_weights(architecture: Any, folder: str, *, dtype: torch.dtype, device_
         trust_remote_code=False,
         local_files_only=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
     )
+    if report["mismatched_keys"]:
+        wrong = sorted(str(key[0]) for key in report["mismatched_keys"])
+        raise ValueError(f"{len(wrong)} weights have another shape than its config.json says, such as {wrong[0]}")
     if report["missing_keys"]:  # transformers would go on with random weights
         missing = sorted(report["missing_keys"])
         raise ValueError(f"{len(missing)} weights are missing from its files, such as {missing[0]}")

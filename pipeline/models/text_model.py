@@ -6,6 +6,7 @@ Shape suffixes:
 - T = tokens of a pass, K = cached and new tokens, D = hidden size, V = vocabulary, A = rotary axes
 """
 
+import inspect
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class TextModel:
             model.get_input_embeddings(),
             model.get_output_embeddings(),
         )
+        self._cache_name = cache_argument(self._language)
 
     def new_cache(self) -> Any:
         """An empty cache of keys and values."""
@@ -70,9 +72,9 @@ class TextModel:
             inputs_embeds=embeddings_TD[None],
             position_ids=position_ids,
             attention_mask=mask_11TK,
-            past_key_values=cache,
             use_cache=True,
             attention_probe=probe,
+            **{self._cache_name: cache},
             **extra,
         ).last_hidden_state
         return hidden_1TD[0]
@@ -81,6 +83,11 @@ class TextModel:
         """``(T, V)`` in the weights' type."""
         logits_TV: Tensor = self._head(hidden_TD)
         return logits_TV
+
+
+def cache_argument(module: Any) -> str:
+    """What the installed transformers calls a pass's cache: ``cache``, which 5.40 insists on, or its old name."""
+    return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
 
 
 def _end_ids(model: Any) -> frozenset[int]:

@@ -12,7 +12,7 @@ from pipeline.method.selectors.registry import get_selector
 from pipeline.models.checkpoints.source import find_checkpoint
 from pipeline.models.devices.map import plan_gpus
 from pipeline.models.devices.memory import free_bytes
-from pipeline.models.devices.memory_plan import MemoryNeed, estimate_need, measure_model, plan_workload
+from pipeline.models.devices.memory_plan import MemoryNeed, ModelSize, estimate_need, measure_model, plan_workload
 from pipeline.models.interface import ModelLayout
 from pipeline.models.loading import choose_dtype
 from pipeline.models.registry import FAMILIES
@@ -62,11 +62,13 @@ def read_checkpoint_config(config: RunConfig, storage_options: StorageOptions) -
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
-def judge_memory(checkpoint: Any, *, config: RunConfig, layout: ModelLayout, gpu_gib: float) -> ModelCost:
-    """Whether a scorer fits where the settings put it."""
+def judge_memory(
+    checkpoint: Any, *, config: RunConfig, layout: ModelLayout, gpu_gib: float, size: ModelSize | None = None
+) -> ModelCost:
+    """Whether a scorer fits where the settings put it; ``size`` is as the model's files say, where they were read."""
     gpus, num_scorers = config.execution.gpus_per_scorer, config.execution.num_scorers
     dtype = choose_dtype(config.model, "cuda" if gpus else "cpu")
-    size = measure_model(FAMILIES[checkpoint.model_type].architecture, checkpoint)
+    size = size or measure_model(FAMILIES[checkpoint.model_type].architecture, checkpoint)
     need = estimate_need(size, plan_workload(config, layout), element_bytes=dtype.itemsize)
     needed, problem = _judge_gpus(need, gpus, gpu_gib) if gpus else (None, _judge_machine(need, num_scorers))
     return ModelCost(

@@ -18,7 +18,7 @@ MIDDLE = DATA | {"method", "video"}
 PLANNING = MIDDLE | {"models", "results"}
 PASSES = PLANNING | {"planning"}
 ENGINE = PASSES | {"passes"}
-JOB = ENGINE | {"engine", "watch", "report", "evaluation", "demo"}
+JOB = ENGINE | {"engine", "watch", "report", "evaluation", "demo", "doctor"}
 EVALUATION = ("benchmarks", "subtitles", "statistics")
 DOORS = {
     "failures": set(),
@@ -36,6 +36,7 @@ DOORS = {
     "report": MIDDLE | {"results"},
     "evaluation": MIDDLE | {"results"},
     "demo": MIDDLE,
+    "doctor": ENGINE | {"demo"},
     "lab": JOB,
     "pipeline": {"settings", "models", "manifest", "method", "passes"},  # the Python API
     "actors": ENGINE | {"engine", "pipeline"},

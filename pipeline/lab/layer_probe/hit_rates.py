@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.doctor.hit_shares import hit_shares
 from pipeline.evaluation.statistics import clustered_errors
 
 FloatArray = npt.NDArray[np.float64]
@@ -63,18 +64,6 @@ class LayerRates:
     num_readings: int
     num_questions: int
     num_videos: int
-
-
-def hit_shares(attention_LN: npt.NDArray[np.float32], wanted_N: npt.NDArray[np.bool_], *, top: int) -> FloatArray:
-    """``(L,)`` share of each layer's ``top`` highest tokens that are wanted; the lower index wins a tie.
-
-    Raises:
-        ValueError: If ``top`` is not between 1 and N.
-    """
-    if not 1 <= top <= len(wanted_N):
-        raise ValueError(f"top must be between 1 and {len(wanted_N)} tokens, got {top}")
-    highest = np.argsort(-attention_LN, axis=1, kind="stable")[:, :top]
-    return np.asarray(wanted_N[highest].mean(axis=1), dtype=np.float64)
 
 
 def rate_layers(readings: Sequence[NeedleReading]) -> LayerRates:

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from pipeline.demo.archive import ArchiveSpec, generator, plan_questions, plan_timeline
 from pipeline.demo.scenes import Appearance
+from pipeline.doctor.needles import label_tokens
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.lab.layer_probe.hit_rates import NeedleReading
-from pipeline.lab.layer_probe.needles import label_tokens
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.attention_probe import PROBED_ATTENTION, record_layers
 from pipeline.models.devices.transfer import Download

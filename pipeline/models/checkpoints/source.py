@@ -15,14 +15,18 @@ from typing import Any, Protocol
 from huggingface_hub import snapshot_download
 from transformers.utils import cached_file
 
+from pipeline.failures import FailureClass, PipelineError
 from pipeline.models.checkpoints.cache import checkpoint_cache
 from pipeline.models.checkpoints.files import (
     CHECKPOINT_PATTERNS,
     INDEX_FILE,
     PLANNING_PATTERNS,
+    ExplainErrors,
+    cause_of,
     check_files,
     model_error,
 )
+from pipeline.models.checkpoints.headers import read_headers
 from pipeline.models.checkpoints.s3 import S3Checkpoint
 from pipeline.settings.config import DEMO_MODEL, ModelConfig, ReadingConfig
 from pipeline.uris import uri_scheme
@@ -67,7 +71,7 @@ def find_checkpoint(
         cache = checkpoint_cache(cache_folder(ReadingConfig(cache_dir=cache_dir)) / "models")
         checkpoint: Checkpoint = S3Checkpoint(name, cache=cache, storage_options=storage_options or {})
     elif uri_scheme(name):
-        raise model_error(name, "has a scheme that is not known", "give a folder, a hub id or s3://bucket/prefix")
+        raise _name_error(name, "has a scheme that is not known", "give a folder, a hub id or s3://bucket/prefix")
     elif (folder := _local_folder(name)) is not None:
         checkpoint = FolderCheckpoint(name, folder)
     else:
@@ -92,7 +96,7 @@ class FolderCheckpoint:
                 if name == DEMO_MODEL
                 else "give an existing folder on this machine, or a hub id such as Qwen/Qwen2.5-VL-7B-Instruct"
             )
-            raise model_error(name, f"is a folder that does not exist: {folder}", remedy)
+            raise _name_error(name, f"is a folder that does not exist: {folder}", remedy)
         _check_folder(name, folder)
 
     @cached_property
@@ -123,7 +127,7 @@ class HubCheckpoint:
         self._name = name
         try:
             config_path = Path(str(cached_file(name, "config.json", revision=revision)))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a name that no hub id can have is a ValueError
             raise self._not_reachable(revision, error) from error
         self.revision = config_path.parent.name  # the hub's cache keeps each commit in a folder of its name
 
@@ -145,14 +149,14 @@ class HubCheckpoint:
             folder = snapshot_download(
                 self._name, revision=self.revision, allow_patterns=list(patterns), ignore_patterns=["*/*"]
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise self._not_reachable(self.revision, error) from error
         return Path(folder)
 
-    def _not_reachable(self, revision: str | None, error: OSError) -> Exception:
+    def _not_reachable(self, revision: str | None, error: Exception) -> Exception:
         return model_error(
             self._name,
-            f"at revision {revision or 'main'} is neither a folder here nor to be had from the hub ({error})",
+            f"at revision {revision or 'main'} is neither a folder here nor to be had from the hub ({cause_of(error)})",
             "check the spelling, the network and the access token, or give a local folder",
         )
 
@@ -166,10 +170,18 @@ def _local_folder(name: str) -> Path | None:
     return path if looks_local or path.is_dir() else None
 
 
+def _name_error(name: str, problem: str, remedy: str) -> PipelineError:
+    """Class ``model``: the name stands for nothing."""
+    return PipelineError(FailureClass.MODEL, f"model {name!r} {problem}; {remedy}")
+
+
 def _check_folder(name: str, folder: Path) -> None:
     index = folder / INDEX_FILE
-    names = {path.name for path in folder.iterdir() if path.is_file()}
-    check_files(name, str(folder), names, index.read_bytes() if INDEX_FILE in names else None)
+    with ExplainErrors(name, f"lies in a folder that cannot be read, {folder}", "check its rights"):
+        names = {path.name for path in folder.iterdir() if path.is_file()}
+        content = index.read_bytes() if INDEX_FILE in names else None
+    check_files(name, str(folder), names, content)
+    read_headers(name, folder)
 
 
 def _hash_file(path: Path) -> str:

@@ -6,7 +6,8 @@ that the settings fix: it does not grow with the number of frames of a video.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from pipeline.models.interface import ModelLayout
 from pipeline.models.shared_prefix import MASKS_KEPT
 from pipeline.settings.config import RunConfig
 
-_DECODER = "model.language_model"
+DECODER = "model.language_model"
 _TEXT_TOKENS_PER_PATCH = 16  # timestamps or frame names between visual tokens, at most
 _TEXT_TOKENS = 256  # chat template around video and question
 _QUESTION_TOKENS = 256  # a long question with its options
@@ -24,6 +25,14 @@ _ASPECT_RATIOS = ((1, 1), (4, 3), (3, 2), (16, 9), (20, 11), (2, 1), (21, 9))
 _PIXEL_BYTES = 10 * 3 * 2 * 16 * 16  # of one vision patch: two float32 forms and one of the model's type
 _PREFIX_COPIES = 2  # the cache of a micro-batch starts with a copy of its own
 _ROW_COPIES = 3  # attention rows in float32: products, masked products, their softmax
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredPart:
+    """What a checkpoint's files hold of one part: numbers that are cast to the working type, and bytes that are not."""
+
+    elements: int
+    packed_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +48,7 @@ class ModelSize:
         feature_elements: of one visual token, features for several layers included.
         intermediate: inner width of the widest feed-forward; of experts, all that one token is sent to.
         experts_per_token: to how many one token is sent; 0 without experts.
+        stored: module -> what the files hold, which goes before the counts above; empty where that is not known.
     """
 
     first: Mapping[str, int]
@@ -55,11 +65,32 @@ class ModelSize:
     vision_hidden: int
     vision_intermediate: int
     vision_patches_per_token: int
+    stored: Mapping[str, StoredPart] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """All modules and their parameters; shared weights count once."""
+        return {**self.first, **self.layers, **self.last}
 
     @property
     def num_parameters(self) -> int:
-        """Of the whole model; shared weights count once."""
-        return sum(sum(part.values()) for part in (self.first, self.layers, self.last))
+        """Of the whole model, whatever their type."""
+        return sum(self.parts.values())
+
+    def with_stored(self, stored: Mapping[str, StoredPart]) -> "ModelSize":
+        """The same model with what its files hold."""
+        return replace(self, stored=stored)
+
+    def weight_bytes(self, part: str, element_bytes: int) -> int:
+        """Of one module on a device.
+
+        Args:
+            part: a key of ``parts``.
+            element_bytes: of the working type.
+        """
+        if part in self.stored:
+            return self.stored[part].elements * element_bytes + self.stored[part].packed_bytes
+        return self.parts[part] * element_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,13 +144,19 @@ class MemoryNeed:
         return kept + max(self.vision_bytes, self.text_bytes)
 
 
-def measure_model(architecture: Any, config: Any) -> ModelSize:
+def measure_model(architecture: Any, config: Any, *, is_tied: bool | None = None) -> ModelSize:
     """Build a transformers class on the meta device and count; allocates nothing.
 
     Args:
         architecture: stock class of a family.
         config: its configuration, with ``text_config`` and ``vision_config``.
+        is_tied: whether the output head is the input embedding; None: as the configuration says.
     """
+    config = deepcopy(config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    if is_tied is not None:
+        config.tie_word_embeddings = is_tied
     with torch.device("meta"):
         model = architecture(config)
     first, layers, last = _count_parts(model)
@@ -173,17 +210,18 @@ def estimate_need(size: ModelSize, peak: PeakShapes, *, element_bytes: int) -> M
     kv_tokens = peak.prefix_tokens * peak.prefix_copies + peak.question_batch * peak.question_tokens
     # features that no question needs go when half of a group's are such: up to twice what is kept
     candidates = 2 * peak.question_batch * peak.candidate_tokens * size.feature_elements * element_bytes
-    layers = tuple(
-        count * element_bytes + kv_tokens * size.kv_elements * element_bytes for count in size.layers.values()
+    first, layers, last = (
+        [size.weight_bytes(part, element_bytes) for part in parts] for parts in (size.first, size.layers, size.last)
     )
+    kv_bytes = kv_tokens * size.kv_elements * element_bytes
     logits = 3 * peak.question_batch * size.vocab * 4  # float32: logits, their softmax, its logarithm
     return MemoryNeed(
-        first_bytes=sum(size.first.values()) * element_bytes + candidates,
-        layer_bytes=layers,
-        last_bytes=sum(size.last.values()) * element_bytes + logits,
+        first_bytes=sum(first) + candidates,
+        layer_bytes=tuple(weights + kv_bytes for weights in layers),
+        last_bytes=sum(last) + logits,
         vision_bytes=_vision_bytes(size, peak, element_bytes),
         text_bytes=_text_bytes(size, peak, element_bytes),
-        weight_bytes=size.num_parameters * element_bytes,
+        weight_bytes=sum(first) + sum(layers) + sum(last),
     )
 
 
@@ -191,12 +229,12 @@ def _count_parts(model: Any) -> tuple[dict[str, int], dict[str, int], dict[str, 
     """Parameters of each placeable module, before, within and after the decoder layers; 0 for those without any."""
     decoder = model.model.language_model
     parts = {f"model.{name}": module for name, module in model.model.named_children() if module is not decoder}
-    parts |= {f"{_DECODER}.{name}": module for name, module in decoder.named_children() if name != "layers"}
-    layers = {f"{_DECODER}.layers.{index}": layer for index, layer in enumerate(decoder.layers)}
+    parts |= {f"{DECODER}.{name}": module for name, module in decoder.named_children() if name != "layers"}
+    layers = {f"{DECODER}.layers.{index}": layer for index, layer in enumerate(decoder.layers)}
     heads = {name: module for name, module in model.named_children() if module is not model.model}
     seen: set[Any] = set()  # shared weights belong to their first module
     first, within, after = ({name: _count(m, seen) for name, m in part.items()} for part in (parts, layers, heads))
-    last = {f"{_DECODER}.norm": first.pop(f"{_DECODER}.norm")}
+    last = {f"{DECODER}.norm": first.pop(f"{DECODER}.norm")}
     first |= {name: count for name, count in after.items() if not count}
     last |= {name: count for name, count in after.items() if count}
     return first, within, last

@@ -81,7 +81,7 @@ def _set_family(family):
 
 def _drop_weight(folder):
     weights = load_file(folder / "model.safetensors")
-    del weights["lm_head.weight"]
+    del weights[next(name for name in weights if name.endswith("merger.mlp.0.weight"))]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -97,10 +97,10 @@ def _truncate(folder):
         (lambda folder: (folder / "config.json").unlink(), "has no config.json in"),
         (_only_pickled, r"has no \*.safetensors .*pickled weights \(\*.bin\) are refused"),
         (_set_family("bert"), "is of the family 'bert'; .*known here: .*qwen2_5_vl"),
-        (_set_family("perceiver9000"), "config.json that transformers cannot read .*known here: .*qwen2_5_vl"),
-        (lambda folder: (folder / "config.json").write_text("{"), "config.json that transformers cannot read"),
-        (_drop_weight, "1 weights are missing from its files, such as lm_head.weight"),
-        (_truncate, "cannot be loaded"),
+        (_set_family("perceiver9000"), "is of the family 'perceiver9000'; .*known here: .*qwen2_5_vl"),
+        (lambda folder: (folder / "config.json").write_text("{"), "has a config.json that cannot be read"),
+        (_drop_weight, "1 weights are missing from its files, such as .*visual.merger.mlp.0.weight"),
+        (_truncate, r"has a damaged file model.safetensors \(it has .* bytes, its head says .*copy that file again"),
         (
             lambda folder: (folder / "chat_template.jinja").unlink(),
             "cannot be asked .*: the chat template fails .*chat_template.json",

@@ -48,6 +48,8 @@ CASES: dict[str, tuple[Any, str]] = {
     "qwen3_vl_moe-experts": (qwen3_vl, "experts"),
     "internvl-qwen2-text": (internvl, "qwen2-text"),
     "internvl-qwen3-text": (internvl, "qwen3-text"),
+    "internvl-qwen3-moe-text": (internvl, "qwen3-moe-text"),
+    "internvl-llama-text": (internvl, "llama-text"),
 }
 
 

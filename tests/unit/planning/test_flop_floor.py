@@ -11,6 +11,7 @@ from pipeline.lab.benchmarks.model_shapes import SHAPES
 from pipeline.lab.benchmarks.random_models import build_config, build_stock_model, count_parameters, family_tokenizer
 from pipeline.method.grouping import plan_groups
 from pipeline.models.registry import FAMILIES
+from pipeline.models.text_model import cache_argument
 from pipeline.planning.flop_floor import (
     ENCODE,
     FINAL,
@@ -84,7 +85,13 @@ def test_the_language_model_costs_what_torch_counts_with_and_without_a_cache(tin
         if model.config.model_type != "internvl":
             positions = positions.expand(3, 1, -1)
         mask = torch.ones(1, position + num_tokens, dtype=torch.long)
-        model(input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache, logits_to_keep=1)
+        model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask,
+            logits_to_keep=1,
+            **{cache_argument(model): cache},
+        )
 
     prefix, suffix = 90, 23
     expected = language.forward(prefix, is_dense=True) + language.per_logits

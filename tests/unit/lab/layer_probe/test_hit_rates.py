@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.doctor.hit_shares import hit_shares
 from pipeline.evaluation.statistics import clustered_errors
-from pipeline.lab.layer_probe.hit_rates import NeedleReading, choose_layer, hit_shares, rate_layers
+from pipeline.lab.layer_probe.hit_rates import NeedleReading, choose_layer, rate_layers
 
 ATTENTION_LN = np.array(
     [

@@ -6,7 +6,7 @@ Read in public copies in November 2026; the names are those of the release of ea
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -59,7 +59,10 @@ def write_published(folder: Path, model: Any, tokenizer: Any) -> list[str]:
     (folder / "generation_config.json").write_text(json.dumps(sampling | ends))
     (folder / "preprocessor_config.json").write_text(json.dumps({"min_pixels": 3_136, "max_pixels": 12_845_056}))
     (folder / "README.md").write_text("license: apache-2.0")
-    return _write_shards(folder, {_rename(name, family): _turn(name, w) for name, w in model.state_dict().items()})
+    weights = {_rename(name, family): weight for name, weight in model.state_dict().items()}
+    if family == "internvl":
+        weights = dict(_each_expert(weights))
+    return _write_shards(folder, {name: _turn(name, weight) for name, weight in weights.items()})
 
 
 def _rename(name: str, family: str) -> str:
@@ -68,9 +71,22 @@ def _rename(name: str, family: str) -> str:
     return name
 
 
+def _each_expert(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """A tensor per expert and projection, as text models of experts are published."""
+    for name, weight in weights.items():
+        start, is_expert, end = name.partition(".mlp.experts.")
+        if not is_expert:
+            yield name, weight
+            continue
+        for number, expert in enumerate(weight):
+            parts = dict(zip(("gate_proj", "up_proj"), expert.chunk(2), strict=True)) if end == "gate_up_proj" else {}
+            for part, values in (parts or {"down_proj": expert}).items():
+                yield f"{start}.mlp.experts.{number}.{part}.weight", values
+
+
 def _turn(name: str, weight: torch.Tensor) -> torch.Tensor:
-    """In bfloat16; experts have one column per output."""
-    return (weight.mT if ".mlp.experts." in name else weight).to(torch.bfloat16).contiguous()
+    """In bfloat16; experts in one tensor have one column per output."""
+    return (weight.mT if weight.dim() == 3 and ".mlp.experts." in name else weight).to(torch.bfloat16).contiguous()
 
 
 def _write_shards(folder: Path, weights: dict[str, torch.Tensor]) -> list[str]:

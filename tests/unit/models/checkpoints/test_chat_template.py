@@ -10,6 +10,7 @@ from pipeline.failures import FailureClass
 from pipeline.lab.demo_training.vocabulary import build_tokenizer
 from pipeline.models import loading
 from pipeline.models.chat_template import PromptError, check_prompt, load_tokenizer
+from pipeline.models.checkpoints.files import CheckpointError
 from pipeline.models.loading import describe_model, load_model
 from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import ModelConfig
@@ -107,14 +108,14 @@ def test_an_empty_thought_before_the_answer_is_no_thinking_checkpoint(folder):
 def test_an_unreadable_template_file_is_a_model_failure(folder, content):
     lay_out(folder, own=VISION)
     (folder / "chat_template.json").write_text(content)
-    with pytest.raises(PromptError, match=r"has a tokenizer that cannot be loaded .*copy the checkpoint again"):
+    with pytest.raises(CheckpointError, match=r"has a tokenizer that cannot be loaded .*copy the checkpoint again"):
         describe_model(ModelConfig(model=str(folder)))
 
 
 def test_a_checkpoint_without_a_tokenizer_is_a_model_failure(folder):
     for path in (*folder.glob("tokenizer*"), *folder.glob("chat_template*")):
         path.unlink()
-    with pytest.raises(PromptError, match="tokenizer"):
+    with pytest.raises(CheckpointError, match="tokenizer"):
         describe_model(ModelConfig(model=str(folder)))
 
 

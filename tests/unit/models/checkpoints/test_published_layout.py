@@ -54,7 +54,8 @@ def test_names_and_settings_are_those_of_the_release(case, published):
 def test_every_tensor_equals_the_one_it_was_made_from(case, rounded, published, loaded):
     ours, expected = loaded._model.state_dict(), rounded.state_dict()
     assert ours.keys() == expected.keys()
-    assert len(published[1]) == len(expected)
+    is_apart = any(".experts.0." in name for name in published[1])  # a tensor per expert
+    assert is_apart or len(published[1]) == len(expected)
     different = [name for name in expected if not torch.equal(ours[name], expected[name])]
     assert different == []
     assert ours["lm_head.weight"].data_ptr() != ours["model.language_model.embed_tokens.weight"].data_ptr()

@@ -22,7 +22,8 @@ CHAT_TEMPLATE = (
 _VISION = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 _TEXT = {"intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
 _TEXT |= {"initializer_range": 0.15}  # so that a question moves the response
-# InternVL3: Qwen2 text with dynamic rotary scaling; InternVL3.5: Qwen3 text, here with larger frames
+# InternVL3: Qwen2 text with dynamic rotary scaling; InternVL3.5: Qwen3 text, dense or of experts, here with larger
+# frames; InternVL2.5: Llama text (InternLM2 natively)
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen2-text": {
         "vision_config": _VISION | {"image_size": 56, "attention_bias": True},
@@ -39,6 +40,24 @@ SHAPES: dict[str, dict[str, Any]] = {
         "vision_config": _VISION | {"image_size": 84, "use_qk_norm": True, "norm_type": "rms_norm"},
         "text_config": _TEXT
         | {"model_type": "qwen3", "hidden_size": 48, "head_dim": 16, "max_position_embeddings": 4_096},
+        "tie_word_embeddings": False,
+    },
+    "qwen3-moe-text": {
+        "vision_config": _VISION | {"image_size": 84, "use_qk_norm": True, "norm_type": "rms_norm"},
+        "text_config": _TEXT
+        | {"model_type": "qwen3_moe", "hidden_size": 48, "head_dim": 16, "max_position_embeddings": 4_096}
+        | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True},
+        "tie_word_embeddings": False,
+    },
+    "llama-text": {
+        "vision_config": _VISION | {"image_size": 56, "attention_bias": True},
+        "text_config": _TEXT
+        | {
+            "model_type": "llama",
+            "hidden_size": 64,
+            "max_position_embeddings": 4_096,
+            "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4},
+        },
         "tie_word_embeddings": False,
     },
 }

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.demo.scenes import HEIGHT, SHAPES, WIDTH, Sprite, place_appearance
+from pipeline.doctor.needles import label_tokens, tokens_showing
 from pipeline.lab.demo_training.patches import label_patches
-from pipeline.lab.layer_probe.needles import label_tokens, tokens_showing
 from pipeline.models.interface import FrameGeometry
 
 
