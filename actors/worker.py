@@ -4,7 +4,8 @@ This is the actor boundary, the one place that catches everything.
 """
 
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
 
@@ -25,7 +26,8 @@ from pipeline.engine.messages.work import (
     ScoreWork,
     Work,
 )
-from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.failures import DeviceLostError, Failure, FailureClass, PipelineError
+from pipeline.models.devices.lost import loses_device
 
 _SomeWork = TypeVar("_SomeWork", bound=Work)
 _Done = TypeVar("_Done")
@@ -72,10 +74,11 @@ class ModelWorker:
 
     def run_batch(self, batch: Batch) -> list[Completion]:
         """Drop what is no longer needed, then do the batch in order."""
-        for video_id in batch.released:
-            self._scorer.release(video_id)
-        for retention in batch.retain:
-            self._scorer.retain(retention)
+        with ending_with_device():
+            for video_id in batch.released:
+                self._scorer.release(video_id)
+            for retention in batch.retain:
+                self._scorer.retain(retention)
         groups = [work for work in batch.work if isinstance(work, ScoreWork)]
         self._following = {one.key: two for one, two in pairwise(groups)} if self._scorer.can_queue else {}
         self._queued.clear()
@@ -108,26 +111,50 @@ class ModelWorker:
 
     def start_over(self) -> None:
         """For a new coordinator, which knows of no candidates; the model stays loaded."""
-        self._scorer, self._answerer = self._build_actors()
+        with ending_with_device():
+            self._scorer, self._answerer = self._build_actors()
 
 
 def run_guarded(work: Work, run: Callable[[Work], Completion]) -> Completion:
-    """Run one piece of work; whatever goes wrong becomes a typed failure of that piece."""
+    """Run one piece of work; whatever goes wrong becomes a typed failure of that piece, but as ``guard`` says."""
     done = guard(work, run)
     return Completion(key=work.key, result=done) if isinstance(done, Failure) else done
 
 
 def guard(work: _SomeWork, run: Callable[[_SomeWork], _Done]) -> _Done | Failure:
-    """Do something for one piece of work; whatever goes wrong becomes a typed failure."""
+    """Do something for one piece of work; whatever goes wrong becomes a typed failure.
+
+    Raises:
+        DeviceLostError: The process is of no more use: all work after this would fail, too.
+    """
     try:
         return run(work)
-    except PipelineError as error:
-        return error.to_failure()
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return Failure(failure_class=FailureClass.OUT_OF_MEMORY, message=f"{work.key.stage}: {error}")
     except Exception as error:  # noqa: BLE001 - the actor boundary: one bad video must not end the job
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        return Failure(
-            failure_class=FailureClass.INTERNAL,
-            message=f"{work.key.stage}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})",
-        )
+        if isinstance(error, DeviceLostError):
+            raise
+        if loses_device(error):
+            raise DeviceLostError.because(error) from error
+        return _describe(error, stage=work.key.stage)
+
+
+@contextmanager
+def ending_with_device() -> Iterator[None]:
+    """For what belongs to no piece of work: a lost device raises ``DeviceLostError``, anything else is a bug."""
+    try:
+        yield
+    except RuntimeError as error:
+        if loses_device(error):
+            raise DeviceLostError.because(error) from error
+        raise
+
+
+def _describe(error: Exception, *, stage: str) -> Failure:
+    if isinstance(error, PipelineError):
+        return error.to_failure()
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return Failure(failure_class=FailureClass.OUT_OF_MEMORY, message=f"{stage}: {error}")
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return Failure(
+        failure_class=FailureClass.INTERNAL,
+        message=f"{stage}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})",
+    )

@@ -60,3 +60,13 @@ class PipelineError(Exception):
     def to_failure(self) -> Failure:
         """The record that travels on."""
         return Failure(failure_class=self.failure_class, message=self.message)
+
+
+class DeviceLostError(PipelineError):
+    """A worker's process can use its GPU no more: it has to end, so that another takes its place."""
+
+    @classmethod
+    def because(cls, error: BaseException) -> "DeviceLostError":
+        """What the rows say, where the work is what breaks one process after the other."""
+        reason = str(error).partition("\n")[0]
+        return cls(FailureClass.WORKER_LOST, f"a worker lost its GPU ({type(error).__name__}: {reason})")
