@@ -129,7 +129,7 @@ def guard(work: _SomeWork, run: Callable[[_SomeWork], _Done]) -> _Done | Failure
     """
     try:
         return run(work)
-    except Exception as error:  # noqa: BLE001 - the actor boundary: one bad video must not end the job
+    except Exception as error:
         if isinstance(error, DeviceLostError):
             raise
         if loses_device(error):
