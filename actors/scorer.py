@@ -61,10 +61,11 @@ class ScorerActor:
         """Hand out bought tokens; only these ever leave the process."""
         started = time.perf_counter()
         key = work.key
-        pieces = [
-            self._candidates[key.video_id, key.attempt, position].take(key.index, count, position=position)
+        fetched = [  # all are on their way before the first is waited for
+            self._candidates[key.video_id, key.attempt, position].fetch(key.index, count, position=position)
             for position, count in sorted(work.bought.items())
         ]
+        pieces = [piece.read() for piece in fetched]
         seconds = StageSeconds(answer_s=time.perf_counter() - started)
         return Completion(key=key, result=GatherDone(pieces=self._store.put(pieces)), seconds=seconds)
 
