@@ -100,7 +100,7 @@ def load_model(
     Args:
         config: ``auto`` dtype is bfloat16 on CUDA and float32 on the CPU.
         torch_threads: of this process; None leaves them as they are.
-        device: None means ``execution.gpus_per_scorer`` of the visible GPUs; where that is not set, one if there is any.
+        device: None means ``execution.gpus_per_scorer`` of the visible GPUs; where that is unset, one if there is any.
         run: settings that memory is planned for and copies are kept by; None counts the weights alone.
         storage_options: fsspec's, for ``s3://``.
 
