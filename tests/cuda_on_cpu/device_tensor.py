@@ -27,7 +27,7 @@ class DeviceTensor(torch.Tensor):
                 device=device,
             )
         self.host, self.machine = host, machine
-        machine.memory.hold(self, host, machine.timeline.current(device))
+        self._holder = machine.memory.hold(host, machine.timeline.current(device))
         return self
 
     def __repr__(self) -> str:

@@ -32,6 +32,7 @@ _READ_BY_HOST = {  # the host must know a value, or the shape of the result
 }
 _INDEXING = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_, aten._unsafe_index}
 _COPYING = {aten._to_copy, aten.copy_, aten.copy, aten.to}
+_FLOAT_ON_HOST = {aten.histc}  # of integers, which the device counts
 _MIXED = "Expected all tensors to be on the same device, but found at least two devices"
 
 
@@ -84,6 +85,9 @@ class Machine:
         if wanted is not None:
             inner_kwargs = {**inner_kwargs, "device": torch.device("cpu")}
         inner_kwargs.pop("pin_memory", None)
+        if func.overloadpacket in _FLOAT_ON_HOST and not inner_args[0].is_floating_point():
+            counts = func(inner_args[0].float(), *inner_args[1:], **inner_kwargs).to(inner_args[0].dtype)
+            return self._take_results(counts, func, args, tensors, device)
         return self._take_results(func(*inner_args, **inner_kwargs), func, args, tensors, device)
 
     def _on_host(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

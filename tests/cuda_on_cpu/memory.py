@@ -3,8 +3,6 @@
 import weakref
 from dataclasses import dataclass, field
 
-from typing import Any
-
 from torch import Tensor
 
 from tests.cuda_on_cpu.streams import Stream, Timeline
@@ -33,6 +31,10 @@ class Block:
     num_holders: int = 0
 
 
+class Holder:
+    """Of one reference to a block."""
+
+
 class Memory:
     """All blocks that somebody holds; the last holder that goes frees one."""
 
@@ -40,15 +42,17 @@ class Memory:
         self._timeline, self._blocks = timeline, dict[int, Block]()
         self.bytes_now = self.bytes_peak = 0
 
-    def hold(self, tensor: Any, host: Tensor, stream: Stream) -> None:
-        """``tensor`` refers to the block behind ``host`` for as long as it lives."""
+    def hold(self, host: Tensor, stream: Stream) -> "Holder":
+        """Somebody refers to the block behind ``host`` for as long as the holder lives."""
         key = storage_of(host)
         if key not in self._blocks:
             self._blocks[key] = Block(owner=stream, num_bytes=host.untyped_storage().nbytes())
             self.bytes_now += self._blocks[key].num_bytes
             self.bytes_peak = max(self.bytes_peak, self.bytes_now)
         self._blocks[key].num_holders += 1
-        weakref.finalize(tensor, self._drop, key)
+        holder = Holder()
+        weakref.finalize(holder, self._drop, key)
+        return holder
 
     def record(self, host: Tensor, stream: Stream) -> None:
         self._blocks[storage_of(host)].recorded.add(stream.name)

@@ -17,7 +17,7 @@ from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.settings.config import AnsweringConfig, BudgetConfig, RunConfig, SamplingConfig, ScoringConfig
 from tests.unit.models.tiny_models import BUILDERS
 
-NUM_GROUPS, FRAMES_PER_GROUP, BOUGHT = 4, 8, 9
+NUM_GROUPS, FRAMES_PER_GROUP, BOUGHT = 3, 8, 12
 QUESTIONS = tuple(
     Question(question_id=str(index), video="v", text=text, options=options, row_index=index)
     for index, (text, options) in enumerate(
@@ -53,9 +53,10 @@ def build_model(family: str, *, dtype: torch.dtype, place: Callable[[nn.Module],
     for name, buffer in buffers.items():
         part, _, own = name.rpartition(".")
         stock.get_submodule(part)._buffers[own] = buffer
-    stock.set_attn_implementation(dict(row.attention))
     if place is not None:
         place(stock)
+    stock.set_attn_implementation(dict(row.attention))
+    if place is not None:
         fit_layers_to_gpu(stock)
     elif dtype.itemsize == 2 and hasattr(stock.model, "visual"):
         fit_tower(stock.model.visual)  # the same arithmetic as on a GPU

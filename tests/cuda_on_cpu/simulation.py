@@ -9,6 +9,7 @@ from unittest import mock
 
 import torch
 
+from pipeline.models.qwen.preprocess import color_scale
 from tests.cuda_on_cpu.device_tensor import DeviceTensor, FactoryMode
 from tests.cuda_on_cpu.machine import Machine
 
@@ -34,10 +35,12 @@ def simulated(num_devices: int = 1) -> Iterator[Machine]:
         "mem_get_info": lambda device=None: (139 * _GIB, 141 * _GIB),
         "max_memory_allocated": lambda device=None: memory.bytes_peak,
         "reset_peak_memory_stats": lambda device=None: setattr(memory, "bytes_peak", memory.bytes_now),
+        "get_device_capability": lambda device=None: (9, 0),
         "empty_cache": lambda: None,
         "get_device_name": lambda device=None: "simulated",
     }
     with ExitStack() as stack:
+        stack.callback(color_scale.cache_clear)  # kept by device for all of a process, and there was but one machine
         stack.enter_context(_device_guard())
         for name, value in replaced.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
