@@ -31,11 +31,8 @@ class Copies:
         dtype = (other.dtype if other is not None else given.get("dtype")) or source.dtype
         device = other.device if other is not None else self._machine.wanted_device(given)
         device = source.device if device is None else device
-        if (
-            func.overloadpacket is aten.to
-            and (dtype, device) == (source.dtype, source.device)
-            and not given.get("copy")
-        ):
+        is_there = (dtype, device) == (source.dtype, source.device)
+        if func.overloadpacket is aten.to and is_there and not given.get("copy"):
             return source
         if source.device.type == device.type == "cpu":
             return func(*args, **kwargs)

@@ -36,6 +36,9 @@ class DeviceTensor(torch.Tensor):
     def tolist(self) -> Any:
         return self.cpu().tolist()
 
+    def numpy(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(f"can't convert {self.device} device type tensor to numpy")
+
     def record_stream(self, stream: Any) -> None:
         self.machine.memory.record(self.host, stream)
 

@@ -1,4 +1,4 @@
-"""Device memory as the caching allocator hands it out: it belongs to a stream, and others must be put in order with it."""
+"""Device memory as the caching allocator hands it out: it is a stream's, and others must be put in order with it."""
 
 import weakref
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""One video of four groups through a scorer's hands: group passes for three questions, gather, removal, final passes."""
+"""A video of three groups in a scorer's hands: group passes for three questions, gather, removal, final passes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

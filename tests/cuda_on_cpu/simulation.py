@@ -1,4 +1,4 @@
-"""``torch.cuda`` of a simulated machine: inside ``simulated`` there are devices, also on a build of torch without any."""
+"""``torch.cuda`` of a simulated machine: inside ``simulated`` it has devices, also on a build of torch for the CPU."""
 
 import ctypes
 from collections.abc import Iterator
@@ -62,9 +62,9 @@ def _pinner(machine: Machine) -> Any:
 
 @contextmanager
 def _device_guard() -> Iterator[None]:
-    """C++ code switches to a tensor's device before it indexes it; where torch knows no CUDA, it needs one that does nothing.
+    """C++ code switches to a tensor's device before it indexes it, which takes a guard, even if one that does nothing.
 
-    A build for CUDA that finds no GPU brings it along. Else that of the meta device, which does nothing, takes the place.
+    A build for CUDA that finds no GPU has one. In one for the CPU that of the meta device takes its place.
     """
     library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
     guards = (ctypes.c_void_p * _NUM_TYPES).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")

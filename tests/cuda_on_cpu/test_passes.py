@@ -1,6 +1,7 @@
 """Every family over simulated GPUs: the numbers of the CPU, no fault of order, and the host waits where it must."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tests.cuda_on_cpu.two_devices import spread
 
 TOKEN, FIRST = "extend_greedily > Download.read: event", "PendingResponses.rows > Download.read: event"
 READ = "PendingResponses.read > Download.read: event"
-# An open question's tokens are read one by one, for any may be the last; all else is read when the next group is queued.
+# An open question's tokens are read one by one, for any may be the last; the rest, when the next group is queued.
 LAUNCH = {FIRST, TOKEN}
 FINISH = {FIRST, READ, "DeviceTimer.seconds > DeviceTimer._between: event"}
 GATHER = {"PieceDownload.read > Download.read: event"}
@@ -44,7 +45,7 @@ def run_on_gpus(family, dtype, num_devices):
         model = build_model(family, dtype=dtype, place=place)
         passed = run_video(model, lambda stage: stages.append((stage, Counter(machine.journal.waits))))
     by_stage = {}
-    for (stage, before), (_, after) in zip(stages[2:], stages[3:], strict=False):
+    for (stage, before), (_, after) in pairwise(stages[2:]):
         places = {f"{place}: {why}" for place, why in after - before}
         by_stage[stage] = by_stage.get(stage, set()) | places
     return passed, machine, by_stage

@@ -1,4 +1,4 @@
-"""The simulated device keeps CUDA's rules: what a real one refuses, waits for or gets wrong is refused, noted, wrong."""
+"""The simulated device keeps CUDA's rules: what a real one refuses, waits for or gets wrong, it does too."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_numbers_are_those_of_the_host(machine):
     ],
 )
 def test_devices_do_not_mix(machine, mix):
-    with pytest.raises((RuntimeError, TypeError), match="same device|cuda:0 device type tensor to numpy"):
+    with pytest.raises((RuntimeError, TypeError), match=r"same device|cuda:0 device type tensor to numpy"):
         mix()
 
 
