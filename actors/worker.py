@@ -63,7 +63,11 @@ class DecodeWorker:
 
 
 class ModelWorker:
-    """A process that owns one copy of the model, for scoring and for answering."""
+    """A process that owns one copy of the model, for scoring and for answering.
+
+    Where passes can be queued, the last group of a batch is: it is reported with the next batch, whose first group is
+    queued before it is waited for. So the device has work while the coordinator is asked. An empty batch reports it.
+    """
 
     def __init__(self, build_actors: Callable[[], tuple[ScorerActor, AnswererActor]]) -> None:
         self._build_actors = build_actors
@@ -71,19 +75,25 @@ class ModelWorker:
         self._pieces = BatchRun(lambda work: run_guarded(work, self._run))
         self._following: dict[WorkKey, ScoreWork] = {}
         self._queued: dict[WorkKey, QueuedGroup] = {}
+        self._held: tuple[ScoreWork, ...] = ()
 
     def run_batch(self, batch: Batch) -> list[Completion]:
-        """Drop what is no longer needed, then do the batch in order."""
+        """Drop what is no longer needed, then do the batch in order, after what was held back before."""
         with ending_with_device():
             for video_id in batch.released:
                 self._scorer.release(video_id)
             for retention in batch.retain:
                 self._scorer.retain(retention)
-        groups = [work for work in batch.work if isinstance(work, ScoreWork)]
+        works: tuple[Work, ...] = (*self._held, *batch.work)
+        groups = [work for work in works if isinstance(work, ScoreWork)]
+        can_hold = self._scorer.can_queue and bool(batch.work) and isinstance(batch.work[-1], ScoreWork)
         self._following = {one.key: two for one, two in pairwise(groups)} if self._scorer.can_queue else {}
-        self._queued.clear()
-        completions = self._pieces.run(batch.work)
-        if batch.work:
+        self._held = (groups[-1],) if can_hold else ()
+        completions = self._pieces.run(works[:-1] if can_hold else works)
+        completions += [failed for work in self._held if (failed := self._queue(work)) is not None]
+        self._held = tuple(work for work in self._held if work.key in self._queued)
+        self._queued = {work.key: self._queued[work.key] for work in self._held}  # what was cancelled is forgotten
+        if works and not self._held:
             self._scorer.mark_idle()
         return completions
 
@@ -104,13 +114,23 @@ class ModelWorker:
         queued = self._queued.pop(work.key, None) or self._scorer.launch(work)
         following = self._following.get(work.key)
         if following is not None:
-            ahead = guard(following, self._scorer.launch)
-            if not isinstance(ahead, Failure):
-                self._queued[following.key] = ahead
+            self._queue(following)
         return self._scorer.finish(queued)
 
+    def _queue(self, work: ScoreWork) -> Completion | None:
+        """Queue a group's pass; returns why that cannot be done."""
+        if work.key in self._queued:
+            return None
+        launched = guard(work, self._scorer.launch)
+        if isinstance(launched, Failure):
+            return Completion(key=work.key, result=launched)
+        self._queued[work.key] = launched
+        return None
+
     def start_over(self) -> None:
-        """For a new coordinator, which knows of no candidates; the model stays loaded."""
+        """For a new coordinator, which knows of no candidates and awaits nothing; the model stays loaded."""
+        self._held = ()
+        self._queued.clear()
         with ending_with_device():
             self._scorer, self._answerer = self._build_actors()
 
