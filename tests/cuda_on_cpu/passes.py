@@ -63,7 +63,9 @@ def build_model(family: str, *, dtype: torch.dtype, place: Callable[[nn.Module],
     return row.build(stock, tokenizer, name="tiny", revision="0")
 
 
-def run_video(model: Any, mark: Callable[[str], None] = lambda stage: None) -> Passed:
+def run_video(
+    model: Any, mark: Callable[[str], None] = lambda stage: None, *, questions: tuple[Question, ...] = QUESTIONS
+) -> Passed:
     """The next group is launched before the one before is read, as a scorer does; ``mark`` is told where it stands."""
     geometry = model.frame_geometry(168, 140, min_pixels=2_000, max_pixels=30_000)
     patches, random = FRAMES_PER_GROUP // model.frames_per_patch, np.random.default_rng(3)
@@ -75,8 +77,8 @@ def run_video(model: Any, mark: Callable[[str], None] = lambda stage: None) -> P
             group_index=index,
             geometry=geometry,
             patches=own,
-            questions=QUESTIONS,
-            batches=((0, 1), (2,)),
+            questions=questions,
+            batches=((0, 1), (2,))[: len(questions) - 1],
             patch_centers_s=centers_s[own],
         )
         frames = random.integers(0, 256, (FRAMES_PER_GROUP, geometry.height, geometry.width, 3), dtype=np.uint8)
@@ -87,16 +89,16 @@ def run_video(model: Any, mark: Callable[[str], None] = lambda stage: None) -> P
     groups.append(launched.pop().finish())
     mark("retain")
     for group in groups:
-        for question in range(len(QUESTIONS)):
+        for question in range(len(questions)):
             group.candidates.retain(question, BOUGHT)
     mark("gather")
     bought = [
         [piece.read() for piece in [g.candidates.fetch(q, BOUGHT, position=i) for i, g in enumerate(groups)]]
-        for q in range(len(QUESTIONS))
+        for q in range(len(questions))
     ]
     mark("answer")
     answers = []
-    for question, pieces in zip(QUESTIONS, bought, strict=True):
+    for question, pieces in zip(questions, bought, strict=True):
         final = FinalInput(
             question=question,
             final_budget=CONFIG.budget.token_budget,

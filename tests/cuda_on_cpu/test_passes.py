@@ -31,7 +31,7 @@ DEEPSTACK = "TextModel.run > modeling_{}._deepstack_process: boolean index"  # s
 FLOAT, HALF = torch.float32, torch.bfloat16
 
 
-def run_on_gpus(family, dtype, num_devices):
+def run_on_gpus(family, dtype, num_devices, *, questions=QUESTIONS):
     """What came of it, the machine, and the waits of each stage; the first group builds what is kept."""
     stages = []
     with simulated(num_devices) as machine:
@@ -43,7 +43,9 @@ def run_on_gpus(family, dtype, num_devices):
                 spread(stock, family, machine)
 
         model = build_model(family, dtype=dtype, place=place)
-        passed = run_video(model, lambda stage: stages.append((stage, Counter(machine.journal.waits))))
+        passed = run_video(
+            model, lambda stage: stages.append((stage, Counter(machine.journal.waits))), questions=questions
+        )
     by_stage = {}
     for (stage, before), (_, after) in pairwise(stages[2:]):
         places = {f"{place}: {why}" for place, why in after - before}
@@ -87,3 +89,10 @@ def test_gpus_give_the_numbers_of_the_cpu_and_the_host_waits_where_it_must(famil
         "gather": GATHER,
         "answer": ANSWER | in_answer,
     }, machine.journal.lines
+
+
+@pytest.mark.parametrize(("family", "waits"), [("qwen2_5_vl", 0), ("internvl", 0), ("qwen3_vl", 1)])
+def test_a_group_without_open_questions_is_queued_without_a_wait_but_for_deepstack(family, waits):
+    _, _, by_stage = run_on_gpus(family, HALF, 1, questions=QUESTIONS[:2])
+    assert len(by_stage["launch"]) == waits
+    assert by_stage["retain"] == set()
