@@ -1,6 +1,7 @@
 """``JobState`` behind an event loop: a worker's call waits until there is work for it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,19 +62,25 @@ class CoordinatorService:
         self._waiting: dict[Role, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
         self._is_wake_due = False
         self._due: dict[str, float] = {}
+        self._num_held: Counter[str] = Counter()  # pieces of work that a worker has been given and not reported
         self._spent: list[StageSeconds] = []
 
     async def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
-        """See ``JobState``; an empty batch comes back after two seconds at the latest."""
+        """See ``JobState``; an empty batch comes back after two seconds at the latest.
+
+        It comes back at once to a worker that holds a piece of work back: that is what it should report then.
+        """
         self._due.pop(worker, None)
         self._spent += [completion.seconds for completion in completions]
         self._state.tell_time(_now_s())
+        self._num_held[worker] -= len(completions)
         batch = self._state.exchange(worker, completions)
         if completions:
             self._notify()
-        if is_empty(batch):
+        if is_empty(batch) and self._num_held[worker] <= 0:
             batch = await self._wait(worker)
-        if batch.work:
+        self._num_held[worker] += len(batch.work)
+        if self._num_held[worker] > 0:
             self._due[worker] = _now_s() + self._patience_s[role_of(worker)]
         return batch
 
@@ -93,6 +100,7 @@ class CoordinatorService:
     async def lose_worker(self, worker: str, failure: Failure | None) -> None:
         """See ``JobState``."""
         self._due.pop(worker, None)
+        self._num_held.pop(worker, None)
         self._state.lose_worker(worker, failure)
         self._notify()
 

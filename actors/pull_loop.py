@@ -7,7 +7,7 @@ import ray
 
 from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.messages.work import Completion
-from pipeline.failures import Failure, PipelineError
+from pipeline.failures import DeviceLostError, Failure, PipelineError
 
 CONTROL = "control"
 """Concurrency group of the calls that are heard while ``run`` is busy: it has one thread beside the one that works."""
@@ -31,15 +31,21 @@ class PullLoop:
             return error.to_failure()
         return None
 
-    def run(self, name: str, coordinator: Any) -> None:
-        """Work for one coordinator, until it says that the job has ended, or does not answer any more."""
-        self._worker.start_over()
+    def run(self, name: str, coordinator: Any) -> Failure | None:
+        """Work for one coordinator, until it says that the job has ended, or does not answer any more.
+
+        Returns why this process can work no more, which ends it; what it was given is done again elsewhere.
+        """
         completions: list[Completion] = []
-        while True:
-            batch = ray.get(coordinator.exchange.remote(name, completions))
-            if batch.is_finished:
-                return
-            completions = self._worker.run_batch(batch)
+        try:
+            self._worker.start_over()
+            while True:
+                batch = ray.get(coordinator.exchange.remote(name, completions))
+                if batch.is_finished:
+                    return None
+                completions = self._worker.run_batch(batch)
+        except DeviceLostError as error:
+            return error.to_failure()
 
     def cancel(self, keys: Collection[WorkKey]) -> None:
         """In the other thread: some of the work at hand is no longer needed."""

@@ -35,7 +35,7 @@ class ScorerActor:
         self._store, self.can_queue = store, model.device.type == "cuda"
         self._candidates: dict[tuple[int, int, int], GroupCandidates] = {}  # video, attempt, position
         self._groups = GroupScorer(model, config)
-        self._idle_since = time.perf_counter()
+        self._idle_since: float | None = time.perf_counter()  # None: there is work on the device
 
     def score(self, work: ScoreWork) -> Completion:
         """Encode one group once, prefill it once, score it for all questions."""
@@ -44,7 +44,8 @@ class ScorerActor:
     def launch(self, work: ScoreWork) -> QueuedGroup:
         """Put one group's frames together and queue its pass."""
         pieces = [self._store.get(ref)[work.key.index] for ref in work.frames]
-        wait_s = time.perf_counter() - self._idle_since
+        wait_s = 0.0 if self._idle_since is None else time.perf_counter() - self._idle_since
+        self._idle_since = None
         return QueuedGroup(key=work.key, launched=self._groups.launch(pieces, work.group), wait_s=wait_s)
 
     def finish(self, queued: QueuedGroup) -> Completion:
@@ -61,10 +62,11 @@ class ScorerActor:
         """Hand out bought tokens; only these ever leave the process."""
         started = time.perf_counter()
         key = work.key
-        pieces = [
-            self._candidates[key.video_id, key.attempt, position].take(key.index, count, position=position)
+        fetched = [  # all are on their way before the first is waited for
+            self._candidates[key.video_id, key.attempt, position].fetch(key.index, count, position=position)
             for position, count in sorted(work.bought.items())
         ]
+        pieces = [piece.read() for piece in fetched]
         seconds = StageSeconds(answer_s=time.perf_counter() - started)
         return Completion(key=key, result=GatherDone(pieces=self._store.put(pieces)), seconds=seconds)
 

@@ -45,6 +45,7 @@ def _run(
             batch = state.exchange(name, completions[name])
             worked |= bool(batch.work or completions[name])
             completions[name] = worker.run_batch(batch)
+            worked |= bool(completions[name])  # held back until there was nothing else to do
             state.take_cancelled()  # nothing runs beside this loop that could be broken off
             yield from take_outcomes(state, stamp)
             yield state.progress

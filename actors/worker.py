@@ -4,7 +4,8 @@ This is the actor boundary, the one place that catches everything.
 """
 
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
 
@@ -25,7 +26,8 @@ from pipeline.engine.messages.work import (
     ScoreWork,
     Work,
 )
-from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.failures import DeviceLostError, Failure, FailureClass, PipelineError
+from pipeline.models.devices.lost import loses_device
 
 _SomeWork = TypeVar("_SomeWork", bound=Work)
 _Done = TypeVar("_Done")
@@ -61,7 +63,11 @@ class DecodeWorker:
 
 
 class ModelWorker:
-    """A process that owns one copy of the model, for scoring and for answering."""
+    """A process that owns one copy of the model, for scoring and for answering.
+
+    Where passes can be queued, the last group of a batch is: it is reported with the next batch, whose first group is
+    queued before it is waited for. So the device has work while the coordinator is asked. An empty batch reports it.
+    """
 
     def __init__(self, build_actors: Callable[[], tuple[ScorerActor, AnswererActor]]) -> None:
         self._build_actors = build_actors
@@ -69,18 +75,25 @@ class ModelWorker:
         self._pieces = BatchRun(lambda work: run_guarded(work, self._run))
         self._following: dict[WorkKey, ScoreWork] = {}
         self._queued: dict[WorkKey, QueuedGroup] = {}
+        self._held: tuple[ScoreWork, ...] = ()
 
     def run_batch(self, batch: Batch) -> list[Completion]:
-        """Drop what is no longer needed, then do the batch in order."""
-        for video_id in batch.released:
-            self._scorer.release(video_id)
-        for retention in batch.retain:
-            self._scorer.retain(retention)
-        groups = [work for work in batch.work if isinstance(work, ScoreWork)]
+        """Drop what is no longer needed, then do the batch in order, after what was held back before."""
+        with ending_with_device():
+            for video_id in batch.released:
+                self._scorer.release(video_id)
+            for retention in batch.retain:
+                self._scorer.retain(retention)
+        works: tuple[Work, ...] = (*self._held, *batch.work)
+        groups = [work for work in works if isinstance(work, ScoreWork)]
+        can_hold = self._scorer.can_queue and bool(batch.work) and isinstance(batch.work[-1], ScoreWork)
         self._following = {one.key: two for one, two in pairwise(groups)} if self._scorer.can_queue else {}
-        self._queued.clear()
-        completions = self._pieces.run(batch.work)
-        if batch.work:
+        self._held = (groups[-1],) if can_hold else ()
+        completions = self._pieces.run(works[:-1] if can_hold else works)
+        completions += [failed for work in self._held if (failed := self._queue(work)) is not None]
+        self._held = tuple(work for work in self._held if work.key in self._queued)
+        self._queued = {work.key: self._queued[work.key] for work in self._held}  # what was cancelled is forgotten
+        if works and not self._held:
             self._scorer.mark_idle()
         return completions
 
@@ -101,33 +114,67 @@ class ModelWorker:
         queued = self._queued.pop(work.key, None) or self._scorer.launch(work)
         following = self._following.get(work.key)
         if following is not None:
-            ahead = guard(following, self._scorer.launch)
-            if not isinstance(ahead, Failure):
-                self._queued[following.key] = ahead
+            self._queue(following)
         return self._scorer.finish(queued)
 
+    def _queue(self, work: ScoreWork) -> Completion | None:
+        """Queue a group's pass; returns why that cannot be done."""
+        if work.key in self._queued:
+            return None
+        launched = guard(work, self._scorer.launch)
+        if isinstance(launched, Failure):
+            return Completion(key=work.key, result=launched)
+        self._queued[work.key] = launched
+        return None
+
     def start_over(self) -> None:
-        """For a new coordinator, which knows of no candidates; the model stays loaded."""
-        self._scorer, self._answerer = self._build_actors()
+        """For a new coordinator, which knows of no candidates and awaits nothing; the model stays loaded."""
+        self._held = ()
+        self._queued.clear()
+        with ending_with_device():
+            self._scorer, self._answerer = self._build_actors()
 
 
 def run_guarded(work: Work, run: Callable[[Work], Completion]) -> Completion:
-    """Run one piece of work; whatever goes wrong becomes a typed failure of that piece."""
+    """Run one piece of work; whatever goes wrong becomes a typed failure of that piece, but as ``guard`` says."""
     done = guard(work, run)
     return Completion(key=work.key, result=done) if isinstance(done, Failure) else done
 
 
 def guard(work: _SomeWork, run: Callable[[_SomeWork], _Done]) -> _Done | Failure:
-    """Do something for one piece of work; whatever goes wrong becomes a typed failure."""
+    """Do something for one piece of work; whatever goes wrong becomes a typed failure.
+
+    Raises:
+        DeviceLostError: The process is of no more use: all work after this would fail, too.
+    """
     try:
         return run(work)
-    except PipelineError as error:
+    except Exception as error:
+        if isinstance(error, DeviceLostError):
+            raise
+        if loses_device(error):
+            raise DeviceLostError.because(error) from error
+        return _describe(error, stage=work.key.stage)
+
+
+@contextmanager
+def ending_with_device() -> Iterator[None]:
+    """For what belongs to no piece of work: a lost device raises ``DeviceLostError``, anything else is a bug."""
+    try:
+        yield
+    except RuntimeError as error:
+        if loses_device(error):
+            raise DeviceLostError.because(error) from error
+        raise
+
+
+def _describe(error: Exception, *, stage: str) -> Failure:
+    if isinstance(error, PipelineError):
         return error.to_failure()
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return Failure(failure_class=FailureClass.OUT_OF_MEMORY, message=f"{work.key.stage}: {error}")
-    except Exception as error:  # noqa: BLE001 - the actor boundary: one bad video must not end the job
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        return Failure(
-            failure_class=FailureClass.INTERNAL,
-            message=f"{work.key.stage}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})",
-        )
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return Failure(failure_class=FailureClass.OUT_OF_MEMORY, message=f"{stage}: {error}")
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return Failure(
+        failure_class=FailureClass.INTERNAL,
+        message=f"{stage}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})",
+    )

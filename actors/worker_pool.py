@@ -170,6 +170,9 @@ class WorkerPool:
                 return
             worker.stage, worker.loads_until_s = _Stage.READY, float("inf")
             _log.info("%s is ready", worker.name)
+        elif failure is not None:
+            worker.killed_because = failure
+            self._replace(worker, PipelineError(failure.failure_class, failure.message))
 
     def _take_in_error(self, worker: _Worker, error: RayError) -> None:
         """Tell a dead process, a node that cannot do what others can, a silent coordinator and a bug apart."""
@@ -187,7 +190,8 @@ class WorkerPool:
         ray.kill(worker.actor)  # it may only be out of reach
         del self._workers[worker.name]
         successor = self._spawn(worker.role, worker.options)
-        _log.warning("%s died (%s); %s takes its place", worker.name, type(error).__name__, successor)
+        reason = worker.killed_because.message if worker.killed_because else type(error).__name__
+        _log.warning("%s died (%s); %s takes its place", worker.name, reason, successor)
         if worker.stage is _Stage.RUNNING:
             self._lose(worker.name, worker.killed_because)
 

@@ -78,7 +78,7 @@ def assign_answerers(execution: ExecutionConfig, workload: ExpectedWorkload) -> 
     """
     if execution.num_answerers is not None:
         return execution, execution.num_answerers
-    ratio, num_processes = workload.answering_per_scoring, execution.num_scorers
+    ratio, num_processes = workload.answering_per_scoring, execution.scorers
     if ratio * num_processes < 1:
         return execution, 0
     num_answerers = max(1, round(num_processes * ratio / (1 + ratio)))

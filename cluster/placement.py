@@ -69,14 +69,14 @@ def plan_workers(cluster: ClusterSize, execution: ExecutionConfig, *, num_answer
     Raises:
         PlacementError: When ``min_scorers`` and the answerers do not fit, neither today nor in the grown cluster.
     """
-    num_wanted, num_required = execution.num_scorers + num_answerers, execution.min_scorers + num_answerers
-    room = [_count_seats(node, execution.gpus_per_scorer) for node in cluster.nodes]
+    num_wanted, num_required = execution.scorers + num_answerers, execution.min_scorers + num_answerers
+    room = [count_seats(node, execution.gpus) for node in cluster.nodes]
     _refuse_too_small(cluster, execution, num_seats=sum(room), num_required=num_required)
     num_ready = min(num_wanted, sum(room))
-    if not execution.gpus_per_scorer:
+    if not execution.gpus:
         num_free_cpus = int(sum(node.num_cpus for node in cluster.nodes)) - execution.num_decoders
         num_ready = min(num_ready, max(num_required, num_free_cpus))
-    shares = _deal(execution.num_decoders, execution.num_scorers)
+    shares = _deal(execution.num_decoders, execution.scorers)
     num_decoders = max(1, sum(shares[: max(0, num_ready - num_answerers)]))
     seats = _seat(cluster.nodes, room, num_ready)
     cpu_units = _largest_share(cluster.nodes, seats, num_processes=num_ready + num_decoders)
@@ -84,7 +84,7 @@ def plan_workers(cluster: ClusterSize, execution: ExecutionConfig, *, num_answer
     near_decoders = tuple(min(near, share) for share in shares)
     return Placement(
         num_cpus=cpu_units / _UNITS,
-        gpus_per_model=execution.gpus_per_scorer,
+        gpus_per_model=execution.gpus,
         near_decoders=near_decoders,
         num_far_decoders=execution.num_decoders - sum(near_decoders),
         num_answerers=num_answerers,
@@ -92,7 +92,7 @@ def plan_workers(cluster: ClusterSize, execution: ExecutionConfig, *, num_answer
     )
 
 
-def _count_seats(node: NodeSize, gpus_per_model: float) -> int:
+def count_seats(node: NodeSize, gpus_per_model: float) -> int:
     """Model processes a node can hold at most; several GPUs of one process lie on one node."""
     cpu_units = int(node.num_cpus * _UNITS)
     if gpus_per_model >= 1:
@@ -103,7 +103,7 @@ def _count_seats(node: NodeSize, gpus_per_model: float) -> int:
 
 
 def _refuse_too_small(cluster: ClusterSize, execution: ExecutionConfig, *, num_seats: int, num_required: int) -> None:
-    gpus = execution.gpus_per_scorer
+    gpus = execution.gpus
     num_cpus = sum(node.num_cpus for node in cluster.nodes)
     if max(num_cpus, cluster.max_cpus) <= 0:
         raise PlacementError(f"the cluster must have at least one CPU, it reports {num_cpus:g}")

@@ -14,8 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
 from jobs.wiring.cli import build_parser
 from jobs.wiring.command_line import CommandParser, command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
@@ -29,6 +27,7 @@ from pipeline.evaluation.analysis.entropy_correct import analyse_correctness
 from pipeline.evaluation.analysis.entropy_needle import analyse_needles
 from pipeline.evaluation.analysis.lite_against_full import analyse_lite
 from pipeline.evaluation.analysis.output import Analysis, print_analysis, write_analysis
+from pipeline.failures import with_store_errors
 from pipeline.results.finished import read_answers
 from pipeline.uris import redact_text
 
@@ -46,7 +45,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "analyze.py") -> int
         print_analysis(analysis)
         for path in write_analysis(analysis, options.output):
             print(path)
-    except (ValueError, OSError, BotoCoreError) as error:
+    except with_store_errors(ValueError, OSError) as error:
         print(f"error: {redact_text(str(error))}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ValueError) else EXIT_JOB
     return EXIT_OK

@@ -16,13 +16,12 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
 from jobs.run import main as run
 from jobs.wiring.cli import build_parser
 from jobs.wiring.command_line import CommandParser, command_parser
 from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK
 from jobs.wiring.storage_options import add_storage_options
+from pipeline.failures import with_store_errors
 from pipeline.uris import has_scheme, redact_text, strip_secrets
 
 _DEFAULTS = {"--executor": "serial", "--log-level": "warning"}  # one video gains little from more processes
@@ -56,7 +55,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "ask.py") -> int:
         print(describe_answer(row))
         if row["status"] == "ok" and not options.no_report:
             _write_report(options, question_id, config_hash)
-    except (OSError, ValueError, BotoCoreError) as error:
+    except with_store_errors(OSError, ValueError) as error:
         print(f"error: {redact_text(str(error))}", file=sys.stderr)
         return EXIT_JOB
     return code

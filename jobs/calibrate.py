@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
@@ -18,6 +16,7 @@ from pipeline.evaluation.analysis.asked_questions import CHOICE, OPEN, AskedQues
 from pipeline.evaluation.analysis.calibration import FULL_METHOD, Target, calibrate
 from pipeline.evaluation.analysis.calibration_plot import draw_calibration
 from pipeline.evaluation.analysis.calibration_report import calibration_json, calibration_tables, preset_yaml
+from pipeline.failures import with_store_errors
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.finished import read_answers
 from pipeline.results.tables import to_text
@@ -40,7 +39,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "calibrate.py") -> i
             write_bytes_atomic(options.json, calibration_json(calibration), storage_options=storage)
         if options.plot is not None:
             draw_calibration(calibration, options.plot)
-    except (ValueError, OSError, BotoCoreError) as error:
+    except with_store_errors(ValueError, OSError) as error:
         print(f"error: {redact_text(str(error))}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ValueError) else EXIT_JOB
     return EXIT_OK

@@ -10,11 +10,10 @@ project's own readers do so themselves. Killing it, or running two at once, does
 import argparse
 import sys
 
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
+from pipeline.failures import with_store_errors
 from pipeline.results.compaction import DEFAULT_GRACE_S, DEFAULT_TARGET_BYTES, CompactionReport, compact
 from pipeline.uris import redact_text
 
@@ -32,7 +31,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "compact.py") -> int
             storage_options=options.storage_options,
             dry_run=options.dry_run,
         )
-    except (ValueError, OSError, BotoCoreError) as error:
+    except with_store_errors(ValueError, OSError) as error:
         print(f"error: {redact_text(str(error))}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ValueError) else EXIT_JOB
     print(describe(report, dry_run=options.dry_run))

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 
 import pyarrow as pa
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
@@ -24,6 +23,7 @@ from pipeline.evaluation.scoring.report import report_tables
 from pipeline.evaluation.scoring.report_json import report_json
 from pipeline.evaluation.scoring.scorers import SCORERS
 from pipeline.evaluation.scoring.submissions import submission_bytes
+from pipeline.failures import with_store_errors
 from pipeline.manifest.reading import read_manifest
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.finished import read_answers
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "evaluate.py") -> in
         tables = [table for name, own in by_benchmark.items() for table in report_tables(own, comparisons[name])]
         print(to_text(tables))
         _write(options, evaluations, [item for own in comparisons.values() for item in own], tables)
-    except (ValueError, OSError, BotoCoreError) as error:  # a ManifestError is a ValueError
+    except with_store_errors(ValueError, OSError) as error:  # a ManifestError is a ValueError
         print(f"error: {redact_text(str(error))}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ValueError) else EXIT_JOB
     return EXIT_OK

@@ -9,8 +9,6 @@ Every row that is left out or odd is listed, in full in a JSON file beside the m
 import argparse
 import sys
 
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
@@ -18,6 +16,7 @@ from pipeline.evaluation.benchmarks import BENCHMARKS
 from pipeline.evaluation.importers.job import Import, ImportRequest, import_benchmark
 from pipeline.evaluation.importers.manifest_table import manifest_bytes
 from pipeline.evaluation.importers.report import describe_import, import_json
+from pipeline.failures import with_store_errors
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.settings.config import SamplingConfig
 from pipeline.uris import redact_text
@@ -31,7 +30,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "import_benchmark.py
     try:
         imported = import_benchmark(_request(options))
         return _write(imported, options)
-    except (ValueError, OSError, BotoCoreError) as error:
+    except with_store_errors(ValueError, OSError) as error:
         print(f"error: {redact_text(str(error))}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ValueError) else EXIT_JOB
 

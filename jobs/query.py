@@ -10,11 +10,10 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import add_storage_options
+from pipeline.failures import with_store_errors
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.prompt import enable_line_editing, run_prompt
 from pipeline.results.query_output import write_result
@@ -50,7 +49,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "query.py") -> int:
         return _complain(error, EXIT_USAGE)
     except BrokenPipeError:  # such as `| head`: nobody wants the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, BotoCoreError) as error:
+    except with_store_errors(OSError) as error:
         return _complain(error, EXIT_JOB)
     return EXIT_OK
 

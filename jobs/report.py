@@ -7,11 +7,10 @@ import argparse
 import sys
 import time
 
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import add_storage_options
+from pipeline.failures import with_store_errors
 from pipeline.report.report import ReportOptions, make_report
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.settings.config import ReadingConfig
@@ -42,7 +41,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "report.py") -> int:
         write_bytes_atomic(target, page, storage_options=options.storage_options)
     except ValueError as error:
         return _complain(error, EXIT_USAGE)
-    except (OSError, BotoCoreError) as error:
+    except with_store_errors(OSError) as error:
         return _complain(error, EXIT_JOB)
     print(f"{strip_secrets(target)} ({len(page) / 1024**2:.1f} MiB)")
     return EXIT_OK

@@ -1,5 +1,6 @@
 """Why a question failed: the closed list of classes, and the exception that carries one to the actor boundary."""
 
+import sys
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,3 +76,22 @@ class PipelineError(Exception):
 
 class OutageError(PipelineError):
     """The storage of the videos is away: nothing has failed, and the same command goes on when it is back."""
+
+
+class DeviceLostError(PipelineError):
+    """A worker's process can use its GPU no more: it has to end, so that another takes its place."""
+
+    @classmethod
+    def because(cls, error: BaseException) -> "DeviceLostError":
+        """What the rows say, where the work is what breaks one process after the other."""
+        reason = str(error).partition("\n")[0]
+        return cls(FailureClass.WORKER_LOST, f"a worker lost its GPU ({type(error).__name__}: {reason})")
+
+
+def with_store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """For an ``except``: ``others``, and what S3's client raises beside them, where anybody has loaded it.
+
+    So a machine without the client runs everything that needs no S3, and importing a module loads no client.
+    """
+    client = sys.modules.get("botocore.exceptions")
+    return others if client is None else (*others, client.BotoCoreError)

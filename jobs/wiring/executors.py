@@ -2,14 +2,19 @@
 
 import os
 from collections.abc import Generator
+from dataclasses import replace
+
+import torch
 
 from actors.builders import Job
 from actors.outcomes import VideoOutcome
 from cluster.answering_share import assign_answerers, expect_workload
+from cluster.gpu_share import settle_workers
 from cluster.placement import ClusterSize, NodeSize, Placement, plan_workers
 from jobs.wiring.logs import LOG
 from pipeline.engine.progress import Progress
 from pipeline.method.selectors.registry import get_selector
+from pipeline.settings.config import RunConfig
 
 _OTHER_OBJECTS_BYTES = 256 * 1024**2  # in a local object store, beside frames
 
@@ -28,7 +33,7 @@ def run_job(job: Job, executor: str) -> Generator[VideoOutcome | Progress, None,
     if executor == "serial":
         from actors.serial_executor import run_serial
 
-        yield from run_serial(job)
+        yield from run_serial(settle_job(job, this_machine(), most_scorers=1))
         return
     from actors.ray_executor import run_on_ray
     from actors.worker_pool import ActorOptions
@@ -36,9 +41,11 @@ def run_job(job: Job, executor: str) -> Generator[VideoOutcome | Progress, None,
     from cluster.session import cluster_size, ray_session
 
     if not _joins_cluster():
-        place_workers(job, _this_machine())  # refused before Ray starts, if at all
+        place_workers(settle_job(job, this_machine(), is_logged=False), this_machine())  # refused before Ray starts
     with ray_session(object_store_bytes=job.config.execution.frame_memory_bytes + _OTHER_OBJECTS_BYTES):
-        placement = place_workers(job, cluster_size())
+        cluster = cluster_size()
+        job = settle_job(job, cluster)
+        placement = place_workers(job, cluster)
         LOG.info(
             "workers: %d scorers, %d answerers, %d decoders, with %g CPUs each and %g GPUs per copy of the model",
             *(len(placement.near_decoders), placement.num_answerers),
@@ -52,6 +59,26 @@ def run_job(job: Job, executor: str) -> Generator[VideoOutcome | Progress, None,
             coordinator=reserved.coordinator,
         )
         yield from run_on_ray(job, options)
+
+
+def settle_job(job: Job, cluster: ClusterSize, *, most_scorers: int | None = None, is_logged: bool = True) -> Job:
+    """The job with the numbers that its settings leave to the machines; the log says which, and why."""
+    return replace(job, config=settle_config(job.config, cluster, most_scorers=most_scorers, is_logged=is_logged))
+
+
+def settle_config(
+    config: RunConfig, cluster: ClusterSize, *, most_scorers: int | None = None, is_logged: bool = True
+) -> RunConfig:
+    """See ``settle_job``."""
+    execution = config.execution
+    if most_scorers is not None and execution.num_scorers is None:
+        execution = replace(execution, num_scorers=most_scorers)
+    settled = settle_workers(
+        execution, cluster, can_use_gpus=torch.version.cuda is not None or torch.version.hip is not None
+    )
+    if is_logged:
+        LOG.info("%s", settled.reason)
+    return replace(config, execution=settled.execution)
 
 
 def place_workers(job: Job, cluster: ClusterSize) -> Placement:
@@ -76,8 +103,6 @@ def _joins_cluster() -> bool:
     return "RAY_ADDRESS" in os.environ or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
-def _this_machine() -> ClusterSize:
+def this_machine() -> ClusterSize:
     """What a Ray started here will find; asking torch reserves nothing on a GPU."""
-    import torch
-
     return ClusterSize(nodes=(NodeSize(num_cpus=os.cpu_count() or 1, num_gpus=torch.cuda.device_count()),))

@@ -6,8 +6,6 @@ from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
 from actors.builders import Job
 from cluster.placement import PlacementError
 from jobs.wiring.executors import run_job
@@ -18,7 +16,7 @@ from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from jobs.wiring.plan import print_plan
 from jobs.wiring.preparation import PreparedRun, make_demo, prepare_run
 from pipeline.engine.progress import Progress
-from pipeline.failures import OutageError, PipelineError
+from pipeline.failures import OutageError, PipelineError, with_store_errors
 from pipeline.models.checkpoints.files import CheckpointError
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
@@ -59,7 +57,7 @@ def run_from(options: argparse.Namespace) -> int:
             return guard.exit_code
         except (CheckpointError, OutageError) as error:
             return _complain(error, EXIT_JOB)
-        except (ValueError, OSError, PipelineError, BotoCoreError) as error:  # a ManifestError is a ValueError
+        except with_store_errors(ValueError, OSError, PipelineError) as error:  # a ManifestError is a ValueError
             return _complain(error, EXIT_USAGE)
         return _run(run, options, folder, guard)
 
@@ -75,7 +73,7 @@ def _run(run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard
         code = guard.exit_code
     except PlacementError as error:
         code = _complain(error, EXIT_USAGE)
-    except (PipelineError, OSError, BotoCoreError) as error:
+    except with_store_errors(PipelineError, OSError) as error:
         code = _complain(error, EXIT_JOB)
     finally:  # a bug passes on with its traceback, and exit code 1
         summary = _write_summary(run, written, folder, code)
@@ -132,7 +130,7 @@ def _note_progress(folder: RunFolder, progress: Progress, outlook: Outlook) -> N
     """Progress is news, not a result: a store that is away for a moment does not end the job."""
     try:
         folder.note_progress(progress, outlook)
-    except (OSError, BotoCoreError) as error:
+    except with_store_errors(OSError) as error:
         LOG.warning("%s/progress.json cannot be written (%s); going on", folder.uri, type(error).__name__)
 
 
@@ -161,7 +159,7 @@ def _write_summary(run: PreparedRun, written: WrittenRows, folder: RunFolder, co
     )
     try:
         folder.write_summary(summary)
-    except (OSError, BotoCoreError) as error:  # a full disk: what was committed stays, and the same command goes on
+    except with_store_errors(OSError) as error:  # a full disk: what was committed stays, and the same command goes on
         reason = getattr(error, "strerror", None) or type(error).__name__
         _complain(OSError(f"{folder.uri} cannot be written ({reason}); free space or check the rights"), code)
     return summary

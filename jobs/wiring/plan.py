@@ -4,6 +4,7 @@ import argparse
 import json
 from dataclasses import asdict
 
+from jobs.wiring.executors import settle_config, this_machine
 from jobs.wiring.logs import LOG
 from jobs.wiring.preparation import PreparedRun
 from pipeline.planning.estimate import estimate_job
@@ -24,24 +25,31 @@ def print_plan(run: PreparedRun, options: argparse.Namespace) -> None:
         if value is not None and (value < least or (value == 0 and name != "plan_probes")):
             raise ValueError(f"--{name.replace('_', '-')} must be positive, got {value}")
     layout, storage = run.identity.layout, run.storage_options
+    config = settle_config(run.config, this_machine(), is_logged=False)
+    if config != run.config:
+        LOG.info(
+            "workers are planned as on this machine: %d scorers, %g GPUs each; for another one set "
+            "execution.gpus_per_scorer and execution.num_scorers",
+            *(config.execution.scorers, config.execution.gpus),
+        )
     sample = sample_videos(
         run.plan.tasks.uris(),
-        config=run.config,
+        config=config,
         layout=layout,
         storage_options=storage,
         max_probes=options.plan_probes,
     )
     LOG.info("headers: %d videos probed, %d bytes read", len(sample.costs), sample.bytes_read)
-    checkpoint = read_checkpoint_config(run.config, storage)
+    checkpoint = read_checkpoint_config(config, storage)
     estimate = estimate_job(
         run.plan,
         sample,
         checkpoint=checkpoint,
         model=judge_memory(
-            checkpoint, config=run.config, layout=layout, gpu_gib=options.plan_gpu_gib, size=run.identity.size
+            checkpoint, config=config, layout=layout, gpu_gib=options.plan_gpu_gib, size=run.identity.size
         ),
-        config=run.config,
-        speed=scorer_speed(run.config, options.plan_tflops),
+        config=config,
+        speed=scorer_speed(config, options.plan_tflops),
     )
     print(format_plan(estimate))
     if options.plan_output:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
+from pipeline.failures import with_store_errors
 from pipeline.manifest.rows import KNOWN_COLUMNS, ManifestError
 from pipeline.manifest.text_tables import decode_text, parse_csv, parse_json, parse_json_lines
 from pipeline.uris import StorageOptions, strip_secrets
@@ -63,7 +63,7 @@ def _read_bytes(uri: str, storage_options: StorageOptions) -> bytes:
         raise ManifestError(uri, ["there is no such file: check the path"]) from error
     except IsADirectoryError as error:
         raise ManifestError(uri, ["this is a folder: name the file in it"]) from error
-    except (OSError, BotoCoreError) as error:
+    except with_store_errors(OSError) as error:
         reason = f"the file cannot be read ({type(error).__name__}): check permissions and credentials"
         raise ManifestError(uri, [reason]) from error
     except (ValueError, ImportError) as error:

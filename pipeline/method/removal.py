@@ -56,8 +56,9 @@ def remove_redundant(
             pairs_M2 = _most_similar_pairs(similarity_NN, num_left)
             dropped = _drop_weaker(pairs_M2, is_alive_N, scores_N.numpy(), limit=num_left)
             num_left -= len(dropped)
-            similarity_NN[dropped] = -math.inf
-            similarity_NN[:, dropped] = -math.inf
+            if num_left:  # a second round is rare
+                similarity_NN[dropped] = -math.inf
+                similarity_NN[:, dropped] = -math.inf
     return torch.from_numpy(np.flatnonzero(is_alive_N)).to(features_ND.device)
 
 

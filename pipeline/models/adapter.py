@@ -57,6 +57,8 @@ class Adapter(ABC, Generic[_Layout]):
         self._text = TextModel(model, tokenizer, rope_axes=rope_axes)
         self._scorer = SharedPrefixScorer(self._text)
         self.device = self._text.device
+        others = {parameter.device for parameter in model.parameters()} - {self.device}
+        self.devices = (self.device, *sorted(others, key=str))
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """See ``VideoModel``."""

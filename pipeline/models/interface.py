@@ -125,7 +125,7 @@ class VideoModel(Protocol):
     """One loaded checkpoint.
 
     Attributes:
-        device: where its inputs go.
+        device: where its inputs go; ``devices``: all that it lies on, that one first.
         name: checkpoint as given; ``revision``: hub commit, or a hash of a folder's weights.
         frames_per_patch: sampled frames that one temporal patch holds.
         max_positions: longest sequence the checkpoint was trained for.
@@ -134,6 +134,7 @@ class VideoModel(Protocol):
     """
 
     device: torch.device
+    devices: tuple[torch.device, ...]
     name: str
     revision: str
     frames_per_patch: int

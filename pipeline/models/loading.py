@@ -102,7 +102,7 @@ def load_model(
     Args:
         config: ``auto`` dtype is bfloat16 on CUDA and float32 on the CPU.
         torch_threads: of this process; None leaves them as they are.
-        device: None means ``execution.gpus_per_scorer`` of the visible GPUs, at least one, where there are any.
+        device: None means ``execution.gpus_per_scorer`` of the visible GPUs; where that is unset, one if there is any.
         run: settings that memory is planned for and copies are kept by; None counts the weights alone.
         storage_options: fsspec's, for ``s3://``.
 
@@ -112,13 +112,15 @@ def load_model(
     """
     if torch_threads is not None:
         torch.set_num_threads(torch_threads)
-    devices = [device] if device else _visible_devices(run.execution.gpus_per_scorer if run else 0)
+    devices = [device] if device else _visible_devices(run.execution.gpus_per_scorer if run else None)
     found = find_checkpoint(config, cache_dir=run.reading.cache_dir if run else None, storage_options=storage_options)
     with found.planning_files() as folder:
         checkpoint = read_checkpoint(config.model, folder)
         family = checkpoint.family
         tokenizer = load_tokenizer(config.model, folder, family)
     dtype = choose_dtype(config, devices[0])
+    if dtype is torch.float32:
+        keep_all_bits()
     device_map = _plan_devices(config.model, checkpoint, run, devices=devices, element_bytes=dtype.itemsize)
     with ExplainErrors(config.model, "cannot be loaded", "check or download the checkpoint again; see the cause above"):
         try:
@@ -132,6 +134,12 @@ def load_model(
             remedy = "raise execution.gpus_per_scorer, or use a smaller checkpoint or model.dtype=bfloat16"
             message = f"model {config.model!r} does not fit into {devices[0]}; {remedy}: {error}"
             raise PipelineError(FailureClass.OUT_OF_MEMORY, message) from error
+
+
+def keep_all_bits() -> None:
+    """Compute float32 in float32: by default cuDNN's convolutions keep 10 of 23 bits of the mantissa (TF32)."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def choose_dtype(config: ModelConfig, device: str) -> torch.dtype:
@@ -170,16 +178,19 @@ def is_demo_model(name: str) -> bool:
     return name == DEMO_MODEL or (Path(name) / DEMO_RECIPE).is_file()
 
 
-def _visible_devices(gpus_per_scorer: float) -> list[str]:
-    """The CPU, or as many GPUs as one worker is given."""
-    num_visible, num_wanted = torch.cuda.device_count(), max(1, math.ceil(gpus_per_scorer))
-    if not num_visible and gpus_per_scorer <= 1:
+def _visible_devices(gpus_per_scorer: float | None) -> list[str]:
+    """As many GPUs as one worker is given; the CPU where it is given none, whatever GPUs it sees."""
+    if gpus_per_scorer == 0:
+        return ["cpu"]
+    wanted = 1 if gpus_per_scorer is None else gpus_per_scorer
+    num_visible, num_wanted = torch.cuda.device_count(), max(1, math.ceil(wanted))
+    if not num_visible and num_wanted == 1:
         return ["cpu"]
     if num_wanted > num_visible:
         raise PipelineError(
             FailureClass.MODEL,
             f"execution.gpus_per_scorer must be at most the {num_visible} GPUs this worker sees, got "
-            f"{gpus_per_scorer:g}; lower it, or use machines with more GPUs",
+            f"{wanted:g}; lower it, or use machines with more GPUs",
         )
     return [f"cuda:{index}" for index in range(num_wanted)]
 

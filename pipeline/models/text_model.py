@@ -66,7 +66,10 @@ class TextModel:
             probe: filled at its layer.
             extra: what a family's language model takes besides.
         """
-        assert mask_11TK is not None or len(embeddings_TD) == 1 or cache.get_seq_length() == 0
+        num_cached = cache.get_seq_length()
+        assert mask_11TK is not None or len(embeddings_TD) == 1 or num_cached == 0
+        if self._rope_axes == 1:
+            _settle_scaling(self._language.rotary_emb, num_cached + len(embeddings_TD))
         position_ids = positions[None] if self._rope_axes == 1 else positions.expand(self._rope_axes, -1)[:, None]
         hidden_1TD: Tensor = self._language(
             inputs_embeds=embeddings_TD[None],
@@ -88,6 +91,21 @@ class TextModel:
 def cache_argument(module: Any) -> str:
     """What the installed transformers calls a pass's cache: ``cache``, which 5.40 insists on, or its old name."""
     return "cache" if "cache" in inspect.signature(module.forward).parameters else "past_key_values"
+
+
+def _settle_scaling(rotary: Any, num_positions: int) -> None:
+    """Spare stock dynamic scaling its question for the longest position, where the host knows the answer.
+
+    It asks the device twice per pass, and changes something only beyond the trained context, or after it was there.
+
+    Args:
+        rotary: of the language model; plain positions only.
+        num_positions: cached and new; no position is higher.
+    """
+    if "dynamic" in rotary.config.rope_parameters["rope_type"]:
+        trained = rotary.original_max_seq_len
+        is_plain = num_positions <= trained and rotary.max_seq_len_cached <= trained
+        rotary.rope_type = "default" if is_plain else rotary.config.rope_parameters["rope_type"]
 
 
 def _end_ids(model: Any) -> frozenset[int]:

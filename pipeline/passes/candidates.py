@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.models.devices.transfer import Download, upload
+
 IntArray = npt.NDArray[np.int64]
 
 
@@ -86,23 +88,50 @@ class GroupCandidates:
         needed = np.unique(np.concatenate(list(self.ranked.values())))
         if len(needed) * 2 <= len(self.held):
             rows = np.searchsorted(self.held, needed)
-            self.features = self.features[torch.from_numpy(rows).to(self.features.device)].clone()
+            self.features = self.features[upload(rows, self.features.device)]
             self.held = needed
 
     def take(self, question: int, count: int, *, position: int) -> CandidatePiece:
         """A question's best ``count`` tokens, in temporal, row, column order."""
+        return self.fetch(question, count, position=position).read()
+
+    def fetch(self, question: int, count: int, *, position: int) -> "PieceDownload":
+        """The same on its way to the host, which does not wait for it yet."""
         tokens = np.sort(self.ranked[question][:count])
         assert len(tokens) == count, "more tokens bought than were retained"
-        rows = torch.from_numpy(np.searchsorted(self.held, tokens)).to(self.features.device)
-        features_KD = self.features[rows].cpu()
+        features_KD = self.features[upload(np.searchsorted(self.held, tokens), self.features.device)]
         is_bfloat16 = features_KD.dtype is torch.bfloat16
-        return CandidatePiece(
+        return PieceDownload(
             position=position,
             patch_K=self.patches[tokens // self.tokens_per_patch],
             token_K=tokens % self.tokens_per_patch,
             score_K=self.scores[question][tokens],
-            bits_KD=(features_KD.view(torch.int16) if is_bfloat16 else features_KD).numpy(),
+            bits=Download(features_KD.view(torch.int16) if is_bfloat16 else features_KD),
             is_bfloat16=is_bfloat16,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PieceDownload:
+    """A ``CandidatePiece`` whose features are on their way from the device."""
+
+    position: int
+    patch_K: IntArray
+    token_K: IntArray
+    score_K: npt.NDArray[np.float32]
+    bits: Download
+    is_bfloat16: bool
+
+    def read(self) -> CandidatePiece:
+        """Waits for the features, and for nothing queued later."""
+        (bits_KD,) = self.bits.read()
+        return CandidatePiece(
+            position=self.position,
+            patch_K=self.patch_K,
+            token_K=self.token_K,
+            score_K=self.score_K,
+            bits_KD=bits_KD,
+            is_bfloat16=self.is_bfloat16,
         )
 
 

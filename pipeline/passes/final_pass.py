@@ -16,7 +16,7 @@ from pipeline.manifest.questions import option_letter
 from pipeline.method.entropy import response_certainty
 from pipeline.method.evidence import build_evidence
 from pipeline.method.removal import remove_redundant
-from pipeline.models.devices.transfer import upload
+from pipeline.models.devices.transfer import staging, upload
 from pipeline.models.interface import FinalTokens, VideoModel
 from pipeline.passes.candidates import CandidatePiece
 from pipeline.passes.records import FinalAnswer, FinalInput
@@ -85,15 +85,25 @@ def answer_question(
 
 
 def _merge_pieces(pieces: Sequence[CandidatePiece], device: torch.device) -> _Merged:
+    """Features are copied once, each row to its place, into memory that the device reads beside computation."""
     patch_K = np.concatenate([piece.patch_K for piece in pieces])
     token_K = np.concatenate([piece.token_K for piece in pieces])
     order = np.lexsort((token_K, patch_K))
+    place_K = np.empty_like(order)
+    place_K[order] = np.arange(len(order))
+    dtype = torch.from_numpy(pieces[0].bits_KD[:0].copy()).dtype
+    bits_KD = staging((len(order), pieces[0].bits_KD.shape[1]), dtype, device)
+    rows_KD, start = bits_KD.numpy(), 0
+    for piece in pieces:
+        rows_KD[place_K[start : start + len(piece.bits_KD)]] = piece.bits_KD
+        start += len(piece.bits_KD)
+    features_KD = upload(bits_KD, device)
     return _Merged(
         patch_K=patch_K[order],
         token_K=token_K[order],
         position_K=np.concatenate([np.full(len(piece.patch_K), piece.position) for piece in pieces])[order],
         score_K=np.concatenate([piece.score_K for piece in pieces])[order],
-        features_KD=upload(torch.cat([piece.features() for piece in pieces])[torch.from_numpy(order)], device),
+        features_KD=features_KD.view(torch.bfloat16) if pieces[0].is_bfloat16 else features_KD,
     )
 
 

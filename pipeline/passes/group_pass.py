@@ -18,7 +18,7 @@ from pipeline.method.selectors.base import GroupScore
 from pipeline.method.selectors.registry import get_selector
 from pipeline.method.shannon import shannon_entropy
 from pipeline.models.devices.timer import DeviceTimer
-from pipeline.models.devices.transfer import FrameUpload, empty_frames
+from pipeline.models.devices.transfer import FrameUpload, staging
 from pipeline.models.interface import LaunchedResponses, QuestionPrompt, Response, VideoModel
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.records import GroupInput
@@ -84,7 +84,7 @@ class LaunchedGroup:
 
 def assemble_frames(pieces: Sequence[FramePiece], *, num_frames: int, device: torch.device = _CPU) -> Tensor:
     """Put the stretches' frames into their slots: ``(F, H, W, 3)`` on the host, ready to be copied to ``device``."""
-    frames_FHW3 = empty_frames((num_frames, *pieces[0][2].shape[1:]), device)
+    frames_FHW3 = staging((num_frames, *pieces[0][2].shape[1:]), torch.uint8, device)
     view, filled = frames_FHW3.numpy(), 0
     for slots, rows, frames in pieces:
         view[slots] = frames[rows]
@@ -126,7 +126,7 @@ def launch_group(
 ) -> LaunchedGroup:
     """Queue the pass of one group: encode, prefill, and all questions of its micro-batches."""
     scoring = config.scoring
-    timer = DeviceTimer(model.device)
+    timer = DeviceTimer(model.devices)
     # 1. encode (1 group → visual tokens)
     with timer.stage("encode"):
         features_ND = model.encode(

@@ -103,9 +103,9 @@ def estimate_job(
         scorer_source=speed.source,
         scorer_s=sum(totals.flops.values()) / (speed.tflops * 1e12),
         can_stop=get_selector(config.method).can_stop,
-        num_scorers=execution.num_scorers,
+        num_scorers=execution.scorers,
         num_decoders=execution.num_decoders,
-        gpus_per_scorer=execution.gpus_per_scorer,
+        gpus_per_scorer=execution.gpus,
         frame_buffer_bytes=execution.frame_buffer_bytes,
         model=model,
     )

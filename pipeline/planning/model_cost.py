@@ -66,7 +66,7 @@ def judge_memory(
     checkpoint: Any, *, config: RunConfig, layout: ModelLayout, gpu_gib: float, size: ModelSize | None = None
 ) -> ModelCost:
     """Whether a scorer fits where the settings put it; ``size`` is as the model's files say, where they were read."""
-    gpus, num_scorers = config.execution.gpus_per_scorer, config.execution.num_scorers
+    gpus, num_scorers = config.execution.gpus, config.execution.scorers
     dtype = choose_dtype(config.model, "cuda" if gpus else "cpu")
     size = size or measure_model(FAMILIES[checkpoint.model_type].architecture, checkpoint)
     need = estimate_need(size, plan_workload(config, layout), element_bytes=dtype.itemsize)
@@ -132,8 +132,8 @@ def scorer_speed(config: RunConfig, tflops: float | None) -> ScorerSpeed:
     """As given, else assumed for a GPU, else measured on this CPU."""
     if tflops is not None:
         return ScorerSpeed(tflops=tflops, source="as given")
-    if config.execution.gpus_per_scorer:
-        num_gpus = max(1.0, config.execution.gpus_per_scorer)
+    if config.execution.gpus:
+        num_gpus = max(1.0, config.execution.gpus)
         return ScorerSpeed(tflops=GPU_TFLOPS * num_gpus, source=GPU_SOURCE)
     return ScorerSpeed(tflops=_measure_product() * CPU_SHARE, source=CPU_SOURCE)
 

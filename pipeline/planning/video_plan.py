@@ -110,7 +110,7 @@ def plan_video(
         num_stretches=stretches_per_pass(
             num_videos=num_videos,
             num_decoders=config.execution.num_decoders,
-            num_scorers=config.execution.num_scorers,
+            num_scorers=config.execution.scorers,
             groups_in_hand=config.execution.groups_per_call,
             num_certain=min(len(groups), config.stopping.confident_groups) if selector.can_stop else len(groups),
         ),
@@ -134,7 +134,7 @@ def plan_video(
 
 def _number_bytes(config: RunConfig) -> int:
     """Of one feature; what loading chooses is 16 bits on a GPU, 32 without."""
-    default = 2 if config.execution.gpus_per_scorer else 4
+    default = 2 if config.execution.gpus else 4
     return _NUMBER_BYTES.get(config.model.dtype, default)
 
 

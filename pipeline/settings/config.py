@@ -165,7 +165,9 @@ class ExecutionConfig:
         frame_memory_bytes: how many of them wait in memory; the rest lies on node-local disk. A Ray that this job
             starts gets an object store of this size; on a cluster the object stores are the cluster's own.
         candidate_bytes: features of tokens that may still be bought, all scorers together.
-        num_scorers: wanted; ``min_scorers`` are enough to begin and to go on, the others join when there is room.
+        num_scorers: wanted; ``min_scorers`` are enough to begin and to go on, the others join when there is room. None:
+            as many as the machines' GPUs hold, on the CPU ``min_scorers``.
+        gpus_per_scorer: None: 1 where there are any; 0: the CPU, whatever there is.
         num_answerers: processes for final passes only; None lets the plan decide, 0 leaves them to the scorers.
         groups_in_hand: groups a scorer is given at once; None: 3 on a GPU, where the next pass is queued and its frames
             copied while one runs, else 1.
@@ -174,11 +176,11 @@ class ExecutionConfig:
         max_runs: that try a question which failed by circumstance (storage, a dead worker); then its failure stands.
     """
 
-    num_scorers: int = 1
+    num_scorers: int | None = None
     min_scorers: int = 1
     num_answerers: int | None = None
     num_decoders: int = 1
-    gpus_per_scorer: float = 0.0
+    gpus_per_scorer: float | None = None
     torch_threads: int = 1
     videos_in_flight: int = 2
     groups_in_hand: int | None = None
@@ -190,26 +192,40 @@ class ExecutionConfig:
     max_runs: int = 5
 
     def __post_init__(self) -> None:
-        at_least_1 = ("num_scorers", "min_scorers", "num_decoders", "torch_threads", "videos_in_flight")
+        at_least_1 = ("min_scorers", "num_decoders", "torch_threads", "videos_in_flight")
         for name in (*at_least_1, "max_attempts", "max_runs", "candidate_bytes"):
             _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
-        most = f"at most execution.num_scorers ({self.num_scorers})"
-        _check(self.min_scorers <= self.num_scorers, "execution.min_scorers", self.min_scorers, most)
+        num_scorers = self.num_scorers
+        _check(num_scorers is None or num_scorers >= 1, "execution.num_scorers", num_scorers, "at least 1, or unset")
+        most = f"at most execution.num_scorers ({num_scorers})"
+        is_enough = num_scorers is None or self.min_scorers <= num_scorers
+        _check(is_enough, "execution.min_scorers", self.min_scorers, most)
         in_hand = self.groups_in_hand
         _check(in_hand is None or in_hand >= 1, "execution.groups_in_hand", in_hand, "at least 1, or unset")
         _check((self.num_answerers or 0) >= 0, "execution.num_answerers", self.num_answerers, "at least 0, or unset")
         _check(self.score_timeout_s > 0, "execution.score_timeout_s", self.score_timeout_s, "positive")
-        gpus = self.gpus_per_scorer
+        gpus = self.gpus
         is_whole = gpus <= 1 or gpus == int(gpus)
-        _check(gpus >= 0 and is_whole, "execution.gpus_per_scorer", gpus, "a share of one GPU, or a whole number")
+        allowed = "a share of one GPU, a whole number, or unset"
+        _check(gpus >= 0 and is_whole, "execution.gpus_per_scorer", gpus, allowed)
         _check(self.frame_buffer_bytes >= 1, "execution.frame_buffer_bytes", self.frame_buffer_bytes, "positive")
         least = 128 * 1024**2
         _check(self.frame_memory_bytes >= least, "execution.frame_memory_bytes", self.frame_memory_bytes, f">= {least}")
 
     @property
+    def scorers(self) -> int:
+        """``num_scorers``; before the machines have been looked at, the fewest."""
+        return self.min_scorers if self.num_scorers is None else self.num_scorers
+
+    @property
+    def gpus(self) -> float:
+        """``gpus_per_scorer``; before the machines have been looked at, none."""
+        return self.gpus_per_scorer or 0.0
+
+    @property
     def groups_per_call(self) -> int:
         """Groups that a scorer is given at once."""
-        return self.groups_in_hand or (3 if self.gpus_per_scorer else 1)
+        return self.groups_in_hand or (3 if self.gpus else 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -173,9 +173,11 @@ def _checked(key: str, value: object) -> object:
         allowed = "one of " + ", ".join(map(repr, get_args(hint)))
     elif get_origin(hint) in (Union, types.UnionType):
         kind = next(member for member in get_args(hint) if member is not types.NoneType)
-        if value is None or type(value) is kind:
+        if value is None or (type(value) is kind and kind is not float):
             return value
-        allowed = {str: "text or null (quote it)", int: "a whole number or null"}[kind]
+        if kind is float and math.isfinite(_as_float(value)):
+            return _as_float(value)
+        allowed = {str: "text or null (quote it)", int: "a whole number or null", float: "a number or null"}[kind]
     elif hint is float:
         number = _as_float(value)
         if math.isfinite(number):

@@ -9,6 +9,7 @@ from pipeline.lab.benchmarks.model_speed import measure_speed
 from pipeline.method.removal import remove_redundant
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.interface import FinalTokens
+from pipeline.models.loading import keep_all_bits
 from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import ScoringConfig
 from tests.unit.models.tiny_models import BUILDERS
@@ -21,7 +22,7 @@ QUESTIONS = (("What color is the circle ?", ("red", "blue")), ("Which one ?", ("
 @pytest.fixture(scope="module", autouse=True)
 def there_is_a_gpu():
     assert torch.cuda.is_available(), "these tests need a CUDA device"
-    torch.backends.cuda.matmul.allow_tf32 = False
+    keep_all_bits()
 
 
 def build(family, *, device, dtype=torch.float32):

@@ -3,6 +3,7 @@
 import pytest
 
 from actors.ray_executor import run_on_ray
+from actors.scorer import ScorerActor
 from actors.serial_executor import run_serial
 from actors.worker_pool import ActorOptions
 
@@ -19,6 +20,20 @@ def test_ray_gives_the_same_rows_as_one_process(
     rows = rows_of(run_on_ray(job, ActorOptions(scorer=(place,) * num_scorers, decoder=(place,) * num_decoders)))
     assert stable(rows) == stable(serial_rows(method))
     assert [row["status"] for row in rows] == ["ok"] * 6
+
+
+@pytest.mark.parametrize("method", ["adapttoken", "adapttoken-lite"])
+def test_a_scorer_that_keeps_a_group_queued_between_batches_gives_the_same_rows(
+    method, make_job, rows_of, serial_rows, stable, monkeypatch
+):
+    expected, build = stable(serial_rows(method)), ScorerActor.__init__
+
+    def build_queueing(self, *arguments):
+        build(self, *arguments)
+        self.can_queue = True
+
+    monkeypatch.setattr(ScorerActor, "__init__", build_queueing)
+    assert stable(rows_of(run_serial(make_job(method, **{"execution.groups_in_hand": 3})))) == expected
 
 
 def test_each_group_is_encoded_and_prefilled_once_for_all_questions_of_its_video(serial_rows):

@@ -1,7 +1,9 @@
 """Processes that are killed or hang in the middle of a job on Ray lose nothing and change no row."""
 
+import itertools
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import ray
@@ -10,6 +12,7 @@ from actors import ray_executor, worker_pool
 from actors.ray_executor import run_on_ray
 from actors.worker_pool import ActorOptions
 from cluster.local_nodes import find_workers
+from jobs.wiring.model_source import load_configured_model
 from pipeline.engine.progress import Progress
 
 
@@ -49,6 +52,32 @@ def test_a_decoder_a_scorer_and_a_coordinator_killed_in_one_run_change_no_row(
         lambda progress: progress.num_groups_scored > 1 and send("CoordinatorService"),
     ]
     assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_scorer_whose_gpu_is_lost_ends_and_its_successor_goes_on(
+    make_job, rows_of, serial_rows, stable, place, tmp_path, caplog
+):
+    once = tmp_path / "broken"
+
+    def load(config):
+        """From its third group on, every call of the first process fails, as with a broken CUDA context."""
+        model, calls, broken = load_configured_model(config), itertools.count(), not once.exists()
+        once.touch()
+        encode = model.encode
+
+        def encode_until_broken(*arguments, **options):
+            if broken and next(calls) >= 2:
+                raise RuntimeError("CUDA error: device-side assert triggered")
+            return encode(*arguments, **options)
+
+        model.encode = encode_until_broken
+        return model
+
+    job = replace(make_job("adapttoken"), load_model=load)
+    rows = rows_of(run_on_ray(job, ActorOptions(scorer=(place,), decoder=(place,))))
+    assert stable(rows) == stable(serial_rows("adapttoken"))
+    assert "scorer-0 died (a worker lost its GPU (RuntimeError: CUDA error: device-side assert" in caplog.text
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
+from pipeline.failures import with_store_errors
 from pipeline.uris import StorageOptions, strip_secrets
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
@@ -122,7 +122,7 @@ def read_annotations(uri: str, *, storage_options: StorageOptions = None) -> lis
         files = [_read_file(posixpath.basename(found), filesystem.cat_file(found)) for found in paths]
     except FileNotFoundError:
         raise AnnotationError(f"there is nothing at {strip_secrets(uri)}: check --annotations") from None
-    except (OSError, BotoCoreError) as error:
+    except with_store_errors(OSError) as error:
         raise AnnotationError(
             f"{strip_secrets(uri)} cannot be read ({type(error).__name__}): check the rights"
         ) from error

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import fsspec
-from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
+from pipeline.failures import with_store_errors
 from pipeline.uris import StorageOptions, strip_secrets
 from pipeline.video.sources import is_local, local_path
 
@@ -84,7 +84,7 @@ def _list_files(folder: str, storage_options: StorageOptions) -> tuple[str, list
         filesystem, path = fsspec.core.url_to_fs(folder, **(storage_options or {}))
         base = path.rstrip("/")
         found = [name[len(base) + 1 :] for name in filesystem.find(base)]
-    except (OSError, BotoCoreError, ImportError, ValueError) as error:
+    except with_store_errors(OSError, ImportError, ValueError) as error:
         raise ValueError(f"{shown} cannot be listed ({type(error).__name__}): check address and credentials") from error
     if not found:
         raise ValueError(f"there is nothing below {shown}: name the folder that holds the files")

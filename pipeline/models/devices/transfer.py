@@ -15,20 +15,21 @@ def upload(values: Tensor | npt.NDArray[Any] | Sequence[Any], device: torch.devi
         values = values.copy()  # torch has no read-only tensors
     tensor = torch.as_tensor(values)
     if device.type == "cuda" and not tensor.is_cuda:
-        return tensor.pin_memory().to(device, non_blocking=True)
+        pinned = tensor if tensor.is_pinned() else tensor.pin_memory()
+        return pinned.to(device, non_blocking=True)
     return tensor.to(device)
 
 
-def empty_frames(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Uninitialised uint8 host memory from which a copy to ``device`` can run beside computation."""
-    return torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+def staging(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Uninitialised host memory from which a copy to ``device`` can run beside computation."""
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
 
 
 class FrameUpload:
     """One group's frames on their way to the device, in a stream of their own.
 
     Args:
-        frames_FHW3: uint8 on the host, from ``empty_frames``.
+        frames_FHW3: uint8 on the host, from ``staging``.
         device: of the model.
         stream: CUDA stream of copies; None copies at once.
     """

@@ -48,8 +48,9 @@ class QwenVision:
         """Arguments of the tower that it would else compute from ``grid_thw``, reading the device for it."""
         device, merge = self._tower.device, self._patches.merge_size
         grid_thw = torch.tensor([[num_patches, token_rows * merge, token_columns * merge]])
+        is_hooked = hasattr(self._tower, "_hf_hook")  # then accelerate would move it in every call, and wait for it
         known: dict[str, Any] = {
-            "grid_thw": grid_thw,
+            "grid_thw": upload(grid_thw, device) if is_hooked else grid_thw,
             "position_ids": upload(vision_utils.get_vision_position_ids(grid_thw, merge), device),
         }
         if hasattr(self._tower, "pos_embed"):

@@ -133,6 +133,27 @@ def test_a_call_without_work_returns_empty_after_the_long_poll(monkeypatch):
     assert asyncio.run(service.exchange("scorer-0", [])) == Batch()
 
 
+def test_a_worker_that_holds_work_back_is_answered_at_once_and_may_be_overdue():
+    class Once(State):
+        def exchange(self, worker, completions):
+            self.num_calls += 1
+            return WORK if self.num_calls == 1 else Batch()
+
+    async def scenario():
+        service = CoordinatorService(Once, stamp=None, patience_s={"scorer": 1e-9})
+        assert await service.exchange("scorer-0", []) == WORK
+        assert await asyncio.wait_for(service.exchange("scorer-0", []), 0.5) == Batch()
+        await asyncio.sleep(0.001)
+        assert (await service.poll()).overdue == ("scorer-0",)
+        waiting = asyncio.create_task(service.exchange("scorer-0", [DONE]))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        assert (await service.poll()).overdue == ()
+        waiting.cancel()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     ("worker", "timeout_s", "overdue"),
     [("decoder-1", 1e-9, ("decoder-1",)), ("decoder-1", 60.0, ()), ("scorer-1", 1e-9, ("scorer-1",))],

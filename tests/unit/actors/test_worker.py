@@ -5,10 +5,12 @@ import pickle
 import pytest
 import torch
 
-from actors.worker import DecodeWorker, run_guarded
+from actors import pull_loop
+from actors.pull_loop import Scorer
+from actors.worker import DecodeWorker, ModelWorker, run_guarded
 from pipeline.engine.messages.keys import Stage, WorkKey
-from pipeline.engine.messages.work import Batch, Completion, ProbeWork
-from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.engine.messages.work import Batch, Completion, GatherWork, ProbeWork, Retention
+from pipeline.failures import DeviceLostError, Failure, FailureClass, PipelineError
 
 WORK = ProbeWork(key=WorkKey(video_id=1, attempt=2, stage=Stage.PROBE), uri="v", fingerprint="f")
 
@@ -61,3 +63,63 @@ def test_one_failure_does_not_keep_a_worker_from_the_rest_of_its_batch():
     works = tuple(ProbeWork(key=WORK.key, uri=uri, fingerprint="f") for uri in ("bad", "good"))
     bad, good = worker.run_batch(Batch(work=works))
     assert (bad.result.failure_class, good.result) == ("internal", "good")
+
+
+ILLEGAL = RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be …")
+LOST = [
+    ILLEGAL,
+    torch.AcceleratorError("device-side assert triggered"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+]
+
+
+def wrapping(error):
+    def run(work):
+        try:
+            raise error
+        except RuntimeError as cause:
+            raise PipelineError(FailureClass.MODEL, "cannot be loaded") from cause
+
+    return run
+
+
+@pytest.mark.parametrize("error", LOST)
+@pytest.mark.parametrize("how", [raising, wrapping])
+def test_a_broken_cuda_context_is_no_failure_of_the_work_but_the_end_of_its_process(error, how):
+    with pytest.raises(DeviceLostError, match="a worker lost its GPU") as caught:
+        run_guarded(WORK, how(error))
+    assert caught.value.failure_class is FailureClass.WORKER_LOST
+    assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message
+    assert "\n" not in caught.value.message
+
+
+class BrokenScorer:
+    can_queue = True
+
+    def gather(self, work):
+        raise ILLEGAL
+
+    def retain(self, retention):
+        raise ILLEGAL
+
+
+GATHER = Batch(work=(GatherWork(key=WORK.key, bought={0: 1}),))
+RETAIN = Batch(retain=(Retention(video_id=1, attempt=1, question=0, limits={0: 1}),))
+
+
+@pytest.mark.parametrize("batch", [GATHER, RETAIN], ids=["work", "dropping"])
+def test_a_worker_whose_gpu_is_lost_leaves_its_loop_and_says_why(monkeypatch, batch):
+    class Exchange:
+        def remote(self, name, completions):
+            assert completions == []
+            return batch
+
+    class Coordinator:
+        exchange = Exchange()
+
+    monkeypatch.setattr(pull_loop.ray, "get", lambda reply: reply)
+    loop = Scorer(lambda: ModelWorker(lambda: (BrokenScorer(), None)))
+    assert loop.load() is None
+    failure = loop.run("scorer-0", Coordinator())
+    assert failure.failure_class is FailureClass.WORKER_LOST
+    assert "an illegal memory access was encountered" in failure.message

@@ -19,6 +19,7 @@ class FakeModel:
     name, revision, frames_per_patch, num_layers, max_positions, feature_width = "fake", "0", 2, 2, 1_000, 1
     similarity_dim = 2
     device = torch.device("cpu")
+    devices = (device,)
 
     def __init__(self, entropy=0.25):
         self.entropy, self.answered = entropy, []

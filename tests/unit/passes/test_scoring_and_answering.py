@@ -279,18 +279,47 @@ class QueueingScorer:
         self.log.append("idle")
 
 
+def score_works(*positions):
+    return tuple(score_work()._replace(key=key("score", position)) for position in positions)
+
+
 @pytest.mark.parametrize(
-    ("groups", "log"),
+    ("batches", "log"),
     [
-        ((1,), ["queue 1", "read 1", "idle"]),
-        ((1, 2, 3), ["queue 1", "queue 2", "read 1", "queue 3", "read 2", "read 3", "idle"]),
-        ((1, 7, 2), ["queue 1", "read 1", "queue 7", "queue 2", "read 7", "read 2", "idle"]),
+        ([(1,), ()], ["queue 1", "read 1", "idle"]),
+        ([(1, 2, 3), ()], ["queue 1", "queue 2", "read 1", "queue 3", "read 2", "read 3", "idle"]),
+        ([(1, 7, 2), ()], ["queue 1", "read 1", "queue 7", "queue 2", "read 7", "read 2", "idle"]),
+        (
+            [(1,), (2,), (3, 4), ()],
+            [*["queue 1", "queue 2", "read 1", "queue 3", "read 2", "queue 4", "read 3", "read 4", "idle"]],
+        ),
+        ([(1,), (7,), (2,), ()], ["queue 1", "read 1", "queue 7", "queue 2", "read 7", "read 2", "idle"]),
     ],
 )
-def test_the_next_group_is_queued_before_the_scores_of_the_one_before_are_read(groups, log):
+def test_the_next_group_is_queued_before_the_scores_of_the_one_before_are_read_across_batches_too(batches, log):
     scorer = QueueingScorer()
     worker = ModelWorker(lambda: (scorer, None))
-    works = tuple(score_work()._replace(key=key("score", position)) for position in groups)
-    completions = worker.run_batch(Batch(work=works))
+    completions = []
+    for positions in batches:
+        completions += worker.run_batch(Batch(work=score_works(*positions)))
     assert scorer.log == log
-    assert [(done.key.index, type(done.result)) for done in completions] == [(g, ScoreDone) for g in groups]
+    given = [position for positions in batches for position in positions]
+    assert [(done.key.index, type(done.result)) for done in completions] == [(g, ScoreDone) for g in given]
+    assert worker.run_batch(Batch()) == []
+
+
+def test_a_group_that_cannot_be_queued_at_all_is_reported_and_not_held_back():
+    scorer = QueueingScorer()
+    scorer.open = 1  # something else takes the memory
+    worker = ModelWorker(lambda: (scorer, None))
+    (failed,) = worker.run_batch(Batch(work=score_works(7)))
+    assert failed.result.failure_class is FailureClass.OUT_OF_MEMORY
+    assert worker.run_batch(Batch()) == []
+
+
+def test_what_is_held_back_for_one_coordinator_is_not_reported_to_the_next():
+    scorer = QueueingScorer()
+    worker = ModelWorker(lambda: (scorer, None))
+    assert worker.run_batch(Batch(work=score_works(1))) == []
+    worker.start_over()
+    assert worker.run_batch(Batch()) == []

@@ -159,9 +159,9 @@ def test_the_hash_is_that_of_the_canonical_json_of_what_changes_answers():
 @given(
     execution=st.builds(
         ExecutionConfig,
-        num_scorers=st.integers(1, 99),
+        num_scorers=st.none() | st.integers(1, 99),
         num_decoders=st.integers(1, 99),
-        gpus_per_scorer=st.floats(0, 1) | st.integers(2, 8).map(float),
+        gpus_per_scorer=st.none() | st.floats(0, 1) | st.integers(2, 8).map(float),
         torch_threads=st.integers(1, 64),
         videos_in_flight=st.integers(1, 99),
         frame_buffer_bytes=st.integers(1, 2**40),

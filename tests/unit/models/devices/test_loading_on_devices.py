@@ -60,7 +60,9 @@ def test_more_gpus_than_layers_are_refused_with_the_number_of_layers(saved, monk
     [
         (0, 0, ["cpu"]),
         (0, 1, ["cpu"]),
-        (1, 0, ["cuda:0"]),
+        (0, None, ["cpu"]),
+        (1, 0, ["cpu"]),  # asked for, though Ray hides no GPU from a worker without one
+        (8, None, ["cuda:0"]),
         (4, 0.5, ["cuda:0"]),
         (4, 1, ["cuda:0"]),
         (4, 2, ["cuda:0", "cuda:1"]),
@@ -69,6 +71,23 @@ def test_more_gpus_than_layers_are_refused_with_the_number_of_layers(saved, monk
 def test_a_worker_takes_the_gpus_it_was_given(monkeypatch, num_visible, gpus_per_scorer, devices):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: num_visible)
     assert loading._visible_devices(gpus_per_scorer) == devices
+
+
+@pytest.fixture
+def default_precision():
+    """TF32 as torch has it by default: in cuDNN, not in matrix products."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize(("dtype", "is_tf32"), [("float32", False), ("bfloat16", True)])
+@pytest.mark.usefixtures("default_precision")
+def test_where_float32_is_asked_for_no_bit_of_it_is_given_away(saved, dtype, is_tf32):
+    load_model(ModelConfig(model=str(saved), dtype=dtype), device="cpu")
+    assert torch.backends.cudnn.allow_tf32 is is_tf32
+    assert torch.backends.cuda.matmul.allow_tf32 is is_tf32
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+"""A job on machines with GPUs: what it takes stands in its settings before any worker starts, and in the log."""
+
+import logging
+
+import pytest
+import torch
+
+from cluster.placement import ClusterSize, NodeSize
+from jobs.wiring.executors import settle_config
+from jobs.wiring.logs import LOG
+from pipeline.settings.config import ExecutionConfig, RunConfig
+
+FOUR_GPUS = ClusterSize(nodes=(NodeSize(num_cpus=16, num_gpus=4),))
+
+
+@pytest.fixture(autouse=True)
+def torch_with_cuda(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(LOG, "propagate", True)
+
+
+def test_a_run_takes_the_gpus_and_says_so(caplog):
+    with caplog.at_level(logging.INFO):
+        execution = settle_config(RunConfig(), FOUR_GPUS).execution
+    assert (execution.num_scorers, execution.gpus_per_scorer) == (4, 1.0)
+    assert "4 GPUs; 4 scorers with 1 GPU each" in caplog.text
+
+
+def test_one_process_takes_one_of_them():
+    execution = settle_config(RunConfig(), FOUR_GPUS, most_scorers=1).execution
+    assert (execution.num_scorers, execution.gpus_per_scorer) == (1, 1.0)
+
+
+def test_the_cpu_is_asked_for_with_0():
+    config = RunConfig(execution=ExecutionConfig(gpus_per_scorer=0.0))
+    assert settle_config(config, FOUR_GPUS).execution.gpus_per_scorer == 0
