@@ -67,7 +67,8 @@ class Examination:
         except MemoryError as error:
             self.add(name, is_ok=False, found=f"{FailureClass.OUT_OF_MEMORY.value}: {error}", remedy=_SMALLER)
         except (RuntimeError, ValueError, OSError, TypeError, LookupError, AssertionError, ArithmeticError) as error:
-            self.add(name, is_ok=False, found=f"{type(error).__name__}: {error}", remedy=_REMEDY)
+            remedy = _SMALLER if "out of memory" in str(error) else _REMEDY
+            self.add(name, is_ok=False, found=f"{type(error).__name__}: {error}", remedy=remedy)
 
 
 _SMALLER = "lower scoring.question_batch or scoring.encode_patches, use more GPUs or a smaller checkpoint"

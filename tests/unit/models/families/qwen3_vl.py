@@ -61,7 +61,8 @@ class Qwen3Case(Case):
         """Merged features, then those of each deepstack layer."""
         with torch.inference_mode():
             stock = self.stock.get_video_features(*self.pixels())
-        return torch.cat([layer for (layer,) in (stock.pooler_output, *stock.deepstack_features)], dim=1)
+        layers = (stock.pooler_output, *stock.deepstack_features)  # one per video, in 5.17 some of them all in one
+        return torch.cat([layer if torch.is_tensor(layer) else torch.cat(list(layer)) for layer in layers], dim=1)
 
     def stock_video_text(self) -> str:
         """What the stock processor writes in place of the video token."""
