@@ -151,7 +151,7 @@ def _index(store):
         (_index, "lacks 1 of the 2 files that .* names, such as model-2.safetensors; copy them to s3://"),
         (
             lambda store: store.pipe("models/tiny/v1/config.json", b"{"),
-            "has a config.json that transformers cannot read",
+            "has a config.json that cannot be read .*copy the checkpoint again",
         ),
     ],
 )

@@ -5,7 +5,7 @@ import torch
 from transformers import DynamicCache
 
 from pipeline.models.attention_probe import PROBED_ATTENTION
-from pipeline.models.text_model import TextModel
+from pipeline.models.text_model import TextModel, cache_argument
 from tests.unit.models.families import tiny_internvl
 
 TRAINED = 40
@@ -28,8 +28,9 @@ def build():
 
 def stock_pass(model, length):
     embeddings = model.get_input_embeddings()(torch.arange(length) % 50)
+    language = model.model.language_model
     with torch.inference_mode():
-        return model.model.language_model(inputs_embeds=embeddings[None], past_key_values=DynamicCache())[0][0]
+        return language(inputs_embeds=embeddings[None], **{cache_argument(language): DynamicCache()})[0][0]
 
 
 @pytest.mark.parametrize("lengths", [(40,), (41,), (60, 30, 40), (60, 80, 20, 50)], ids=str)
