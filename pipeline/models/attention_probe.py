@@ -22,7 +22,9 @@ _RECORD: ContextVar[dict[int, Tensor] | None] = ContextVar("attention_by_layer",
 
 @contextmanager
 def record_layers() -> Iterator[dict[int, Tensor]]:
-    """Read every layer of the pass inside, not only the reference layer: layer -> ``(B, N)``, float32.
+    """Read every layer of the passes inside, not only the reference layer: layer -> ``(B, N)``, float32.
+
+    Of several passes over the same tokens, as of micro-batches, rows follow each other.
 
     For choosing a reference layer. What the pass itself yields is the same with and without.
     """
@@ -108,7 +110,7 @@ def probed_attention(
     if attention_probe is not None and (record is not None or layer == attention_probe.layer):
         scores_BN = attention_probe.read(query, key, attention_mask, scaling)
         if record is not None:
-            record[layer] = scores_BN
+            record[layer] = torch.cat([record[layer], scores_BN]) if layer in record else scores_BN
         if layer == attention_probe.layer:
             attention_probe.scores_BN = scores_BN
     output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)

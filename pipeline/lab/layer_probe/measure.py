@@ -4,6 +4,7 @@ Shape suffixes: F = frames of a group, N = its visual tokens, L = layers
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,19 @@ from pipeline.demo.scenes import Appearance
 from pipeline.doctor.needles import label_tokens
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.lab.layer_probe.hit_rates import NeedleReading
+from pipeline.manifest.questions import Question
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.attention_probe import PROBED_ATTENTION, record_layers
 from pipeline.models.devices.transfer import Download
-from pipeline.models.interface import QuestionPrompt, VideoModel
+from pipeline.models.interface import VideoModel
+from pipeline.passes.group_pass import launch_group
+from pipeline.passes.records import GroupInput
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.settings.config import RunConfig
 from pipeline.video.decode import decode_stretch
 from pipeline.video.probe import probe_video
 
+_METHOD = "adapttoken"
 _Marked = npt.NDArray[np.bool_]  # (N,) which of a group's tokens show a question's needle
 
 
@@ -55,15 +60,17 @@ def read_video(
     timeline = plan_timeline(generator(spec.split, spec.seed, video, 0), spec, spec.num_frames[video])
     rows: list[dict[str, Any]] = plan_questions(timeline, spec, video_index=video)
     probe = probe_video(str((manifest.parent / rows[0]["video"]).resolve()))
-    plan = plan_video(probe, layout=model, selector=get_selector("adapttoken"), config=config)
+    plan = plan_video(probe, layout=model, selector=get_selector(_METHOD), config=config)
     marked = _mark_groups(plan, timeline[: len(rows)], groups_per_question)
     if not marked:
         return []
     wanted = np.unique(np.concatenate([plan.group_frames(position) for position in marked]))
     decoded = decode_stretch(probe, wanted, size=plan.decode_size, backend=config.sampling.decoder)
-    prompts = [
-        model.build_question(row["question"], row["options"], response_tokens=config.scoring.response_tokens)
-        for row in rows
+    questions = [
+        Question(
+            question_id=str(number), video=probe.path, text=row["question"], options=_options(row), row_index=number
+        )
+        for number, row in enumerate(rows)
     ]
     return [
         NeedleReading(
@@ -79,10 +86,14 @@ def read_video(
             decoded.frames[np.searchsorted(wanted, plan.group_frames(position))],
             plan,
             position,
-            {question: prompts[question] for question in by_question},
+            {question: questions[question] for question in by_question},
             config,
         )
     ]
+
+
+def _options(row: Mapping[str, Any]) -> tuple[str, ...] | None:
+    return None if row["options"] is None else tuple(row["options"])
 
 
 def _mark_groups(
@@ -106,29 +117,31 @@ def _read_group(
     frames_FHW3: npt.NDArray[np.uint8],
     plan: VideoPlan,
     position: int,
-    prompts: Mapping[int, QuestionPrompt],
+    asked: Mapping[int, Question],
     config: RunConfig,
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """Encode and prefill once; one pass over each micro-batch of questions yields ``(L, N)`` for each of them.
+    """One group's pass, as in a run, yields ``(L, N)`` for each question.
 
     Raises:
         PipelineError: Class ``model``: not all layers could be read.
     """
-    features_ND = model.encode(frames_FHW3, plan.geometry, batch_patches=config.scoring.encode_patches)
-    patch_s = model.frames_per_patch / config.sampling.sample_fps
-    centers_s_P = plan.patch_centers_s[plan.groups[position]]
-    prefix = model.prefill(features_ND, plan.geometry, patch_s=patch_s, center_s_P=centers_s_P)
-    questions = list(prompts)
-    for start in range(0, len(questions), config.scoring.question_batch):
-        batch = questions[start : start + config.scoring.question_batch]
-        with record_layers() as by_layer:
-            model.score(prefix, [prompts[question] for question in batch], config.scoring)
-        if sorted(by_layer) != list(range(model.num_layers)):
-            raise PipelineError(
-                FailureClass.MODEL,
-                f"model {model.name!r} has {model.num_layers} layers, of which {sorted(by_layer)} could be read; its "
-                f"text model must run with the attention {PROBED_ATTENTION!r} (see docs/models.md)",
-            )
-        by_number = Download(*(by_layer[layer] for layer in range(model.num_layers)))  # perhaps from several GPUs
-        attention_LBN = np.stack(by_number.read())
-        yield from ((question, attention_LBN[:, row]) for row, question in enumerate(batch))
+    size, patches = config.scoring.question_batch, plan.groups[position]
+    group = GroupInput(
+        group_index=plan.group_indices[position],
+        geometry=plan.geometry,
+        patches=patches,
+        questions=tuple(asked.values()),
+        batches=tuple(tuple(range(start, min(start + size, len(asked)))) for start in range(0, len(asked), size)),
+        patch_centers_s=plan.centers_of(patches),
+    )
+    with record_layers() as by_layer:
+        launch_group(model, frames_FHW3, group, replace(config, method=_METHOD))
+    if sorted(by_layer) != list(range(model.num_layers)):
+        raise PipelineError(
+            FailureClass.MODEL,
+            f"model {model.name!r} has {model.num_layers} layers, of which {sorted(by_layer)} could be read; its "
+            f"text model must run with the attention {PROBED_ATTENTION!r} (see docs/models.md)",
+        )
+    by_number = Download(*(by_layer[layer] for layer in range(model.num_layers)))  # perhaps from several GPUs
+    attention_LBN = np.stack(by_number.read())
+    yield from ((question, attention_LBN[:, row]) for row, question in enumerate(asked))

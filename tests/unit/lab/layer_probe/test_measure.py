@@ -21,6 +21,8 @@ class PlantedModel:
 
     name, revision, frames_per_patch, num_layers, max_positions = "planted", "0", 2, 5, 10_000
     feature_width = similarity_dim = 1
+    device = torch.device("cpu")
+    devices = (device,)
 
     def __init__(self, planted_layer, *, layers_run=5):
         self.planted_layer, self.layers_run = planted_layer, layers_run
@@ -31,7 +33,7 @@ class PlantedModel:
         return GEOMETRY
 
     def build_question(self, question, options, *, response_tokens):
-        return question
+        return question, options
 
     def encode(self, frames_FHW3, geometry, *, batch_patches):
         self.num_encoded += 1
@@ -44,7 +46,7 @@ class PlantedModel:
         self.num_prefilled += 1
         return features_ND
 
-    def score(self, prefix, prompts, config):
+    def launch(self, prefix, prompts, config):
         self.batches.append(tuple(prompts))
         probe = AttentionProbe(
             layer=config.reference_layer,
