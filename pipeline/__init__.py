@@ -9,6 +9,7 @@
 Many videos, several GPUs, files of results: ``jobs/run.py``. Importing this costs nothing; torch comes with the call.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -55,4 +56,7 @@ def answer_video(
     """Answer questions about one video file; see ``pipeline.passes.whole_video``, which is the method step by step."""
     from pipeline.passes import whole_video
 
-    return whole_video.answer_video(path, questions, model=model, config=config)
+    answers = whole_video.answer_video(path, questions, model=model, config=config)
+    for warning in dict.fromkeys(warning for answer in answers for warning in answer.warnings):
+        warnings.warn(f"{path}: {warning}", stacklevel=2)
+    return answers

@@ -50,9 +50,24 @@ class VideoAnswer:
         return self.final.evidence
 
 
-def to_question(asked: Asked, path: str, number: int) -> Question:
-    """As a manifest would have it."""
+def to_questions(asked: Sequence[Asked], path: str) -> tuple[Question, ...]:
+    """As a manifest would have them.
+
+    Raises:
+        ValueError: One cannot be asked, by the rules of a manifest; names it.
+    """
+    if isinstance(asked, str):
+        raise ValueError(f"questions must be a list, got one text: write [{asked!r}]")
+    return tuple(_to_question(one, path, number) for number, one in enumerate(asked))
+
+
+def _to_question(asked: Asked, path: str, number: int) -> Question:
     if isinstance(asked, Question):
         return asked
-    text, options = (asked, None) if isinstance(asked, str) else (asked[0], tuple(asked[1]))
-    return Question(question_id=str(number), video=path, text=text, options=options, row_index=number)
+    text, options = (asked, None) if isinstance(asked, str) else (asked[0], asked[1])
+    if not text.strip():
+        raise ValueError(f"question {number} has no text")
+    if isinstance(options, str) or (options is not None and len(options) < 2):
+        raise ValueError(f"question {number}: options must be a list of at least two, or left out, got {options!r}")
+    chosen = None if options is None else tuple(options)
+    return Question(question_id=str(number), video=path, text=text, options=chosen, row_index=number)

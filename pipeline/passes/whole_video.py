@@ -8,10 +8,12 @@ Shape suffixes: F = frames of a group, H W 3 = pixels, G = groups visited
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore, Selector
 from pipeline.method.selectors.registry import get_selector
@@ -22,7 +24,7 @@ from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalInput, GroupInput
-from pipeline.passes.video_answer import Asked, VideoAnswer, to_question
+from pipeline.passes.video_answer import Asked, VideoAnswer, to_questions
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.planning.video_warnings import check_lost, warn_about
 from pipeline.settings.config import RunConfig
@@ -45,7 +47,9 @@ def answer_video(
             distribution.
         ValueError: A question cannot be asked.
     """
-    asked = [to_question(one, path, number) for number, one in enumerate(questions)]
+    asked = to_questions(questions, path)
+    if not Path(path).is_file():
+        raise PipelineError(FailureClass.NOT_FOUND, f"there is no video at {path}: check the path")
     with closing(IsolatedReader(config.reading, max_bad_frames_share=config.sampling.max_bad_frames_share)) as reader:
         # 1. sampling, 2. grouping (1 video → F sampled frames → G groups in visiting order)
         plan = plan_video(reader.probe(path), layout=model, selector=get_selector(config.method), config=config)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import pipeline
 from actors.outcomes import VideoOutcome
 from actors.serial_executor import run_serial
 from jobs.wiring.model_source import load_configured_model
@@ -173,5 +174,30 @@ def test_the_demo_model_says_that_it_was_not_made_for_a_users_video(make_job, mo
             frame = av.VideoFrame.from_ndarray(np.full((120, 160, 3), number, np.uint8), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    (answer,) = answer_video(str(path), ["What is it?"], model=model, config=make_job("uniform").config)
+    config = make_job("uniform").config
+    with pytest.warns(UserWarning, match=r"users.mp4: answered by the demo model"):
+        (answer,) = pipeline.answer_video(str(path), ["What is it?"], model=model, config=config)
     assert "answered by the demo model" in answer.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("questions", "message"),
+    [
+        ("What is it?", r"must be a list, got one text: write \['What is it\?'\]"),
+        ([" "], "question 0 has no text"),
+        (["What?", ("Which?", "red")], "question 1: options must be a list of at least two, or left out, got 'red'"),
+        ([("Which?", ["red"])], "question 0: options must be a list of at least two"),
+        ([("Which?", [])], "question 0: options must be a list of at least two"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_before_anything_is_read(make_job, model, questions, message):
+    with pytest.raises(ValueError, match=message):
+        answer_video("/no/such.mp4", questions, model=model, config=make_job("uniform").config)
+
+
+def test_a_video_that_is_not_there_is_said_as_a_job_says_it(make_job, model):
+    from pipeline.failures import FailureClass, PipelineError
+
+    with pytest.raises(PipelineError, match=r"there is no video at /no/such\.mp4") as caught:
+        answer_video("/no/such.mp4", ["What?"], model=model, config=make_job("uniform").config)
+    assert caught.value.failure_class is FailureClass.NOT_FOUND
