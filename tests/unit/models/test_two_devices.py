@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pipeline.lab.layer_probe import measure
+from pipeline.manifest.questions import Question
 from pipeline.models import generation, responses
 from pipeline.models.devices.map import module_devices
 from pipeline.models.devices.memory_plan import measure_model
@@ -113,11 +114,14 @@ def test_no_operation_mixes_devices(family, query_tokens, layer):
 def test_the_layer_probe_reads_layers_of_both_devices():
     model = spread("qwen2_5_vl")
     geometry = model.frame_geometry(168, 140, min_pixels=2_000, max_pixels=30_000)
-    plan = SimpleNamespace(geometry=geometry, patch_centers_s=np.arange(2) + 0.25, groups=[np.arange(2)])
+    plan = SimpleNamespace(
+        geometry=geometry, centers_of=lambda patches: patches + 0.25, groups=[np.arange(2)], group_indices=(0,)
+    )
     frames = np.zeros((2 * model.frames_per_patch, geometry.height, geometry.width, 3), dtype=np.uint8)
-    prompts = {7: model.build_question("What color is the circle ?", ("red", "blue"), response_tokens=1)}
+    text, options = "What color is the circle ?", ("red", "blue")
+    asked = {7: Question(question_id="7", video="v", text=text, options=options, row_index=7)}
     config = RunConfig(scoring=ScoringConfig(reference_layer=1))
-    ((question, attention_LN),) = measure._read_group(model, frames, plan, 0, prompts, config)
+    ((question, attention_LN),) = measure._read_group(model, frames, plan, 0, asked, config)
     assert question == 7
     assert attention_LN.shape == (model.num_layers, 2 * geometry.tokens_per_patch)
     assert attention_LN[:-1].min() > 0
