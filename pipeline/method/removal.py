@@ -40,7 +40,7 @@ def remove_redundant(
         proximity_s: time after which similarity has fallen to 1/e.
 
     Returns:
-        ``(K,)`` int64 ascending indices on the features' device, ``K = min(keep, N)``.
+        ``(K,)`` int64 ascending indices on the host, which has chosen them, ``K = min(keep, N)``.
 
     Raises:
         ValueError: shapes differ, a value is not finite, or a setting is not positive.
@@ -59,7 +59,7 @@ def remove_redundant(
             if num_left:  # a second round is rare
                 similarity_NN[dropped] = -math.inf
                 similarity_NN[:, dropped] = -math.inf
-    return torch.from_numpy(np.flatnonzero(is_alive_N)).to(features_ND.device)
+    return torch.from_numpy(np.flatnonzero(is_alive_N))
 
 
 def _most_similar_pairs(similarity_NN: Tensor, num_left: int) -> npt.NDArray[np.int64]:
@@ -107,7 +107,9 @@ def _pair_similarities(features_ND: Tensor, times_s_N: Tensor, proximity_s: floa
     """``(N, N)`` float32 with pair (i, j) in row i, i < j; ``-inf`` elsewhere, so that every pair counts once."""
     num_tokens = features_ND.shape[0]
     unit_ND = functional.normalize(features_ND.float(), dim=1)
-    times_s_N = times_s_N.to(device=features_ND.device, dtype=torch.float64)
+    if features_ND.is_cuda and not times_s_N.is_cuda:
+        times_s_N = times_s_N.pin_memory()  # the host need not wait for the copy
+    times_s_N = times_s_N.to(device=features_ND.device, dtype=torch.float64, non_blocking=True)
     similarity_NN = torch.full((num_tokens, num_tokens), -math.inf, device=features_ND.device)
     for start in range(0, num_tokens, _BLOCK_ROWS):
         stop = min(start + _BLOCK_ROWS, num_tokens)

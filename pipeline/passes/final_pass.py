@@ -118,7 +118,7 @@ def _prune(merged: _Merged, final: FinalInput, config: RunConfig, *, similarity_
         keep=final.final_budget,
         proximity_s=config.budget.proximity_s,
     )
-    return np.asarray(kept_K.cpu().numpy())
+    return np.asarray(kept_K.numpy())
 
 
 def _entropy(entropies: Sequence[float], config: RunConfig) -> float:

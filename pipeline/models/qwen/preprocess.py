@@ -12,6 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.devices.transfer import upload
+
 _RGB_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _RGB_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -75,7 +77,7 @@ def resize_frames(frames_FHWC: Tensor, *, height: int, width: int) -> Tensor:
 @lru_cache(maxsize=16)
 def color_scale(shares: tuple[float, float, float], device: torch.device) -> Tensor:
     """``(3,)`` float32 values of 0 to 255 from shares of 255; kept on the device, so that none waits for it."""
-    return torch.tensor(shares).mul(255).to(device)
+    return upload(torch.tensor(shares).mul(255), device)
 
 
 def flatten_patches(frames_FHWC: Tensor, *, geometry: PatchGeometry) -> Tensor:

@@ -10,7 +10,7 @@ Shape suffixes:
 - E = D * (1 + deepstack)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from pipeline.models.adapter import Adapter
 from pipeline.models.devices.transfer import upload
 from pipeline.models.interface import FinalTokens, FrameGeometry
 from pipeline.models.prompt import render_around_video
+from pipeline.models.qwen.deepstack import place_by_index
 from pipeline.models.qwen.qwen3_layout import Qwen3Layout
 from pipeline.models.qwen.qwen3_sequence import (
     VISION_END,
@@ -43,6 +44,7 @@ class Qwen3VL(Adapter[Qwen3Layout]):
         layout = Qwen3Layout.from_config(model.config)
         super().__init__(model, tokenizer, layout, name=name, revision=revision, video_token=VIDEO_TOKEN, rope_axes=3)
         self._vision = QwenVision(model.model.visual, layout.patches)
+        place_by_index(model.model.language_model)
         self._before, self._video_id = read_prefix(tokenizer), int(model.config.video_token_id)
 
     @torch.inference_mode()
@@ -95,10 +97,16 @@ class Qwen3VL(Adapter[Qwen3Layout]):
 
     def _inputs_besides(self, sequence: VideoSequence, features_NE: Tensor, length: int) -> dict[str, Any]:
         """Deepstack features, and where they are added."""
+        _, *deepstack = features_NE.view(len(features_NE), -1, self.similarity_dim).unbind(1)
+        places_N = np.arange(length)[sequence.visual]
+        return {"visual_pos_masks": upload(places_N, self.device)[None], "deepstack_visual_embeds": deepstack}
+
+    def inputs_besides(self, sequence: VideoSequence, features_NE: Tensor, length: int) -> Mapping[str, Any]:
+        """As stock code knows them: the places as a mask."""
+        inputs = self._inputs_besides(sequence, features_NE, length)
         is_visual_T = np.zeros(length, dtype=bool)
         is_visual_T[sequence.visual] = True
-        _, *deepstack = features_NE.view(len(features_NE), -1, self.similarity_dim).unbind(1)
-        return {"visual_pos_masks": upload(is_visual_T, self.device)[None], "deepstack_visual_embeds": deepstack}
+        return inputs | {"visual_pos_masks": upload(is_visual_T, self.device)[None]}
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]

@@ -58,16 +58,15 @@ class Watch(torch.utils._python_dispatch.TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_qwen3_reads_back_only_where_stock_deepstack_places_its_features():
-    model = build("qwen3_vl", device="cpu")
+@pytest.mark.parametrize("family", ["qwen3_vl", "qwen3_vl_moe"])
+def test_qwen3_reads_nothing_back_where_stock_deepstack_would_ask_for_its_places(family):
+    model = build(family, device="cpu")
     geometry, frames = group_of(model, num_patches=2)
     with Watch() as watch:
         features = model.encode(frames, geometry, batch_patches=2)
-        assert watch.reads == []
         model.prefill(features, geometry, patch_s=1.0, center_s_P=np.arange(2) + 0.25)
-    num_deepstack = features.shape[1] // model.similarity_dim - 1
-    assert num_deepstack > 0
-    assert watch.reads == [torch.ops.aten.index, torch.ops.aten.index_put_] * num_deepstack
+    assert features.shape[1] > model.similarity_dim  # there is deepstack
+    assert watch.reads == []
 
 
 def test_internvl_reads_nothing_back_though_its_rotary_scaling_is_dynamic():
