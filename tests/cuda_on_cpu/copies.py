@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tests.cuda_on_cpu.breakage import DOWNLOAD, UPLOAD
 from tests.cuda_on_cpu.device_tensor import DeviceTensor
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Copies:
         """The host waits unless the copy is asynchronous, and from pinned memory, which must then stay as it is."""
         if not source.numel():
             return
+        self._machine.breakage.meet(UPLOAD)
         stream, is_pinned = self._timeline.current(device), self._machine.pinned.has(source)
         time = stream.tick()
         if not (is_async and is_pinned):
@@ -93,6 +95,7 @@ class Copies:
 
     def _download(self, source: DeviceTensor, target: Tensor, *, is_async: bool) -> Tensor:
         """An asynchronous copy leaves garbage until its stream, or an event after it, has been waited for."""
+        self._machine.breakage.meet(DOWNLOAD)
         stream = self._timeline.current(source.device)
         time = stream.tick()
         self._machine.memory.read(source.host, stream, time)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.cuda_on_cpu.leaves import leaves_of
 
 if TYPE_CHECKING:
     from tests.cuda_on_cpu.machine import Machine
@@ -17,15 +19,14 @@ class DeviceTensor(torch.Tensor):
 
     @staticmethod
     def __new__(cls, host: torch.Tensor, device: torch.device, machine: Machine) -> DeviceTensor:
-        with _disable_current_modes():
-            self = torch.Tensor._make_wrapper_subclass(
-                cls,
-                host.shape,
-                strides=host.stride(),
-                storage_offset=host.storage_offset(),
-                dtype=host.dtype,
-                device=device,
-            )
+        self = torch.Tensor._make_wrapper_subclass(
+            cls,
+            host.shape,
+            strides=host.stride(),
+            storage_offset=host.storage_offset(),
+            dtype=host.dtype,
+            device=device,
+        )
         self.host, self.machine = host, machine
         self._holder = machine.memory.hold(host, machine.timeline.current(device))
         return self
@@ -47,8 +48,7 @@ class DeviceTensor(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        leaves = torch.utils._pytree.tree_leaves((args, kwargs))
-        machine = next(leaf.machine for leaf in leaves if isinstance(leaf, DeviceTensor))
+        machine = next(leaf.machine for leaf in leaves_of((args, kwargs or {})) if isinstance(leaf, DeviceTensor))
         return machine.run(func, args, kwargs or {})
 
 
@@ -58,6 +58,10 @@ class FactoryMode(TorchDispatchMode):
     def __init__(self, machine: Machine) -> None:
         super().__init__()
         self._machine = machine
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and saying so costs as much as an operation
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self._machine.run(func, args, kwargs or {})

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from tests.cuda_on_cpu.breakage import KERNEL, Breakage
 from tests.cuda_on_cpu.copies import Copies
 from tests.cuda_on_cpu.device_tensor import DeviceTensor
 from tests.cuda_on_cpu.journal import Journal
+from tests.cuda_on_cpu.leaves import leaves_of, map_leaves
 from tests.cuda_on_cpu.memory import Memory, PinnedMemory, storage_of
 from tests.cuda_on_cpu.streams import Stream, Timeline
 
@@ -40,8 +41,8 @@ class Machine:
     """Its devices, their streams and memory, and what happened."""
 
     def __init__(self, num_devices: int) -> None:
-        self.num_devices, self.journal = num_devices, Journal()
-        self.timeline = Timeline(self.journal)
+        self.num_devices, self.journal, self.breakage = num_devices, Journal(), Breakage()
+        self.timeline = Timeline(self.journal, self.breakage)
         self.memory, self.pinned = Memory(self.timeline), PinnedMemory()
         self._copies = Copies(self)
 
@@ -68,20 +69,21 @@ class Machine:
         return self.timeline.device(device) if device.type == "cuda" else device
 
     def _compute(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        leaves = pytree.tree_leaves((args, kwargs))
+        leaves = list(leaves_of((args, kwargs)))
         tensors = [leaf for leaf in leaves if isinstance(leaf, DeviceTensor)]
         wanted = self.wanted_device(kwargs)
         if not tensors and (wanted is None or wanted.type != "cuda"):
             return self._on_host(func, args, kwargs)
         device = tensors[0].device if tensors else wanted
         assert device is not None
+        self.breakage.meet(KERNEL)
         if func.overloadpacket in _INDEXING:
             self._check_index(args)
         else:
             self._check_devices(func, leaves)
         if func.overloadpacket in _READ_BY_HOST and tensors:
             self.timeline.wait(func.overloadpacket.__name__, self.timeline.current(device))
-        inner_args, inner_kwargs = pytree.tree_map_only(DeviceTensor, lambda tensor: tensor.host, (args, kwargs))
+        inner_args, inner_kwargs = map_leaves(DeviceTensor, lambda tensor: tensor.host, (args, kwargs))
         if wanted is not None:
             inner_kwargs = {**inner_kwargs, "device": torch.device("cpu")}
         inner_kwargs.pop("pin_memory", None)
@@ -97,7 +99,7 @@ class Machine:
         return func(*args, **kwargs)
 
     def _check_index(self, args: Any) -> None:
-        target, indices = args[0], [index for index in pytree.tree_leaves(args[1]) if isinstance(index, Tensor)]
+        target, indices = args[0], [index for index in leaves_of(args[1]) if isinstance(index, Tensor)]
         for index in indices:
             if isinstance(index, DeviceTensor) and index.device != target.device:
                 raise RuntimeError(f"indices should be either on cpu or on the same device ({target.device})")
@@ -118,14 +120,15 @@ class Machine:
     def _take_results(self, results: Any, func: Any, args: Any, tensors: list[DeviceTensor], device: Any) -> Any:
         """What came of an operation lies on the device; views and tensors changed in place are no new memory."""
         known, by_host = {storage_of(t.host) for t in tensors}, {id(t.host): t for t in tensors}
-        new = [r for r in pytree.tree_leaves(results) if isinstance(r, Tensor) and storage_of(r) not in known]
+        made = [result for result in leaves_of((results,)) if isinstance(result, Tensor)]
+        new = [result for result in made if storage_of(result) not in known]
         changed = [
             value
             for argument, value in zip(func._schema.arguments, args, strict=False)
             if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, DeviceTensor)
         ]
         stream = self.timeline.current(device)
-        if new or changed or not any(isinstance(r, Tensor) for r in pytree.tree_leaves(results)):
+        if new or changed or not made:
             self.journal.num_kernels += 1
             time = stream.tick()
             for tensor in tensors:
@@ -138,4 +141,4 @@ class Machine:
             is_new = storage_of(result) not in known
             return self.place(result, device) if is_new else DeviceTensor(result, device, self)
 
-        return pytree.tree_map_only(Tensor, take, results)
+        return map_leaves(Tensor, take, results)

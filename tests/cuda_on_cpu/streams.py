@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from tests.cuda_on_cpu.breakage import EVENT, WAIT, Breakage
 from tests.cuda_on_cpu.journal import Journal
 
 Clock = Counter[str]
@@ -55,6 +56,7 @@ class Event:
         self.clock: Clock | None = None
 
     def record(self, stream: Stream | None = None) -> None:
+        self._timeline.breakage.meet(EVENT)
         stream = stream or self._timeline.current()
         stream.tick()
         self.clock, self.device = Clock(stream.clock), stream.device
@@ -63,6 +65,7 @@ class Event:
         if self.clock is None:
             self._timeline.journal.fault("an event is waited for that was never recorded")
             return
+        self._timeline.breakage.meet(WAIT)
         self._timeline.journal.wait("event")
         self._timeline.host_saw(self.clock)
 
@@ -84,8 +87,8 @@ class Event:
 class Timeline:
     """All streams of a machine, the current one of each device, and what the host has seen end."""
 
-    def __init__(self, journal: Journal) -> None:
-        self.journal, self.host = journal, Clock()
+    def __init__(self, journal: Journal, breakage: Breakage) -> None:
+        self.journal, self.breakage, self.host = journal, breakage, Clock()
         self.streams: dict[str, Stream] = {}
         self._current: dict[int, Stream] = {}
         self._numbers = itertools.count(1)
@@ -125,6 +128,7 @@ class Timeline:
 
     def wait(self, why: str, stream: Stream) -> None:
         """The host waits for all that a stream has been given."""
+        self.breakage.meet(WAIT)
         self.journal.wait(why)
         self.host_saw(stream.clock)
 

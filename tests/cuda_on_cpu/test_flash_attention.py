@@ -1,41 +1,25 @@
 """The vision towers on flash-attn, whose stand-in makes its interface's checks, over a simulated GPU: no wait."""
 
-import inspect
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from transformers import modeling_flash_attention_utils
 
-from tests.cuda_on_cpu.device_tensor import DeviceTensor, move_module
+from tests.cuda_on_cpu.device_tensor import move_module
+from tests.cuda_on_cpu.flash_stand_in import flash_attention, use_flash_attention
 from tests.cuda_on_cpu.passes import build_model
 from tests.cuda_on_cpu.simulation import simulated
-from tests.unit.models.test_flash_attention import varlen
 
 
 @pytest.fixture(autouse=True)
-def flash_attn(monkeypatch):
-    """Behind transformers' own way to flash-attn 2; that the stand-in reads its bounds is not the product's wait."""
-
-    def unwatched(q, *args, **kwargs):
-        journal = q.machine.journal if isinstance(q, DeviceTensor) else None
-        before = Counter(journal.waits) if journal else None
-        attended = varlen(q, *args, **kwargs)
-        if journal:
-            journal.waits = before
-        return attended
-
-    unwatched.__signature__ = inspect.signature(varlen)
-    process = modeling_flash_attention_utils._lazy_define_process_function(unwatched)
-    functions = (None, unwatched, None, None, None), (process, dict)
-    monkeypatch.setattr(modeling_flash_attention_utils, "lazy_import_flash_attention", lambda *_, **__: functions)
+def flash_attn():
+    with flash_attention():
+        yield
 
 
 def build(family, place=None):
-    model = build_model(family, dtype=torch.bfloat16, place=place)
-    model._model.model.visual.config._attn_implementation = "flash_attention_2"  # the setter would ask for the package
-    return model
+    return use_flash_attention(build_model(family, dtype=torch.bfloat16, place=place))
 
 
 def encode(model):
