@@ -85,8 +85,9 @@ def test_bfloat16_stays_near_float32(family):
         assert np.corrcoef(one.attention_N, two.attention_N)[0, 1] > 0.9
 
 
-def test_a_groups_pass_is_queued_without_one_synchronisation():
-    model = build("qwen2_5_vl", device="cuda", dtype=torch.bfloat16)
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_groups_pass_is_queued_without_one_synchronisation(family):
+    model = build(family, device="cuda", dtype=torch.bfloat16)
     launch(model)[3].read()  # what depends on shapes only is built
     torch.cuda.set_sync_debug_mode("error")
     try:
