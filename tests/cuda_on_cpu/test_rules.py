@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.cuda_on_cpu.breakage import KERNEL
 from tests.cuda_on_cpu.simulation import simulated
 
 ONE, OTHER = torch.device("cuda", 0), torch.device("cuda", 1)
@@ -105,6 +106,42 @@ def test_memory_that_another_stream_is_known_to_use_may_be_freed(machine):
     values.add(1)
     del values
     assert machine.journal.faults == []
+
+
+CALLS = {
+    "a launch": lambda values: values + 1,
+    "an upload": lambda values: on(ONE, 1.0),
+    "a download": lambda values: torch.empty(2, pin_memory=True).copy_(values, non_blocking=True),
+    "an event": lambda values: torch.cuda.current_stream(ONE).record_event(),
+    "a wait": lambda values: torch.cuda.current_stream(ONE).synchronize(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_once_a_context_is_lost_every_call_fails(machine, call):
+    def launch(values):
+        return values * 2
+
+    values = on(ONE, 1.0, 2.0)
+    machine.breakage.arm(KERNEL, inside=launch.__qualname__, after=1)
+    launch(values)
+    values * 2
+    with pytest.raises(torch.AcceleratorError, match="CUDA error: an illegal memory access"):
+        launch(values)
+    with pytest.raises(torch.AcceleratorError, match="CUDA error: an illegal memory access"):
+        CALLS[call](values)
+
+
+def test_a_kernel_that_fails_late_is_told_by_the_next_call_that_waits(machine):
+    def launch(values):
+        return values * 2
+
+    machine.breakage.arm(KERNEL, inside=launch.__qualname__, is_late=True)
+    result = launch(on(ONE, 1.0, 2.0)) + 1
+    with pytest.raises(torch.AcceleratorError):
+        result.tolist()
+    with pytest.raises(torch.AcceleratorError):
+        result + 1
 
 
 def test_outside_there_is_no_device():

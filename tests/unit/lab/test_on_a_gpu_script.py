@@ -106,6 +106,7 @@ sys.meta_path[:] = [Finder if finder is PathFinder else finder for finder in sys
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_it_runs_whole_with_a_tiny_shape_on_a_machine_without_ray_and_stores(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(HIDDEN)
     settings = {"SHAPE": "tiny", "OUT": str(tmp_path / "out"), "TMPDIR": str(tmp_path), "PYTHON": sys.executable}
