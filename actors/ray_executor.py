@@ -12,9 +12,10 @@ from actors.builders import Job
 from actors.coordinator_service import CoordinatorService, JobStatus
 from actors.metrics import RunMetrics
 from actors.outcomes import VideoOutcome, check_outage
-from actors.worker_pool import COORDINATOR_TIMEOUT_S, ActorOptions, WorkerPool, is_bug
+from actors.worker_pool import ActorOptions, WorkerPool, is_bug
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role, role_of
+from pipeline.engine.patience import Overdue
 from pipeline.engine.progress import Progress, Tally
 from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.settings.config import RunConfig
@@ -75,14 +76,15 @@ def _serve(job: Job, options: ActorOptions, pool: WorkerPool, metrics: RunMetric
     coordinator = remote_service.remote(build, stamp=job.stamp, patience_s=patience_s)
     try:
         pool.serve(coordinator)
-        is_finished = False
+        is_finished, timeout_s = False, job.config.execution.score_timeout_s  # its process has to start first
         while not is_finished:
             pool.tick(_TICK_S)
-            status: JobStatus = ray.get(coordinator.poll.remote(), timeout=COORDINATOR_TIMEOUT_S)
+            status: JobStatus = ray.get(coordinator.poll.remote(), timeout=timeout_s)
+            timeout_s = job.config.execution.coordinator_timeout_s
             if status.outcomes:
                 pool.renew_patience()
-            for worker in status.overdue:
-                pool.kill(worker, _overdue(role_of(worker), patience_s))
+            for overdue in status.overdue:
+                pool.kill(overdue.worker, _describe(overdue))
             pool.cancel(status.cancelled)
             metrics.observe_seconds(status.spent)
             yield from status.outcomes
@@ -99,15 +101,22 @@ def _patience_s(config: RunConfig) -> dict[Role, float]:
     return {Role.DECODER: reading, Role.SCORER: scoring, Role.ANSWERER: scoring}
 
 
-def _overdue(role: Role, patience_s: dict[Role, float]) -> Failure:
-    if role == Role.DECODER:
+def _describe(overdue: Overdue) -> Failure:
+    """What rows say where a piece was given up so for the last time: only a setting blames the video's storage."""
+    role, limit = role_of(overdue.worker), f"{overdue.limit_s:g} s"
+    if overdue.is_setting and role is Role.DECODER:
         return Failure(
             failure_class=FailureClass.DECODE_TIMEOUT,
-            message=f"fetching and reading the video took more than {patience_s[role]:g} s; check its storage, or "
-            "raise reading.decode_timeout_s",
+            message=f"fetching and reading the video took more than {limit}; check its storage, or raise "
+            "reading.decode_timeout_s",
         )
-    return Failure(
-        failure_class=FailureClass.WORKER_LOST,
-        message=f"a {role} took more than {patience_s[role]:g} s for what it was given and was ended; raise "
-        "execution.score_timeout_s, or give it fewer groups at once (execution.groups_in_hand)",
-    )
+    if not overdue.held:
+        message = f"a {role} without work has not asked for any in {limit}: its process or node hangs"
+    elif overdue.is_setting:
+        message = (
+            f"a {role} took more than {limit} for what it was given and was ended; raise execution.score_timeout_s, "
+            "or give it fewer groups at once (execution.groups_in_hand)"
+        )
+    else:
+        message = f"a {role} took more than {limit}, far longer than such work took in this run, and was ended"
+    return Failure(failure_class=FailureClass.WORKER_LOST, message=message)

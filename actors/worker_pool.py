@@ -14,12 +14,13 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from actors.builders import Job, build_decode_worker, build_model_worker
+from actors import pulse
 from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
+from actors.pulse import Pulse
 from actors.store import RayStore
 from pipeline.engine.messages.keys import Role, WorkKey
 from pipeline.failures import Failure, FailureClass, PipelineError
 
-COORDINATOR_TIMEOUT_S = 300.0  # for an answer that takes milliseconds
 _CLASSES: dict[str, type[PullLoop]] = {Role.SCORER: Scorer, Role.ANSWERER: Answerer, Role.DECODER: Decoder}
 _log = logging.getLogger("adapttoken.workers")
 
@@ -62,6 +63,7 @@ class _Worker:
     call: Any = None
     loads_until_s: float = float("inf")
     killed_because: Failure | None = None
+    pulse: Pulse | None = None
 
 
 class WorkerPool:
@@ -115,13 +117,14 @@ class WorkerPool:
         else:
             time.sleep(timeout_s)
         self._run_ready()
+        self._check_pulses()
         self._check_deadlines()
 
     def kill(self, name: str, failure: Failure) -> None:
-        """End a worker that hangs; what it was doing fails with ``failure``, or is done again."""
+        """End a worker that hangs, without waiting for its end; what it was doing fails with it, or is done again."""
         if name in self._workers:
             self._workers[name].killed_because = failure
-            ray.kill(self._workers[name].actor)
+            self._replace(self._workers[name], PipelineError(failure.failure_class, failure.message))
 
     def cancel(self, needless: Mapping[str, tuple[WorkKey, ...]]) -> None:
         """Tell workers which of their work nobody needs; nobody waits for them to hear it."""
@@ -160,6 +163,7 @@ class WorkerPool:
         worker.call = None
         if worker.stage is _Stage.STARTING:
             worker.stage, worker.call = _Stage.LOADING, worker.actor.load.remote()
+            worker.pulse = Pulse(last_s=time.monotonic())
             worker.loads_until_s = time.monotonic() + self._execution.score_timeout_s
         elif worker.stage is _Stage.LOADING:
             if failure is not None:
@@ -204,19 +208,36 @@ class WorkerPool:
 
     def _lose(self, name: str, failure: Failure | None) -> None:
         """Raises what the driver needs to know when the coordinator is dead too."""
-        ray.get(self._coordinator.lose_worker.remote(name, failure), timeout=COORDINATOR_TIMEOUT_S)
+        ray.get(
+            self._coordinator.lose_worker.remote(name, failure), timeout=self._execution.coordinator_timeout_s
+        )
 
     def _run_ready(self) -> None:
         """Set to work whoever can; the first ones wait for each other until there are enough."""
         if not self._has_begun and self._num_at(Role.SCORER, _Stage.READY) < self._execution.min_scorers:
             return
         self._has_begun = True
-        for worker in self._workers.values():
-            if worker.stage is _Stage.READY:
-                worker.stage, worker.call = _Stage.RUNNING, worker.actor.run.remote(worker.name, self._coordinator)
+        ready = [worker for worker in self._workers.values() if worker.stage is _Stage.READY]
+        if ready:
+            self._coordinator.expect.remote([worker.name for worker in ready])
+        for worker in ready:
+            worker.stage, worker.call = _Stage.RUNNING, worker.actor.run.remote(worker.name, self._coordinator)
 
     def _num_at(self, role: str, *stages: _Stage) -> int:
         return sum(worker.role == role and worker.stage in stages for worker in self._workers.values())
+
+    def _check_pulses(self) -> None:
+        """End who does not run any more."""
+        watched = {worker.name: (worker.pulse, worker.actor) for worker in self._workers.values() if worker.pulse}
+        pulse.ask(watched, group=CONTROL)
+        now_s = time.monotonic()
+        for name, (seen, _) in watched.items():
+            worker = self._workers[name]
+            is_loading = worker.stage is _Stage.LOADING
+            silence_s = pulse.LOADING_SILENCE_S if is_loading else pulse.SILENCE_S
+            if seen.is_lost(now_s, silence_s=silence_s):
+                message = f"a {worker.role} has not answered for {silence_s:g} s: its process or node hangs"
+                self.kill(name, Failure(failure_class=FailureClass.WORKER_LOST, message=message))
 
     def _check_deadlines(self) -> None:
         """End who loads for too long; give up when for too long too few have had room."""
