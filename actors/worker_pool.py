@@ -13,8 +13,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from actors.builders import Job, build_decode_worker, build_model_worker
 from actors import pulse
+from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
 from actors.pulse import Pulse
 from actors.store import RayStore
@@ -208,9 +208,7 @@ class WorkerPool:
 
     def _lose(self, name: str, failure: Failure | None) -> None:
         """Raises what the driver needs to know when the coordinator is dead too."""
-        ray.get(
-            self._coordinator.lose_worker.remote(name, failure), timeout=self._execution.coordinator_timeout_s
-        )
+        ray.get(self._coordinator.lose_worker.remote(name, failure), timeout=self._execution.coordinator_timeout_s)
 
     def _run_ready(self) -> None:
         """Set to work whoever can; the first ones wait for each other until there are enough."""

@@ -44,7 +44,7 @@ class Patience:
     """Waits for work at most ``10 x`` as long as the slowest of its stage took so far, at least 30 s.
 
     Until a stage is known, and as an upper bound, the settings count. Who is ended too early does no harm: the piece is
-    done again, and the time it was given counts as the slowest from then on, so that it is not ended so again and again.
+    done again, and the time it was given counts as the slowest from then on, so that this does not go on.
     """
 
     def __init__(self, most_s: Mapping[Role, float]) -> None:
