@@ -9,7 +9,7 @@ from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role, WorkKey, role_of
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.messages.work import Batch, Completion
-from pipeline.engine.patience import Overdue, Patience
+from pipeline.engine.patience import Overdue, WorkerPatience
 from pipeline.engine.progress import Progress
 from pipeline.failures import Failure
 from pipeline.results.rows import RunStamp
@@ -58,7 +58,7 @@ class CoordinatorService:
             stamp: what all rows of the run carry.
             patience_s: wall seconds that a batch may take at most.
         """
-        self._state, self._stamp, self._patience = build(), stamp, Patience(patience_s)
+        self._state, self._stamp, self._patience = build(), stamp, WorkerPatience(patience_s)
         self._waiting: dict[Role, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
         self._is_wake_due = False
         self._spent: list[StageSeconds] = []

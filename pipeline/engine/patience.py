@@ -40,7 +40,7 @@ class _Seen:
     held: dict[WorkKey, None] = field(default_factory=dict)
 
 
-class Patience:
+class WorkerPatience:
     """Waits for work at most ``10 x`` as long as the slowest of its stage took so far, at least 30 s.
 
     Until a stage is known, and as an upper bound, the settings count. Who is ended too early does no harm: the piece is

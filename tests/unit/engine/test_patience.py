@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.messages.keys import Role, Stage, WorkKey
-from pipeline.engine.patience import LEAST_S, SILENCE_S, TIMES_SLOWEST, Overdue, Patience
+from pipeline.engine.patience import LEAST_S, SILENCE_S, TIMES_SLOWEST, Overdue, WorkerPatience
 
 MOST_S = {Role.SCORER: 1800.0, Role.DECODER: 5400.0, Role.ANSWERER: 1800.0}
 
@@ -16,7 +16,7 @@ def score(index, *, stage=Stage.SCORE):
 
 @pytest.fixture
 def patience():
-    return Patience(MOST_S)
+    return WorkerPatience(MOST_S)
 
 
 def work(patience, worker, key, *, since_s, took_s):
@@ -102,7 +102,7 @@ def test_a_late_call_of_one_given_up_is_no_report(patience):
 
 @given(st.lists(st.floats(0.0, 5000.0), min_size=1, max_size=20), st.floats(0.0, 5000.0))
 def test_nobody_is_given_less_than_30_s_or_more_than_the_setting(took_s, waited_s):
-    patience = Patience(MOST_S)
+    patience = WorkerPatience(MOST_S)
     now_s = 0.0
     patience.note_call("scorer-0", [], now_s=0.0)
     for index, took in enumerate(took_s):
