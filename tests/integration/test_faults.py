@@ -88,6 +88,32 @@ def test_a_coordinator_that_hangs_is_replaced(make_job, rows_of, serial_rows, st
     assert stable(rows) == stable(serial_rows("adapttoken"))
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_two_coordinators_share_a_job_and_change_no_row_though_one_is_killed(
+    make_job, rows_of, serial_rows, stable, place, send, caplog
+):
+    job = make_job("adapttoken", num_scorers=2, **{"execution.num_decoders": 2, "execution.num_coordinators": 2})
+    options = ActorOptions(scorer=(place,) * 2, decoder=(place,) * 2)
+    faults = [lambda progress: progress.num_groups_scored and send("CoordinatorService")]
+    with caplog.at_level("INFO"):
+        assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
+    assert "2 coordinators share" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_two_shards_one_coordinator_killed_and_one_stopped_change_no_row(
+    make_job, rows_of, serial_rows, stable, place, send
+):
+    job = make_job("adapttoken", num_scorers=2, **{"execution.num_decoders": 2, "execution.num_coordinators": 2})
+    options = ActorOptions(scorer=(place,) * 2, decoder=(place,) * 2)
+    faults = [
+        lambda progress: progress.num_groups_scored and send("CoordinatorService"),
+        lambda progress: progress.num_groups_scored > 1 and send("CoordinatorService", signal.SIGSTOP),
+    ]
+    assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_scorer_that_hangs_is_ended_at_default_settings(make_job, rows_of, serial_rows, stable, place, send):

@@ -273,9 +273,7 @@ def test_a_store_that_drips_is_not_waited_for(tmp_path):
     patience = Patience(grace_s=0.3, min_bytes_per_s=1e6)
     video = S3Video(uri="s3://archive/v.mp4", storage_options=options, patience=patience)
     try:
-        with pytest.raises(
-            PipelineError, match=r"v.mp4 comes too slowly: \d+ bytes not there after 0 s"
-        ) as caught:
+        with pytest.raises(PipelineError, match=r"v.mp4 comes too slowly: \d+ bytes not there after 0 s") as caught:
             video.download(str(tmp_path / "copy"), max_bytes=1 << 20)
         assert caught.value.failure_class is FailureClass.TRANSFER
     finally:
