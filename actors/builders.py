@@ -47,6 +47,10 @@ class Job:
             return replace(self, tasks=self.tasks.without(video_ids))
         return replace(self, tasks=tuple(task for task in self.tasks if task.video_id not in video_ids))
 
+    def every(self, step: int, *, start: int) -> "Job":
+        """The same job with one video in ``step``, from number ``start`` on."""
+        return self if step == 1 else replace(self, tasks=self.tasks[start::step])
+
 
 def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
     """A worker that reads videos."""

@@ -1,7 +1,6 @@
 """``JobState`` behind an event loop: a worker's call waits until there is work for it."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role, WorkKey, role_of
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.messages.work import Batch, Completion
+from pipeline.engine.patience import Overdue, WorkerPatience
 from pipeline.engine.progress import Progress
 from pipeline.failures import Failure
 from pipeline.results.rows import RunStamp
@@ -23,7 +23,7 @@ class JobStatus:
 
     Attributes:
         outcomes: finished videos, each named once.
-        overdue: workers that have been at it for longer than their role may.
+        overdue: workers that are silent, or have been at it for too long; each is named once.
         cancelled: by worker, work that it may drop.
         spent: what each piece of work took that was done since the last time.
         outage: why the job cannot go on, if so.
@@ -32,7 +32,7 @@ class JobStatus:
     outcomes: tuple[VideoOutcome, ...]
     progress: Progress
     is_finished: bool
-    overdue: tuple[str, ...]
+    overdue: tuple[Overdue, ...]
     cancelled: Mapping[str, tuple[WorkKey, ...]]
     spent: tuple[StageSeconds, ...] = ()
     outage: Failure | None = None
@@ -56,13 +56,11 @@ class CoordinatorService:
         Args:
             build: makes it.
             stamp: what all rows of the run carry.
-            patience_s: wall seconds that a batch may take.
+            patience_s: wall seconds that a batch may take at most.
         """
-        self._state, self._stamp, self._patience_s = build(), stamp, patience_s
+        self._state, self._stamp, self._patience = build(), stamp, WorkerPatience(patience_s)
         self._waiting: dict[Role, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
         self._is_wake_due = False
-        self._due: dict[str, float] = {}
-        self._num_held: Counter[str] = Counter()  # pieces of work that a worker has been given and not reported
         self._spent: list[StageSeconds] = []
 
     async def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
@@ -70,19 +68,24 @@ class CoordinatorService:
 
         It comes back at once to a worker that holds a piece of work back: that is what it should report then.
         """
-        self._due.pop(worker, None)
+        self._patience.note_call(worker, [completion.key for completion in completions], now_s=_now_s())
         self._spent += [completion.seconds for completion in completions]
         self._state.tell_time(_now_s())
-        self._num_held[worker] -= len(completions)
         batch = self._state.exchange(worker, completions)
         if completions:
             self._notify()
-        if is_empty(batch) and self._num_held[worker] <= 0:
+        if is_empty(batch) and not self._patience.num_held(worker):
             batch = await self._wait(worker)
-        self._num_held[worker] += len(batch.work)
-        if self._num_held[worker] > 0:
-            self._due[worker] = _now_s() + self._patience_s[role_of(worker)]
+        if batch.is_finished:
+            self._patience.forget(worker)  # it does not ask again
+        else:
+            self._patience.note_reply(worker, [work.key for work in batch.work], now_s=_now_s())
         return batch
+
+    async def expect(self, workers: Sequence[str]) -> None:
+        """These have been told to work for this coordinator: one that does not ask is lost."""
+        for worker in workers:
+            self._patience.expect(worker, now_s=_now_s())
 
     async def _wait(self, worker: str) -> Batch:
         waiting = self._waiting.setdefault(role_of(worker), {})
@@ -99,8 +102,7 @@ class CoordinatorService:
 
     async def lose_worker(self, worker: str, failure: Failure | None) -> None:
         """See ``JobState``."""
-        self._due.pop(worker, None)
-        self._num_held.pop(worker, None)
+        self._patience.forget(worker)
         self._state.lose_worker(worker, failure)
         self._notify()
 
@@ -114,7 +116,7 @@ class CoordinatorService:
             outcomes=tuple(take_outcomes(self._state, self._stamp)),
             progress=self._state.progress,
             is_finished=self._state.is_finished,
-            overdue=tuple(worker for worker, due_s in self._due.items() if due_s < now_s),
+            overdue=tuple(self._patience.overdue(now_s)),
             cancelled=self._state.take_cancelled(),
             spent=spent,
             outage=self._state.outage,

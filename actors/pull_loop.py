@@ -47,6 +47,9 @@ class PullLoop:
         except DeviceLostError as error:
             return error.to_failure()
 
+    def ping(self) -> None:
+        """In the other thread: the process runs, whatever it is busy with."""
+
     def cancel(self, keys: Collection[WorkKey]) -> None:
         """In the other thread: some of the work at hand is no longer needed."""
         if self._worker is not None:

@@ -1,113 +1,127 @@
-"""Runs a job on Ray: one coordinator, and workers that pull. Placement reaches it as a value."""
+"""Runs a job on Ray: one coordinator or several, and workers that pull. Placement reaches it as a value."""
 
 import logging
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from actors.builders import Job
-from actors.coordinator_service import CoordinatorService, JobStatus
+from actors.coordinator_service import JobStatus
 from actors.metrics import RunMetrics
 from actors.outcomes import VideoOutcome, check_outage
-from actors.worker_pool import COORDINATOR_TIMEOUT_S, ActorOptions, WorkerPool, is_bug
-from pipeline.engine.job_state import JobState
+from actors.shard import Shard
+from actors.worker_pool import ActorOptions, WorkerPool
 from pipeline.engine.messages.keys import Role, role_of
-from pipeline.engine.progress import Progress, Tally
-from pipeline.failures import Failure, FailureClass, PipelineError
-from pipeline.settings.config import RunConfig
+from pipeline.engine.patience import Overdue
+from pipeline.engine.progress import Progress
+from pipeline.engine.sharding import count_shards, shard_config
+from pipeline.failures import Failure, FailureClass
+from pipeline.method.selectors.registry import get_selector
 
 __all__ = ["ActorOptions", "run_on_ray"]
 _log = logging.getLogger("adapttoken.coordinator")
 _TICK_S = 0.2
-_BACKSTOP_FACTOR = 3  # a reader kills its own child after one timeout, and tries twice; only copying can hang longer
 
 
 def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progress]:
     """Yield finished videos as they come, and progress in between. Ray must be initialised.
 
-    When the coordinator dies or hangs, the videos that have not ended start over with a new one; the workers, with
-    their models, stay.
+    When a coordinator dies or hangs, its videos that have not ended start over with a new one; the workers, with their
+    models, stay.
 
     Raises:
-        PipelineError: When workers cannot start, workers or the coordinator keep dying, or the storage of the videos
-            is away for too long.
+        PipelineError: When workers cannot start, workers or a coordinator keep dying, or the storage of the videos is
+            away for too long.
     """
-    pool, done = WorkerPool(job, options), set[int]()
-    metrics, before, last = RunMetrics(job.stamp.run_id), Tally(), Tally()
-    deaths_left = job.config.execution.max_attempts
+    shards, metrics = _split(job, options.coordinator), RunMetrics(job.stamp.run_id)
+    pool = WorkerPool(job, options)
     try:
         pool.start()
-        while True:
-            try:
-                for event in _serve(job.without(done) if done else job, options, pool, metrics):
-                    if isinstance(event, VideoOutcome):
-                        done.add(event.video_id)
-                        deaths_left = job.config.execution.max_attempts
-                        metrics.count_rows(event.rows)
-                        yield event
-                    else:
-                        whole = event.continue_after(before)
-                        last = whole.ended
-                        metrics.note(whole)
-                        yield whole
-                return
-            except RayError as error:
-                if is_bug(error):
-                    raise PipelineError(FailureClass.INTERNAL, f"the coordinator came upon a bug: {error}") from error
-                deaths_left, before = deaths_left - 1, last
-                if deaths_left == 0:
-                    raise PipelineError(FailureClass.WORKER_LOST, f"the coordinator keeps dying: {error}") from error
-                _log.warning(
-                    "the coordinator died (%s); %d videos are done, the others go on", type(error).__name__, len(done)
-                )
+        for shard in shards:
+            shard.start()
+        pool.serve(shards)
+        while not all(shard.is_finished for shard in shards):
+            pool.tick(_TICK_S)
+            for status in _hear(shards):
+                yield from _take_in(status, pool, metrics)
+            progress = [shard.progress for shard in shards if shard.progress is not None]
+            if progress:
+                whole = reduce(add, progress)
+                metrics.note(whole)
+                yield whole
+            _check_outages(shards)
     finally:
         pool.stop()
+        for shard in shards:
+            shard.stop()
 
 
-def _serve(job: Job, options: ActorOptions, pool: WorkerPool, metrics: RunMetrics) -> Iterator[VideoOutcome | Progress]:
-    """Until the job or this coordinator ends; the latter as a ``RayError`` that is no error of its code."""
-    patience_s = _patience_s(job.config)
-    build = partial(JobState, job.tasks, config=job.config)
-    remote_service: Any = ray.remote(**options.coordinator)(CoordinatorService)
-    coordinator = remote_service.remote(build, stamp=job.stamp, patience_s=patience_s)
-    try:
-        pool.serve(coordinator)
-        is_finished = False
-        while not is_finished:
-            pool.tick(_TICK_S)
-            status: JobStatus = ray.get(coordinator.poll.remote(), timeout=COORDINATOR_TIMEOUT_S)
-            if status.outcomes:
-                pool.renew_patience()
-            for worker in status.overdue:
-                pool.kill(worker, _overdue(role_of(worker), patience_s))
-            pool.cancel(status.cancelled)
-            metrics.observe_seconds(status.spent)
-            yield from status.outcomes
-            yield status.progress
-            check_outage(status.outage)
-            is_finished = status.is_finished
-    finally:
-        ray.kill(coordinator)
+def _split(job: Job, options: dict[str, Any]) -> list[Shard]:
+    """One shard or several, each with every n-th video and its part of the room."""
+    num = count_shards(
+        job.config.execution, can_stop=get_selector(job.config.method).can_stop, num_videos=len(job.tasks)
+    )
+    if num > 1:
+        _log.info("%d coordinators share %d videos", num, len(job.tasks))
+    part = replace(job, config=shard_config(job.config, num))
+    return [Shard(part.every(num, start=index), options, index=index) for index in range(num)]
 
 
-def _patience_s(config: RunConfig) -> dict[Role, float]:
-    """Wall seconds that a batch may take, by role."""
-    reading, scoring = _BACKSTOP_FACTOR * config.reading.decode_timeout_s, config.execution.score_timeout_s
-    return {Role.DECODER: reading, Role.SCORER: scoring, Role.ANSWERER: scoring}
+def _hear(shards: Sequence[Shard]) -> Iterator[JobStatus]:
+    """Answers of those that have one; who is dead, or silent for too long, is replaced."""
+    going_on = [shard for shard in shards if not shard.is_finished]
+    questions = [shard.ask() for shard in going_on]
+    ray.wait(questions, num_returns=len(questions), timeout=_TICK_S)
+    for shard in going_on:
+        try:
+            status = shard.hear()
+        except RayError as error:
+            shard.replace(error)
+        else:
+            if status is not None:
+                yield status
 
 
-def _overdue(role: Role, patience_s: dict[Role, float]) -> Failure:
-    if role == Role.DECODER:
+def _take_in(status: JobStatus, pool: WorkerPool, metrics: RunMetrics) -> Iterator[VideoOutcome]:
+    if status.outcomes:
+        pool.renew_patience()
+    for overdue in status.overdue:
+        pool.kill(overdue.worker, _describe(overdue))
+    pool.cancel(status.cancelled)
+    metrics.observe_seconds(status.spent)
+    for outcome in status.outcomes:
+        metrics.count_rows(outcome.rows)
+        yield outcome
+
+
+def _check_outages(shards: Sequence[Shard]) -> None:
+    """A shard may still read what another one's videos lie beside: only where all wait, the job ends."""
+    outages = [shard.outage for shard in shards if not shard.is_finished]
+    if outages and all(outage is not None for outage in outages):
+        check_outage(outages[0])
+
+
+def _describe(overdue: Overdue) -> Failure:
+    """What rows say where a piece was given up so for the last time: only a setting blames the video's storage."""
+    role, limit = role_of(overdue.worker), f"{overdue.limit_s:g} s"
+    if overdue.is_setting and role is Role.DECODER:
         return Failure(
             failure_class=FailureClass.DECODE_TIMEOUT,
-            message=f"fetching and reading the video took more than {patience_s[role]:g} s; check its storage, or "
-            "raise reading.decode_timeout_s",
+            message=f"fetching and reading the video took more than {limit}; check its storage, or raise "
+            "reading.decode_timeout_s",
         )
-    return Failure(
-        failure_class=FailureClass.WORKER_LOST,
-        message=f"a {role} took more than {patience_s[role]:g} s for what it was given and was ended; raise "
-        "execution.score_timeout_s, or give it fewer groups at once (execution.groups_in_hand)",
-    )
+    if not overdue.held:
+        message = f"a {role} without work has not asked for any in {limit}: its process or node hangs"
+    elif overdue.is_setting:
+        message = (
+            f"a {role} took more than {limit} for what it was given and was ended; raise execution.score_timeout_s, "
+            "or give it fewer groups at once (execution.groups_in_hand)"
+        )
+    else:
+        message = f"a {role} took more than {limit}, far longer than such work took in this run, and was ended"
+    return Failure(failure_class=FailureClass.WORKER_LOST, message=message)

@@ -4,23 +4,26 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from actors import pulse
 from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
+from actors.pulse import Pulse
+from actors.shard import Shard, is_bug
 from actors.store import RayStore
 from pipeline.engine.messages.keys import Role, WorkKey
+from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
 from pipeline.failures import Failure, FailureClass, PipelineError
 
-COORDINATOR_TIMEOUT_S = 300.0  # for an answer that takes milliseconds
-_CLASSES: dict[str, type[PullLoop]] = {Role.SCORER: Scorer, Role.ANSWERER: Answerer, Role.DECODER: Decoder}
+_CLASSES: dict[Role, type[PullLoop]] = {Role.SCORER: Scorer, Role.ANSWERER: Answerer, Role.DECODER: Decoder}
 _log = logging.getLogger("adapttoken.workers")
 
 
@@ -34,34 +37,41 @@ class ActorOptions:
     coordinator: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 0})
 
 
-def is_bug(error: RayError) -> bool:
-    """Whether code has raised it; all others say that a process or a node has gone, or that Ray ended it for memory."""
-    if not isinstance(error, RayTaskError):
-        return False
-    return isinstance(error.cause, RayTaskError) or not isinstance(error.cause, RayError)
-
-
 class _Stage(Enum):
     """What the call that a worker is busy with will show."""
 
     STARTING = "the process is there"
     LOADING = "it can work"
     READY = "nothing: no call is under way"
-    RUNNING = "the job or the coordinator has ended"
+    RUNNING = "its shard has ended, or the coordinator"
+
+
+class _Place(NamedTuple):
+    """Where a process of a role goes: ``number`` counts within the role."""
+
+    role: Role
+    number: int
+    options: dict[str, Any]
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class _Worker:
     """One process and the place it was given; whoever replaces it takes the place."""
 
-    role: str
-    options: dict[str, Any]
+    place: _Place
     name: str
     actor: Any
+    shard: Shard | None = None
     stage: _Stage = _Stage.STARTING
     call: Any = None
     loads_until_s: float = float("inf")
     killed_because: Failure | None = None
+    pulse: Pulse | None = None
+
+    @property
+    def role(self) -> Role:
+        """What it does."""
+        return self.place.role
 
 
 class WorkerPool:
@@ -70,12 +80,13 @@ class WorkerPool:
     def __init__(self, job: Job, options: ActorOptions) -> None:
         self._job = replace(job, tasks=())  # workers need everything else
         self._execution = job.config.execution
-        self._places = [(Role.SCORER, place) for place in options.scorer]
-        self._places += [(Role.ANSWERER, place) for place in options.answerer]
-        self._places += [(Role.DECODER, place) for place in options.decoder]
+        self._places = [_Place(Role.SCORER, number, place) for number, place in enumerate(options.scorer)]
+        self._places += [_Place(Role.ANSWERER, number, place) for number, place in enumerate(options.answerer)]
+        self._places += [_Place(Role.DECODER, number, place) for number, place in enumerate(options.decoder)]
+        self._num_places = Counter(place.role for place in self._places)
         self._numbers = {role: itertools.count() for role in _CLASSES}
         self._workers: dict[str, _Worker] = {}
-        self._coordinator: Any = None
+        self._shards: Sequence[Shard] = ()
         self._has_begun = False
         self._short_since_s = time.monotonic()
         self.renew_patience()
@@ -87,15 +98,12 @@ class WorkerPool:
     def start(self) -> None:
         """Ask for all processes; none is waited for."""
         _log.info("asking for %s", ", ".join(f"{count} {role}s" for role, count in Counter(self._roles()).items()))
-        for role, options in self._places:
-            self._spawn(role, options)
+        for place in self._places:
+            self._spawn(place)
 
-    def serve(self, coordinator: Any) -> None:
-        """Work for this coordinator from now on; who works for another joins when that one does not answer."""
-        self._coordinator = coordinator
-        for worker in self._workers.values():
-            if worker.stage is _Stage.RUNNING and worker.call is None:
-                worker.stage = _Stage.READY
+    def serve(self, shards: Sequence[Shard]) -> None:
+        """Work for these from now on; who works for a coordinator that has died joins when that one does not answer."""
+        self._shards = shards
         self._run_ready()
 
     def tick(self, timeout_s: float) -> None:
@@ -115,13 +123,14 @@ class WorkerPool:
         else:
             time.sleep(timeout_s)
         self._run_ready()
+        self._check_pulses()
         self._check_deadlines()
 
     def kill(self, name: str, failure: Failure) -> None:
-        """End a worker that hangs; what it was doing fails with ``failure``, or is done again."""
+        """End a worker that hangs, without waiting for its end; what it was doing fails with it, or is done again."""
         if name in self._workers:
             self._workers[name].killed_because = failure
-            ray.kill(self._workers[name].actor)
+            self._replace(self._workers[name], PipelineError(failure.failure_class, failure.message))
 
     def cancel(self, needless: Mapping[str, tuple[WorkKey, ...]]) -> None:
         """Tell workers which of their work nobody needs; nobody waits for them to hear it."""
@@ -134,20 +143,20 @@ class WorkerPool:
         for worker in self._workers.values():
             ray.kill(worker.actor)
 
-    def _roles(self) -> list[str]:
-        return [role for role, _ in self._places]
+    def _roles(self) -> list[Role]:
+        return [place.role for place in self._places]
 
-    def _spawn(self, role: str, options: dict[str, Any]) -> str:
+    def _spawn(self, place: "_Place") -> str:
         """Names are never used again: a call of a dead worker may still wait at the coordinator."""
-        name = self._new_name(role)
-        build = build_decode_worker if role == Role.DECODER else build_model_worker
-        all_options: dict[str, Any] = {"concurrency_groups": {CONTROL: 1}, **options}
-        remote_class: Any = ray.remote(**all_options)(_CLASSES[role])
+        name = self._new_name(place.role)
+        build = build_decode_worker if place.role is Role.DECODER else build_model_worker
+        all_options: dict[str, Any] = {"concurrency_groups": {CONTROL: 1}, **place.options}
+        remote_class: Any = ray.remote(**all_options)(_CLASSES[place.role])
         actor = remote_class.remote(partial(build, self._job, RayStore()))
-        self._workers[name] = _Worker(role=role, options=options, name=name, actor=actor, call=actor.greet.remote())
+        self._workers[name] = _Worker(place=place, name=name, actor=actor, call=actor.greet.remote())
         return name
 
-    def _new_name(self, role: str) -> str:
+    def _new_name(self, role: Role) -> str:
         return f"{role}-{next(self._numbers[role])}"
 
     def _take_in(self, worker: _Worker) -> None:
@@ -160,6 +169,7 @@ class WorkerPool:
         worker.call = None
         if worker.stage is _Stage.STARTING:
             worker.stage, worker.call = _Stage.LOADING, worker.actor.load.remote()
+            worker.pulse = Pulse(last_s=time.monotonic())
             worker.loads_until_s = time.monotonic() + self._execution.score_timeout_s
         elif worker.stage is _Stage.LOADING:
             if failure is not None:
@@ -173,6 +183,8 @@ class WorkerPool:
         elif failure is not None:
             worker.killed_because = failure
             self._replace(worker, PipelineError(failure.failure_class, failure.message))
+        else:  # its shard has ended: another one may have work for it
+            worker.stage, worker.shard = _Stage.READY, None
 
     def _take_in_error(self, worker: _Worker, error: RayError) -> None:
         """Tell a dead process, a node that cannot do what others can, a silent coordinator and a bug apart."""
@@ -189,34 +201,69 @@ class WorkerPool:
         self._respawns_left -= 1
         ray.kill(worker.actor)  # it may only be out of reach
         del self._workers[worker.name]
-        successor = self._spawn(worker.role, worker.options)
+        successor = self._spawn(worker.place)
         reason = worker.killed_because.message if worker.killed_because else type(error).__name__
         _log.warning("%s died (%s); %s takes its place", worker.name, reason, successor)
         if worker.stage is _Stage.RUNNING:
-            self._lose(worker.name, worker.killed_because)
+            self._lose(worker, worker.name, worker.killed_because)
 
     def _rename(self, worker: _Worker) -> None:
         lost = worker.name
         del self._workers[lost]
         worker.name, worker.stage, worker.call = self._new_name(worker.role), _Stage.READY, None
         self._workers[worker.name] = worker
-        self._lose(lost, None)
+        self._lose(worker, lost, None)
 
-    def _lose(self, name: str, failure: Failure | None) -> None:
-        """Raises what the driver needs to know when the coordinator is dead too."""
-        ray.get(self._coordinator.lose_worker.remote(name, failure), timeout=COORDINATOR_TIMEOUT_S)
+    def _lose(self, worker: _Worker, name: str, failure: Failure | None) -> None:
+        """Its coordinator hears that it is gone under this name, and has its work done again."""
+        shard, worker.shard = worker.shard, None
+        if shard is not None:
+            shard.lose_worker(name, failure)
 
     def _run_ready(self) -> None:
         """Set to work whoever can; the first ones wait for each other until there are enough."""
         if not self._has_begun and self._num_at(Role.SCORER, _Stage.READY) < self._execution.min_scorers:
             return
+        going_on = {shard.index: shard for shard in self._shards if not shard.is_finished}
+        if not going_on:
+            return
         self._has_begun = True
+        told: dict[int, list[str]] = {}
         for worker in self._workers.values():
             if worker.stage is _Stage.READY:
-                worker.stage, worker.call = _Stage.RUNNING, worker.actor.run.remote(worker.name, self._coordinator)
+                shard = worker.shard = self._shard_for(worker, going_on)
+                told.setdefault(shard.index, []).append(worker.name)
+                worker.stage, worker.call = _Stage.RUNNING, worker.actor.run.remote(worker.name, shard.coordinator)
+        for index, names in told.items():
+            going_on[index].expect(names)
+
+    def _shard_for(self, worker: _Worker, going_on: Mapping[int, Shard]) -> Shard:
+        """Its home, or once that has ended the one with most left for each of its role."""
+        place = worker.place
+        serving = Counter(
+            other.shard.index for other in self._workers.values() if other.role is place.role and other.shard
+        )
+        loads = {index: ShardLoad(shard.num_videos_left, serving[index]) for index, shard in going_on.items()}
+        home = home_of(place.number, num_places=self._num_places[place.role], num_shards=len(self._shards))
+        chosen = choose_shard(loads, home=home)
+        assert chosen is not None, "there is one that goes on"
+        return going_on[chosen]
 
     def _num_at(self, role: str, *stages: _Stage) -> int:
         return sum(worker.role == role and worker.stage in stages for worker in self._workers.values())
+
+    def _check_pulses(self) -> None:
+        """End who does not run any more."""
+        watched = {worker.name: (worker.pulse, worker.actor) for worker in self._workers.values() if worker.pulse}
+        pulse.ask(watched, group=CONTROL)
+        now_s = time.monotonic()
+        for name, (seen, _) in watched.items():
+            worker = self._workers[name]
+            is_loading = worker.stage is _Stage.LOADING
+            silence_s = pulse.LOADING_SILENCE_S if is_loading else pulse.SILENCE_S
+            if seen.is_lost(now_s, silence_s=silence_s):
+                message = f"a {worker.role} has not answered for {silence_s:g} s: its process or node hangs"
+                self.kill(name, Failure(failure_class=FailureClass.WORKER_LOST, message=message))
 
     def _check_deadlines(self) -> None:
         """End who loads for too long; give up when for too long too few have had room."""

@@ -38,7 +38,8 @@ class Placement:
         num_cpus: of every process; one, or an equal fraction where there are fewer CPUs than processes.
         gpus_per_model: of every process that owns a copy of the model.
         near_decoders: per scorer, decoders that share its bundle.
-        num_far_decoders: decoders on any node.
+        num_far_decoders: decoders on any node; ``num_reserved_decoders`` of them get their place before scorers beyond
+            ``num_ready`` do, which would take it else, and wait for a decoder for ever.
         num_answerers: each in a bundle of its own.
         num_ready: bundles of scorers and answerers for which there is room today; the rest joins when nodes do.
     """
@@ -49,6 +50,7 @@ class Placement:
     num_far_decoders: int
     num_answerers: int
     num_ready: int
+    num_reserved_decoders: int
 
 
 class PlacementError(ValueError):
@@ -82,6 +84,8 @@ def plan_workers(cluster: ClusterSize, execution: ExecutionConfig, *, num_answer
     cpu_units = _largest_share(cluster.nodes, seats, num_processes=num_ready + num_decoders)
     near = _count_near(cluster.nodes, seats, cpu_units)
     near_decoders = tuple(min(near, share) for share in shares)
+    num_near = sum(near_decoders[: max(0, num_ready - num_answerers)])
+    num_reserved = max(0, num_decoders - num_near) if 0 < num_ready < num_wanted else 0
     return Placement(
         num_cpus=cpu_units / _UNITS,
         gpus_per_model=execution.gpus,
@@ -89,6 +93,7 @@ def plan_workers(cluster: ClusterSize, execution: ExecutionConfig, *, num_answer
         num_far_decoders=execution.num_decoders - sum(near_decoders),
         num_answerers=num_answerers,
         num_ready=num_ready,
+        num_reserved_decoders=num_reserved,
     )
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,18 +13,28 @@ import ray
 from ray._private.state import state as global_state  # what Ray Data and Ray Train ask; there is no public way
 
 from cluster.placement import ClusterSize, NodeSize
+from cluster.ray_watch import LOCAL_RAY, watch_ray
 
+_SHUTDOWN_S = 30.0
+_is_stuck = threading.Event()
+_log = logging.getLogger("adapttoken.ray")
 _REPO_ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
 def ray_session(
-    *, num_cpus: int | None = None, address: str | None = None, object_store_bytes: int | None = None
+    *,
+    num_cpus: int | None = None,
+    address: str | None = None,
+    object_store_bytes: int | None = None,
+    on_lost: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """Connect to the cluster this process belongs to (inside ``ray job submit``, or ``RAY_ADDRESS``), else start one.
 
     A local Ray shares this machine's files and gets an object store of ``object_store_bytes``, what exceeds it waits on
     disk; a cluster gets the repository shipped, unless the job has shipped it.
+
+    ``on_lost`` is called in another thread when Ray itself hangs, with what to do: it has to end the process.
     """
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     is_main_thread = threading.current_thread() is threading.main_thread()
@@ -43,14 +53,41 @@ def ray_session(
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.WARNING,
+            _system_config=LOCAL_RAY,
             runtime_env={"env_vars": {"PYTHONPATH": str(_REPO_ROOT)}},
         )
     if is_main_thread and on_sigterm is not None:
         signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in place
     try:
-        yield
+        if on_lost is None:
+            yield
+        else:
+            with watch_ray(on_lost):
+                yield
     finally:
-        ray.shutdown()
+        _shut_down()
+
+
+def _shut_down() -> None:
+    """End this process's part in Ray, and a Ray that was started here; one that does not end is left behind."""
+    ending = threading.Thread(target=ray.shutdown, daemon=True, name="ray-shutdown")
+    ending.start()
+    ending.join(_SHUTDOWN_S)
+    if ending.is_alive():
+        _log.warning("Ray has not ended within %g s and is left behind; ray stop --force ends it", _SHUTDOWN_S)
+        _is_stuck.set()
+
+
+def is_stuck() -> bool:
+    """Whether a Ray was left behind: Python's own end would wait for it, so leave by ``os._exit``."""
+    return _is_stuck.is_set()
+
+
+def end_local_ray() -> None:
+    """Kill a Ray that was started here, hung or not; one that was joined stays."""
+    node = ray._private.worker._global_node
+    if node is not None and node.head:
+        node.kill_all_processes(check_alive=False, allow_graceful=False, wait=False)
 
 
 def _fit_memory(wanted_bytes: int | None) -> int | None:

@@ -1,7 +1,7 @@
 """Which executor runs a job, and on which machines; Ray is imported only where it is used."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 import torch
@@ -19,12 +19,15 @@ from pipeline.settings.config import RunConfig
 _OTHER_OBJECTS_BYTES = 256 * 1024**2  # in a local object store, beside frames
 
 
-def run_job(job: Job, executor: str) -> Generator[VideoOutcome | Progress, None, None]:
+def run_job(
+    job: Job, executor: str, *, on_lost: Callable[[str], None] | None = None
+) -> Generator[VideoOutcome | Progress, None, None]:
     """Yield finished videos as they come, and progress in between.
 
     Args:
         job: what to do.
         executor: ``ray`` or ``serial``.
+        on_lost: called in another thread when Ray itself hangs, with what to do; has to end the process.
 
     Raises:
         PlacementError: The cluster cannot hold the workers asked for.
@@ -42,7 +45,8 @@ def run_job(job: Job, executor: str) -> Generator[VideoOutcome | Progress, None,
 
     if not _joins_cluster():
         place_workers(settle_job(job, this_machine(), is_logged=False), this_machine())  # refused before Ray starts
-    with ray_session(object_store_bytes=job.config.execution.frame_memory_bytes + _OTHER_OBJECTS_BYTES):
+    object_store_bytes = job.config.execution.frame_memory_bytes + _OTHER_OBJECTS_BYTES
+    with ray_session(object_store_bytes=object_store_bytes, on_lost=on_lost):
         cluster = cluster_size()
         job = settle_job(job, cluster)
         placement = place_workers(job, cluster)

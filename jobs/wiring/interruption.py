@@ -1,11 +1,12 @@
 """Ctrl-C and a scheduler's SIGTERM as one exception, and the exit code they mean; a second signal ends all at once."""
 
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from jobs.wiring.farewell import Farewell
 
 TEARDOWN_S = 20.0  # for the last files and for ending Ray; schedulers kill after 30
 
@@ -27,10 +28,12 @@ class SignalGuard:
     Attributes:
         last_words: Called with the exit code before anything is torn down: a Ray that got the same signal may be gone,
             and then its client ends this process.
+        farewell: Speaks where that happens without a signal.
     """
 
     def __init__(self) -> None:
         self.last_words: Callable[[int], None] = _say_nothing
+        self.farewell = Farewell()
         self._first: int | None = None
         self._num_holds = 0
         self._end: threading.Timer | None = None
@@ -54,7 +57,7 @@ class SignalGuard:
     def receive(self, signal_number: int, frame: FrameType | None = None) -> None:
         """A signal's handler."""
         if self._first is not None:
-            os._exit(128 + signal_number)
+            self.farewell.leave(128 + signal_number)
         self._first = signal_number
         if not self._num_holds:
             self._interrupt(signal_number)
@@ -65,7 +68,7 @@ class SignalGuard:
             self._end.cancel()
 
     def _interrupt(self, signal_number: int) -> None:
-        self._end = threading.Timer(TEARDOWN_S, os._exit, (128 + signal_number,))
+        self._end = threading.Timer(TEARDOWN_S, self.farewell.leave, (128 + signal_number,))
         self._end.daemon = True
         self._end.start()
         self.last_words(128 + signal_number)

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
@@ -10,8 +10,10 @@ from actors.builders import Job
 from cluster.placement import PlacementError
 from jobs.wiring.executors import run_job
 from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK, EXIT_USAGE
+from jobs.wiring.giving_up import ENDED_WITHOUT_A_WORD, GivingUp
 from jobs.wiring.interruption import SignalGuard, raise_on_signals
 from jobs.wiring.logs import LOG
+from jobs.wiring.long_waits import LongWaits
 from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from jobs.wiring.plan import print_plan
 from jobs.wiring.preparation import PreparedRun, make_demo, prepare_run
@@ -34,6 +36,11 @@ from pipeline.watch.display import (
 )
 from pipeline.watch.pace import Outlook, Pace
 from pipeline.watch.run_folder import RunFolder
+
+COMMIT_S = 300.0
+"""Most seconds for one file of some kilobytes, with all the tries that a storage's client makes by itself."""
+
+_COMMIT_REMEDY = "check that storage; what was committed before stays, and the same command goes on from there"
 
 
 def run_from(options: argparse.Namespace) -> int:
@@ -66,8 +73,11 @@ def _run(run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard
     """Answer what is pending; whatever happens, the run's files are written, with the code it ends with."""
     code, written = EXIT_JOB, WrittenRows()
     guard.last_words = lambda exit_code: _note_interruption(run, written, folder, exit_code)
+
+    give_up = GivingUp(guard, lambda exit_code: _write_summary(run, written, folder, exit_code))
     try:
-        _execute(run, options, folder, guard, written)
+        with guard.farewell.in_case(f"ERROR {ENDED_WITHOUT_A_WORD}") if options.executor == "ray" else nullcontext():
+            _execute(run, options, folder, guard, written, give_up)
         code = EXIT_FAILURES if written.num_failed > options.max_failures else EXIT_OK
     except KeyboardInterrupt:
         code = guard.exit_code
@@ -78,6 +88,7 @@ def _run(run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard
     finally:  # a bug passes on with its traceback, and exit code 1
         summary = _write_summary(run, written, folder, code)
         _report(run, summary, written, is_demo=options.demo)
+    give_up.leave_if_stuck(code)
     return code
 
 
@@ -87,14 +98,22 @@ def _note_interruption(run: PreparedRun, written: WrittenRows, folder: RunFolder
 
 
 def _execute(
-    run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard: SignalGuard, written: WrittenRows
+    run: PreparedRun,
+    options: argparse.Namespace,
+    folder: RunFolder,
+    guard: SignalGuard,
+    written: WrittenRows,
+    give_up: GivingUp,
 ) -> None:
     """Commit video by video; a signal waits until the commit under way is on record."""
-    is_warned = False
+    is_warned, waits = False, LongWaits(give_up)
 
     def commit(rows: Sequence[QuestionResult]) -> None:
         nonlocal is_warned
-        with guard.hold():
+        with (
+            guard.hold(),
+            waits.over(f"a commit to {strip_secrets(run.output)}", limit_s=COMMIT_S, remedy=_COMMIT_REMEDY),
+        ):
             written.add(run.committer.commit(rows))
         LOG.info("%s", describe_commit(rows))
         if not is_warned and count_demo_warnings(row.warnings for row in rows):
@@ -116,7 +135,7 @@ def _execute(
         storage_options=run.storage_options,
     )
     pace, display = Pace(), ProgressDisplay(every_s=options.progress_every)
-    with closing(display), closing(run_job(job, options.executor)) as events:
+    with closing(display), closing(run_job(job, options.executor, on_lost=give_up)) as events:
         for event in events:
             if isinstance(event, Progress):
                 outlook = pace.note(event)

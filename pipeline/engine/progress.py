@@ -101,6 +101,11 @@ class Progress:
         spent = self.stage_seconds
         return spent.encode_s + spent.prefill_s + spent.score_s + spent.answer_s
 
+    def __add__(self, other: "Progress") -> "Progress":
+        """Of two parts of a job."""
+        sums = {item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(Progress)}
+        return Progress(**sums)
+
     def continue_after(self, before: Tally) -> "Progress":
         """Of the whole job, where coordinators that have died ended the videos counted in ``before``."""
         sums = {item.name: getattr(before, item.name) + getattr(self, item.name) for item in fields(Tally)}

@@ -4,15 +4,18 @@ Locally a temporary name, fsync and rename, under a lock per folder; on S3 one c
 another writer was faster; on other object stores one PUT without that check; elsewhere a temporary name and a move.
 """
 
+import errno
 import fcntl
+import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import IO, TypeAlias
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem
@@ -31,6 +34,8 @@ Change: TypeAlias = Callable[[bytes | None], bytes | None]
 _VERSION_FIELDS = ("ETag", "etag", "generation", "size", "mtime", "created", "ino", "updated", "last_modified")
 _FAILED_CONDITION = frozenset({409, 412})
 _one_process = threading.Lock()
+_LOCK_S, _LOCK_WORD_S = 240.0, 10.0  # a change of a file takes milliseconds; a process that was stopped has it for ever
+_log = logging.getLogger("adapttoken.results")
 
 
 def write_bytes_atomic(uri: str, content: bytes, *, storage_options: StorageOptions = None) -> None:
@@ -167,10 +172,35 @@ def _write_and_move(filesystem: fsspec.AbstractFileSystem, path: str, content: b
 @contextmanager
 def _folder_lock(folder: Path) -> Iterator[None]:
     """One writer at a time changes files of ``folder``; the lock goes with the process that holds it."""
-    with (folder / ".lock").open("a") as lock:
-        with suppress(OSError):  # a mount without locks: as on a storage that has none
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    path = folder / ".lock"
+    with path.open("a") as lock:
+        _wait_for_lock(lock, path)
         yield
+
+
+def _wait_for_lock(lock: IO[str], path: Path) -> None:
+    """Get the lock; say so where another process has it for long, and give up where it keeps it."""
+    began_s = time.monotonic()
+    next_word_s = began_s + _LOCK_WORD_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            now_s = time.monotonic()
+        except OSError:  # a mount without locks: as on a storage that has none
+            return
+        else:
+            return
+        if now_s - began_s > _LOCK_S:
+            raise OSError(
+                errno.ETIMEDOUT,
+                f"another process has held {path} for {_LOCK_S:g} s: see who it is (lsof {path}), end it and type the "
+                "same command again",
+            )
+        if now_s > next_word_s:
+            next_word_s = now_s + _LOCK_WORD_S
+            _log.warning("waiting for %s, which another process holds (lsof shows it)", path)
+        time.sleep(0.02)
 
 
 def _is_s3(filesystem: fsspec.AbstractFileSystem) -> bool:

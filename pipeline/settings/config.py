@@ -168,16 +168,20 @@ class ExecutionConfig:
         num_scorers: wanted; ``min_scorers`` are enough to begin and to go on, the others join when there is room. None:
             as many as the machines' GPUs hold, on the CPU ``min_scorers``.
         gpus_per_scorer: None: 1 where there are any; 0: the CPU, whatever there is.
+        num_coordinators: each has its part of the videos; None: one per 64 scorers, or 32 where questions stop early.
         num_answerers: processes for final passes only; None lets the plan decide, 0 leaves them to the scorers.
         groups_in_hand: groups a scorer is given at once; None: 3 on a GPU, where the next pass is queued and its frames
             copied while one runs, else 1.
-        score_timeout_s: wall seconds for what a scorer or answerer was given, then its process is replaced.
+        score_timeout_s: most wall seconds for what a scorer or answerer was given, then its process is replaced; once
+            such work has been done in a run, ten times the slowest, at least 30 s.
+        coordinator_timeout_s: most wall seconds for an answer of the coordinator, then another takes its place.
         max_attempts: for one piece of work within a run; after a failure each waits twice as long as the one before.
         max_runs: that try a question which failed by circumstance (storage, a dead worker); then its failure stands.
     """
 
     num_scorers: int | None = None
     min_scorers: int = 1
+    num_coordinators: int | None = None
     num_answerers: int | None = None
     num_decoders: int = 1
     gpus_per_scorer: float | None = None
@@ -188,6 +192,7 @@ class ExecutionConfig:
     frame_memory_bytes: int = 2 * 1024**3
     candidate_bytes: int = 16 * 1024**3
     score_timeout_s: float = 1_800.0
+    coordinator_timeout_s: float = 30.0
     max_attempts: int = 6
     max_runs: int = 5
 
@@ -202,8 +207,11 @@ class ExecutionConfig:
         _check(is_enough, "execution.min_scorers", self.min_scorers, most)
         in_hand = self.groups_in_hand
         _check(in_hand is None or in_hand >= 1, "execution.groups_in_hand", in_hand, "at least 1, or unset")
+        shards = self.num_coordinators
+        _check(shards is None or shards >= 1, "execution.num_coordinators", shards, "at least 1, or unset")
         _check((self.num_answerers or 0) >= 0, "execution.num_answerers", self.num_answerers, "at least 0, or unset")
-        _check(self.score_timeout_s > 0, "execution.score_timeout_s", self.score_timeout_s, "positive")
+        for name in ("score_timeout_s", "coordinator_timeout_s"):
+            _check(getattr(self, name) > 0, f"execution.{name}", getattr(self, name), "positive")
         gpus = self.gpus
         is_whole = gpus <= 1 or gpus == int(gpus)
         allowed = "a share of one GPU, a whole number, or unset"

@@ -8,10 +8,10 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.video.remote import Patience
 
 AddressCheck: TypeAlias = Callable[[str], bool]
 _MAX_ADDRESSES_TRIED = 4
@@ -27,21 +27,6 @@ _PUBLIC_BY_NUMBER_ONLY = tuple(
         "3fff::/20",  # documentation
     )
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
-    """How long a server may take.
-
-    Attributes:
-        silence_s: without any byte.
-        grace_s: before the average speed counts, which catches servers that drip.
-        min_bytes_per_s: the least average speed of one answer.
-    """
-
-    silence_s: float = 30.0
-    grace_s: float = 60.0
-    min_bytes_per_s: float = 16 * 1024.0
 
 
 def is_public_address(address: str) -> bool:

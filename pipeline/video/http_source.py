@@ -11,8 +11,8 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.uris import strip_secrets
-from pipeline.video.http_connection import AddressCheck, Patience, VettedConnection, is_public_address
-from pipeline.video.remote import LOCAL_DISK_ERRNOS, ObjectVersion, check_size
+from pipeline.video.http_connection import AddressCheck, VettedConnection, is_public_address
+from pipeline.video.remote import LOCAL_DISK_ERRNOS, ObjectVersion, Patience, check_size
 
 _MAX_REDIRECTS = 5
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)

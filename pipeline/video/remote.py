@@ -11,6 +11,21 @@ LOCAL_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EF
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long a server or a store may take.
+
+    Attributes:
+        silence_s: without any byte.
+        grace_s: before the average speed counts, which catches servers that drip.
+        min_bytes_per_s: the least average speed of one answer.
+    """
+
+    silence_s: float = 30.0
+    grace_s: float = 60.0
+    min_bytes_per_s: float = 16 * 1024.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectVersion:
     """What a storage says of an object: size, and ETag or else modification time; None where it is silent."""
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import ray
 
-from actors import ray_executor, worker_pool
 from actors.ray_executor import run_on_ray
 from actors.worker_pool import ActorOptions
 from cluster.local_nodes import find_workers
@@ -82,22 +81,45 @@ def test_a_scorer_whose_gpu_is_lost_ends_and_its_successor_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_coordinator_that_hangs_is_replaced(make_job, rows_of, serial_rows, stable, place, send, monkeypatch):
+def test_a_coordinator_that_hangs_is_replaced(make_job, rows_of, serial_rows, stable, place, send):
     options = ActorOptions(scorer=(place,), decoder=(place,))
-    for module in (ray_executor, worker_pool):
-        monkeypatch.setattr(module, "COORDINATOR_TIMEOUT_S", 60.0)  # its successor has to start within that
     faults = [lambda progress: progress.num_groups_scored and send("CoordinatorService", signal.SIGSTOP)]
     rows = rows_of(disturbed(make_job("adapttoken"), options, faults))
     assert stable(rows) == stable(serial_rows("adapttoken"))
 
 
+@pytest.mark.usefixtures("ray_cluster")
+def test_two_coordinators_share_a_job_and_change_no_row_though_one_is_killed(
+    make_job, rows_of, serial_rows, stable, place, send, caplog
+):
+    job = make_job("adapttoken", num_scorers=2, **{"execution.num_decoders": 2, "execution.num_coordinators": 2})
+    options = ActorOptions(scorer=(place,) * 2, decoder=(place,) * 2)
+    faults = [lambda progress: progress.num_groups_scored and send("CoordinatorService")]
+    with caplog.at_level("INFO"):
+        assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
+    assert "2 coordinators share" in caplog.text
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_scorer_that_hangs_is_ended_at_its_deadline(make_job, rows_of, serial_rows, stable, place, send):
-    job = make_job("adapttoken", **{"execution.score_timeout_s": 30})
+def test_two_shards_one_coordinator_killed_and_one_stopped_change_no_row(
+    make_job, rows_of, serial_rows, stable, place, send
+):
+    job = make_job("adapttoken", num_scorers=2, **{"execution.num_decoders": 2, "execution.num_coordinators": 2})
+    options = ActorOptions(scorer=(place,) * 2, decoder=(place,) * 2)
+    faults = [
+        lambda progress: progress.num_groups_scored and send("CoordinatorService"),
+        lambda progress: progress.num_groups_scored > 1 and send("CoordinatorService", signal.SIGSTOP),
+    ]
+    assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_scorer_that_hangs_is_ended_at_default_settings(make_job, rows_of, serial_rows, stable, place, send):
     options = ActorOptions(scorer=(place,), decoder=(place,))
     faults = [lambda progress: progress.num_groups_scored and send("Scorer.run", signal.SIGSTOP)]
-    assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
+    assert stable(rows_of(disturbed(make_job("adapttoken"), options, faults))) == stable(serial_rows("adapttoken"))
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.results.keys import video_fingerprint
 from pipeline.settings.config import ReadingConfig
 from pipeline.video import s3_source
+from pipeline.video.remote import Patience
 from pipeline.video.s3_source import S3Video
 from pipeline.video.sources import local_video
 
@@ -242,3 +243,40 @@ def test_an_object_that_was_replaced_since_the_plan_is_refused_before_it_is_fetc
         pass
     assert caught.value.failure_class is FailureClass.TRANSFER
     assert len(downloads) == 1
+
+
+def test_a_store_that_drips_is_not_waited_for(tmp_path):
+    """One byte now and then keeps every socket's own timeout from striking."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(206 if "Range" in self.headers else 200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.send_header("ETag", '"1"')
+            self.end_headers()
+            for at in range(len(CONTENT) if self.command == "GET" else 0):
+                if is_over.wait(0.05):
+                    return
+                self.wfile.write(CONTENT[at : at + 1])
+                self.wfile.flush()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    is_over = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    options = {"key": "k", "secret": "hidden", "config_kwargs": IMPATIENT}
+    options["endpoint_url"] = f"http://127.0.0.1:{server.server_address[1]}"
+    patience = Patience(grace_s=0.3, min_bytes_per_s=1e6)
+    video = S3Video(uri="s3://archive/v.mp4", storage_options=options, patience=patience)
+    try:
+        with pytest.raises(PipelineError, match=r"v.mp4 comes too slowly: \d+ bytes not there after 0 s") as caught:
+            video.download(str(tmp_path / "copy"), max_bytes=1 << 20)
+        assert caught.value.failure_class is FailureClass.TRANSFER
+    finally:
+        is_over.set()
+        server.shutdown()
+        server.server_close()

@@ -144,7 +144,7 @@ def test_a_worker_that_holds_work_back_is_answered_at_once_and_may_be_overdue():
         assert await service.exchange("scorer-0", []) == WORK
         assert await asyncio.wait_for(service.exchange("scorer-0", []), 0.5) == Batch()
         await asyncio.sleep(0.001)
-        assert (await service.poll()).overdue == ("scorer-0",)
+        assert [overdue.worker for overdue in (await service.poll()).overdue] == ["scorer-0"]
         waiting = asyncio.create_task(service.exchange("scorer-0", [DONE]))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -156,7 +156,7 @@ def test_a_worker_that_holds_work_back_is_answered_at_once_and_may_be_overdue():
 
 @pytest.mark.parametrize(
     ("worker", "timeout_s", "overdue"),
-    [("decoder-1", 1e-9, ("decoder-1",)), ("decoder-1", 60.0, ()), ("scorer-1", 1e-9, ("scorer-1",))],
+    [("decoder-1", 1e-9, ["decoder-1"]), ("decoder-1", 60.0, []), ("scorer-1", 1e-9, ["scorer-1"])],
 )
 def test_a_worker_that_takes_longer_than_its_role_may_is_overdue_until_it_is_lost(worker, timeout_s, overdue):
     async def scenario():
@@ -166,7 +166,7 @@ def test_a_worker_that_takes_longer_than_its_role_may_is_overdue_until_it_is_los
         await service.lose_worker("decoder-0", None)
         await service.exchange(worker, [])
         await asyncio.sleep(0.001)
-        first = (await service.poll()).overdue
+        first = [overdue.worker for overdue in (await service.poll()).overdue]
         await service.lose_worker(worker, None)
         return first, (await service.poll()).overdue
 

@@ -15,10 +15,13 @@ from ray.exceptions import (
 )
 
 from actors import ray_executor, store
+from actors.builders import Job
+from actors.coordinator_service import JobStatus
+from actors.shard import Shard, is_bug
 from actors.store import RayStore
-from actors.worker_pool import is_bug
 from pipeline.engine.progress import Progress
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.settings.config import ExecutionConfig, RunConfig
 
 GONE = [
     OutOfMemoryError("the node ran low on memory"),
@@ -41,26 +44,46 @@ def raised_by_code(cause):
 @pytest.fixture
 def serve(monkeypatch):
     """``run_on_ray`` without Ray: the first coordinators end as told, the next one finishes; returns how many ran."""
-    pool = SimpleNamespace(start=lambda: None, stop=lambda: None)
-    metrics = SimpleNamespace(note=lambda progress: None)
+    pool = SimpleNamespace(**dict.fromkeys(("start", "stop", "renew_patience"), lambda: None))
+    pool.serve = pool.tick = pool.cancel = lambda given: None
+    metrics = SimpleNamespace(note=lambda progress: None, observe_seconds=lambda pieces: None)
     monkeypatch.setattr(ray_executor, "WorkerPool", lambda job, options: pool)
     monkeypatch.setattr(ray_executor, "RunMetrics", lambda run_id: metrics)
+    monkeypatch.setattr(ray_executor.ray, "wait", lambda calls, num_returns, timeout: (calls, []))
 
     def run(*ends):
-        left, num_served = list(ends), 0
+        left, started = list(ends), []
 
-        def serve_once(job, options, pool, metrics):
-            nonlocal num_served
-            num_served += 1
-            yield PROGRESS
-            if left:
-                raise left.pop(0)
+        class LocalShard(Shard):
+            def start(self):
+                started.append(self.index)
 
-        monkeypatch.setattr(ray_executor, "_serve", serve_once)
-        execution = SimpleNamespace(max_attempts=3)
-        job = SimpleNamespace(config=SimpleNamespace(execution=execution), stamp=SimpleNamespace(run_id="r"))
-        list(ray_executor.run_on_ray(job, None))
-        return num_served
+            def stop(self):
+                pass
+
+            def ask(self):
+                return "question"
+
+            def hear(self):
+                if left:
+                    raise left.pop(0)
+                self.progress, self.is_finished = PROGRESS, True
+                return JobStatus(outcomes=(), progress=PROGRESS, is_finished=True, overdue=(), cancelled={})
+
+        monkeypatch.setattr(ray_executor, "Shard", LocalShard)
+        config = RunConfig(execution=ExecutionConfig(max_attempts=3))
+        task = SimpleNamespace(video_id=0, questions=())
+        job = Job(
+            tasks=(task,),
+            num_videos=1,
+            config=config,
+            layout=None,
+            tokenizer=None,
+            stamp=SimpleNamespace(run_id="r"),
+            load_model=None,
+        )
+        list(ray_executor.run_on_ray(job, SimpleNamespace(coordinator={})))
+        return len(started)
 
     return run
 
@@ -68,6 +91,12 @@ def serve(monkeypatch):
 @pytest.mark.parametrize("error", GONE, ids=lambda error: type(error).__name__)
 def test_a_coordinator_that_is_gone_is_replaced_whatever_took_it(error, serve):
     assert serve(error) == 2
+
+
+def test_a_coordinator_that_keeps_dying_ends_the_job_after_its_attempts(serve):
+    assert serve(*GONE[:2]) == 3
+    with pytest.raises(PipelineError, match="the coordinator keeps dying"):
+        serve(*GONE[:3])
 
 
 def test_a_bug_of_the_coordinator_ends_the_job(serve):

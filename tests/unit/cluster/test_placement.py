@@ -44,6 +44,21 @@ def test_scorers_and_decoders_are_placed(nodes, wanted, share, near, far, ready)
     assert placement.gpus_per_model == wanted.gpus_per_scorer
 
 
+@pytest.mark.parametrize(
+    ("nodes", "wanted", "answerers", "reserved"),
+    [
+        ([(2, 0)], execution(2, 2), 1, 1),  # else the second scorer takes its CPU, and waits for a decoder for ever
+        ([(4, 0)], execution(4, 1), 0, 1),
+        ([(4, 0)], execution(4, 2, least=4), 0, 0),  # nobody is left who could take it
+        ([(2, 0)], execution(4, 2), 0, 0),  # it has its place beside the scorer
+        ([], execution(2, 2), 1, 0),  # nothing is there yet
+    ],
+)
+def test_a_decoder_has_its_place_before_a_scorer_that_can_wait(nodes, wanted, answerers, reserved):
+    placement = plan_workers(cluster(*nodes, max_cpus=8.0), wanted, num_answerers=answerers)
+    assert placement.num_reserved_decoders == reserved
+
+
 def test_answerers_take_the_place_of_scorers_that_can_wait():
     placement = plan_workers(cluster((8, 4)), execution(4, 2, gpus=1), num_answerers=1)
     assert (placement.num_answerers, placement.num_ready, len(placement.near_decoders)) == (1, 4, 4)

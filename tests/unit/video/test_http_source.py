@@ -4,8 +4,7 @@ import socket
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.video.http_connection import Patience
-from pipeline.video.remote import ObjectVersion
+from pipeline.video.remote import ObjectVersion, Patience
 from tests.unit.video.local_http import (
     BODY,
     TAGGED,

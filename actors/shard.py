@@ -1,0 +1,134 @@
+"""One coordinator on Ray and its part of the job: asked without waiting for it, and replaced when it dies or hangs."""
+
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+
+from actors.builders import Job
+from actors.coordinator_service import CoordinatorService, JobStatus
+from pipeline.engine.job_state import JobState
+from pipeline.engine.messages.keys import Role
+from pipeline.engine.progress import Progress, Tally
+from pipeline.failures import Failure, FailureClass, PipelineError
+
+_BACKSTOP_FACTOR = 3  # a reader kills its own child after one timeout, and tries twice; only copying can hang longer
+_log = logging.getLogger("adapttoken.coordinator")
+
+
+def is_bug(error: RayError) -> bool:
+    """Whether code has raised it; all others say that a process or a node has gone, or that Ray ended it for memory."""
+    if not isinstance(error, RayTaskError):
+        return False
+    return isinstance(error.cause, RayTaskError) or not isinstance(error.cause, RayError)
+
+
+class Shard:
+    """What the driver knows of one coordinator, and of those before it.
+
+    Attributes:
+        index: among the job's shards.
+        coordinator: where its workers ask; another one after a death.
+        is_finished: whether all of its videos have ended.
+        progress: of all its coordinators together; None until the first one has answered.
+        outage: why it cannot go on, if so.
+    """
+
+    def __init__(self, job: Job, options: dict[str, Any], *, index: int = 0) -> None:
+        """Start nothing; ``options`` are those of ``ray.remote``."""
+        self.index, self.is_finished = index, not len(job.tasks)
+        self.coordinator: Any = None
+        self.progress: Progress | None = None
+        self.outage: Failure | None = None
+        self._job, self._options = job, options
+        self._done: set[int] = set()
+        self._before, self._last = Tally(), Tally()
+        self._deaths_left = job.config.execution.max_attempts
+        self._question: Any = None
+        self._asked_s = 0.0
+        self._limit_s = 0.0
+        self._told: list[Any] = []
+
+    @property
+    def num_videos_left(self) -> int:
+        """That have not ended."""
+        return len(self._job.tasks) - len(self._done)
+
+    def start(self) -> None:
+        """Make a coordinator for what is left."""
+        execution, reading = self._job.config.execution, self._job.config.reading
+        patience_s = {
+            Role.DECODER: _BACKSTOP_FACTOR * reading.decode_timeout_s,
+            Role.SCORER: execution.score_timeout_s,
+            Role.ANSWERER: execution.score_timeout_s,
+        }
+        job = self._job.without(self._done) if self._done else self._job
+        remote_service: Any = ray.remote(**self._options)(CoordinatorService)
+        self.coordinator = remote_service.remote(
+            partial(JobState, job.tasks, config=job.config), stamp=job.stamp, patience_s=patience_s
+        )
+        self._question, self._told = None, []
+        self._limit_s = execution.score_timeout_s  # its process has to start first
+
+    def ask(self) -> Any:
+        """Send the question how far it is, unless one is under way; returns what its answer will be in."""
+        if self._question is None:
+            self._question, self._asked_s = self.coordinator.poll.remote(), time.monotonic()
+        return self._question
+
+    def hear(self) -> JobStatus | None:
+        """The answer, once it is there.
+
+        Raises:
+            RayError: The coordinator is dead, or has not answered for too long.
+        """
+        ready, _ = ray.wait([self._question], timeout=0)
+        if not ready:
+            if time.monotonic() - self._asked_s > self._limit_s:
+                raise GetTimeoutError(f"it has not answered for {self._limit_s:g} s")
+            return None
+        status: JobStatus = ray.get(self._question)
+        told, self._told = self._told, []
+        ray.get(told, timeout=self._limit_s)  # calls before this one: they have been heard, or are bugs
+        self._question, self._limit_s = None, self._job.config.execution.coordinator_timeout_s
+        if status.outcomes:
+            self._deaths_left = self._job.config.execution.max_attempts
+            self._done.update(outcome.video_id for outcome in status.outcomes)
+        self.progress = status.progress.continue_after(self._before)
+        self._last, self.outage, self.is_finished = self.progress.ended, status.outage, status.is_finished
+        return status
+
+    def expect(self, workers: Sequence[str]) -> None:
+        """These have been told to work for it."""
+        self._told.append(self.coordinator.expect.remote(workers))
+
+    def lose_worker(self, name: str, failure: Failure | None) -> None:
+        """One of its workers is no more; a coordinator that is dead, too, needs not know."""
+        if not self.is_finished:
+            self._told.append(self.coordinator.lose_worker.remote(name, failure))
+
+    def replace(self, error: RayError) -> None:
+        """Its coordinator died or hangs: what has not ended starts over with another one.
+
+        Raises:
+            PipelineError: They keep dying, or it was a bug.
+        """
+        if is_bug(error):
+            raise PipelineError(FailureClass.INTERNAL, f"the coordinator came upon a bug: {error}") from error
+        self._deaths_left, self._before = self._deaths_left - 1, self._last
+        if self._deaths_left == 0:
+            raise PipelineError(FailureClass.WORKER_LOST, f"the coordinator keeps dying: {error}") from error
+        _log.warning(
+            "the coordinator died (%s); %d videos are done, the others go on", type(error).__name__, len(self._done)
+        )
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        """End its process."""
+        if self.coordinator is not None:
+            ray.kill(self.coordinator)

@@ -1,0 +1,68 @@
+"""How a job is split among several coordinators, and where a worker goes whose shard has run dry. Pure.
+
+One coordinator serves about 130 GPUs (``jobs/lab/bench_coordinator.py``); a shard is a job of its own with every n-th
+video, so that no row depends on how many there are.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from pipeline.settings.config import ExecutionConfig, RunConfig
+
+SCORERS_PER_SHARD = 64
+SCORERS_PER_STOPPING_SHARD = 32
+"""Where questions stop early, a group is decided on one by one, which costs a coordinator twice as much."""
+
+
+class ShardLoad(NamedTuple):
+    """What a shard that is not finished has left, and how many workers of one role serve it."""
+
+    num_videos_left: int
+    num_workers: int
+
+
+def count_shards(execution: ExecutionConfig, *, can_stop: bool, num_videos: int) -> int:
+    """Coordinators of a job: as set, else by its scorers; never more than leave each a scorer, a decoder and a video.
+
+    ``200 scorers, 200 decoders -> 4; with early stopping 7; 200 scorers, 3 decoders -> 3``
+    """
+    wanted = execution.num_coordinators
+    if wanted is None:
+        wanted = math.ceil(execution.scorers / (SCORERS_PER_STOPPING_SHARD if can_stop else SCORERS_PER_SHARD))
+    most = min(execution.scorers, execution.num_decoders, num_videos)
+    return max(1, min(wanted, most))
+
+
+def shard_config(config: RunConfig, num_shards: int) -> RunConfig:
+    """A shard's settings: its part of what all workers hold together. Nothing of it enters ``config_hash``."""
+    execution = config.execution
+    return replace(
+        config,
+        execution=replace(
+            execution,
+            frame_buffer_bytes=max(1, execution.frame_buffer_bytes // num_shards),
+            candidate_bytes=max(1, execution.candidate_bytes // num_shards),
+        ),
+    )
+
+
+def home_of(place: int, *, num_places: int, num_shards: int) -> int:
+    """The shard of one of a role's places: neighbours stay together, as decoders sit beside scorers.
+
+    ``8 places, 2 shards -> 0 0 0 0 1 1 1 1``
+    """
+    return place * num_shards // num_places
+
+
+def choose_shard(loads: Mapping[int, ShardLoad], *, home: int) -> int | None:
+    """Where a worker that is free serves next: at home while that goes on, else where most is left per worker.
+
+    Args:
+        loads: by shard, of those that are not finished and have a coordinator.
+        home: where it belongs.
+    """
+    if home in loads or not loads:
+        return home if loads else None
+    return max(loads, key=lambda shard: (loads[shard].num_videos_left / (loads[shard].num_workers + 1), -shard))

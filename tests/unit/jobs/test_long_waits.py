@@ -1,0 +1,54 @@
+"""What is said of a wait, and when it ends, with a clock of the test's own."""
+
+import logging
+
+import pytest
+
+from jobs.wiring.long_waits import LongWaits
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_long_wait_is_named_after_30_s_and_then_after_twice_as_long_each_time(clock, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("adapttoken"), "propagate", True)
+    waits, said_at_s = LongWaits(pytest.fail, now_s=clock), []
+    with waits.over("a commit to s3://b/o"):
+        for clock.now_s in range(0, 300):
+            caplog.clear()
+            assert waits.check() is None
+            said_at_s += [clock.now_s] * len(caplog.records)
+            assert all("a commit to s3://b/o" in record.message for record in caplog.records)
+    assert said_at_s == [30, 60, 120, 240]
+
+
+def test_past_its_limit_a_wait_is_overdue_with_its_remedy_and_one_that_has_ended_is_not(clock):
+    waits = LongWaits(pytest.fail, now_s=clock)
+    with waits.over("the end", limit_s=10.0, remedy="do this"):
+        clock.now_s = 10.0
+        assert waits.check() is None
+        clock.now_s = 10.1
+        assert waits.check() == "the end has not come through in 10 s; do this"
+    assert waits.check() is None
+
+
+def test_the_thread_that_looks_ends_an_overdue_wait_once(monkeypatch):
+    from threading import Event
+
+    from jobs.wiring import long_waits
+
+    monkeypatch.setattr(long_waits, "_LOOK_EVERY_S", 0.001)
+    ended, reasons = Event(), []
+    waits = LongWaits(lambda reason: (reasons.append(reason), ended.set()))
+    with waits.over("a commit", limit_s=0.01):
+        assert ended.wait(30)
+    assert reasons == ["a commit has not come through in 0.01 s"]
