@@ -36,6 +36,7 @@ def load_video_model(
         ValueError: An unknown method or setting, or a value out of range.
     """
     from pipeline.method.selectors.registry import get_selector
+    from pipeline.models.interface import ranking_layers
     from pipeline.models.loading import check_reference_layer, describe_model, is_demo_model, load_model
     from pipeline.settings.config import ModelConfig
     from pipeline.settings.presets import preset_for
@@ -44,7 +45,8 @@ def load_video_model(
     get_selector(method)
     found = describe_model(ModelConfig(model=name))
     is_demo, num_layers = is_demo_model(name), found.layout.num_layers
-    preset = preset_for(name, num_layers=num_layers, is_demo=is_demo, family=found.family)
+    ranking = ranking_layers(found.layout)
+    preset = preset_for(name, num_layers=num_layers, is_demo=is_demo, family=found.family, ranking_layers=ranking)
     config = load_config(preset, sets=[f"method={method}", *settings])
     check_reference_layer(found.layout, config.scoring.reference_layer)
     return load_model(config.model, run=config), config

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from jobs.wiring.chosen_settings import layer_over, named_model
 from jobs.wiring.model_source import pin_revision
 from pipeline.method.selectors.registry import get_selector
+from pipeline.models.interface import ranking_layers
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
 from pipeline.settings.config import RunConfig
 from pipeline.settings.presets import preset_for
@@ -20,7 +21,13 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
     """
     identity = describe_model(named_model(options), storage_options=options.storage_options)
     is_demo = is_demo_model(identity.name)
-    preset = preset_for(identity.name, num_layers=identity.layout.num_layers, is_demo=is_demo, family=identity.family)
+    preset = preset_for(
+        identity.name,
+        num_layers=identity.layout.num_layers,
+        is_demo=is_demo,
+        family=identity.family,
+        ranking_layers=ranking_layers(identity.layout),
+    )
     config = layer_over(preset, options)
     check_reference_layer(identity.layout, config.scoring.reference_layer)
     get_selector(config.method)

@@ -12,6 +12,10 @@ from transformers.utils import is_flash_attn_2_available
 
 _PACKAGE = "adapttoken-ray"
 _LIBRARIES = ("torch", "transformers", "ray", "accelerate", "safetensors", "tokenizers", "flash_attn")
+_LINEAR_KERNELS = (
+    ("linear attention's delta rule", ("fla", "flash-linear-attention")),
+    ("linear attention's convolution", ("causal_conv1d", "causal-conv1d")),
+)
 _DECODERS = ("av", "decord", "torchcodec")
 _QUANTISERS = ("gptqmodel", "optimum", "bitsandbytes", "compressed-tensors", "torchao")
 
@@ -58,11 +62,12 @@ def wrong_versions() -> Iterator[str]:
             yield f"{wanted.name} {installed}, tested with {wanted.specifier}"
 
 
-def list_kernels(attention: dict[str, str]) -> list[tuple[str, str]]:
+def list_kernels(attention: dict[str, str], *, has_linear: bool = False) -> list[tuple[str, str]]:
     """Which attention each part takes, and what torch may choose from inside.
 
     Args:
         attention: part of the model → implementation.
+        has_linear: whether it has linear attention too, for which stock code takes packages where they are installed.
     """
     backends: Any = torch.backends.cuda
     allowed = [
@@ -79,7 +84,12 @@ def list_kernels(attention: dict[str, str]) -> list[tuple[str, str]]:
         *((part.removesuffix("_config"), name) for part, name in attention.items()),
         ("kernels of torch's SDPA", ", ".join(allowed)),
         ("flash_attn package", "usable" if is_flash_attn_2_available() else "not usable here"),
+        *((what, _kernel_of(*package)) for what, package in _LINEAR_KERNELS if has_linear),
     ]
+
+
+def _kernel_of(module: str, package: str) -> str:
+    return f"package {package}" if find_spec(module) else f"torch, much slower on a GPU; pip install {package}"
 
 
 def _version(name: str) -> str | None:

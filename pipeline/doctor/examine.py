@@ -17,6 +17,7 @@ from pipeline.manifest.questions import Question
 from pipeline.models.adapter import Adapter
 from pipeline.models.devices.map import place_layers
 from pipeline.models.devices.memory_plan import estimate_need, plan_workload
+from pipeline.models.interface import ranking_layers
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model, load_model
 from pipeline.passes.group_pass import ScoredGroup, score_group
 from pipeline.passes.records import GroupInput
@@ -95,7 +96,13 @@ def _check_machine(found: Examination, device: str | None) -> bool | None:
 
 def _settings(identity: ModelIdentity, sets: Sequence[str]) -> RunConfig:
     name, num_layers = identity.name, identity.layout.num_layers
-    preset = preset_for(name, num_layers=num_layers, is_demo=is_demo_model(name), family=identity.family)
+    preset = preset_for(
+        name,
+        num_layers=num_layers,
+        is_demo=is_demo_model(name),
+        family=identity.family,
+        ranking_layers=ranking_layers(identity.layout),
+    )
     config = load_config(preset, sets=list(sets))
     check_reference_layer(identity.layout, config.scoring.reference_layer)
     return replace(config, model=replace(config.model, revision=identity.revision))
@@ -125,7 +132,8 @@ def _load(found: Examination, config: RunConfig, *, is_cuda: bool) -> Adapter[An
     seconds, dtype = time.perf_counter() - start, str(model.stock.dtype).removeprefix("torch.")
     found.add("load", is_ok=True, found=f"{dtype} on {model.device}, {seconds:.1f} s")
     attention = {part: getattr(model.stock.config, part)._attn_implementation for part in _PARTS}
-    found.facts["Attention"] = list_kernels(attention)
+    has_linear = len(model.ranking_layers) < model.num_layers
+    found.facts["Attention"] = list_kernels(attention, has_linear=has_linear)
     return model
 
 
@@ -242,7 +250,7 @@ def _note_needles(found: Examination, needles: NeedleFindings, config: RunConfig
     found.add("needles", is_ok=True if is_found else None, found=f"{layers} ({about}); proposed: {text}")
     found.facts["Needles"] = [
         ("chance", f"{needles.chance:.1%}"),
-        *((f"layer {layer}", f"{value:.1%}") for layer, value in enumerate(needles.hit_rate_L)),
+        *((f"layer {layer}", f"{value:.1%}") for layer, value in enumerate(needles.hit_rate_L) if value == value),
         ("median entropy with the needle", f"{np.median(needles.seen_entropies):.3f}"),
         ("median entropy without it", f"{np.median(needles.unseen_entropies):.3f}"),
     ]

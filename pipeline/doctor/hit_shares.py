@@ -12,10 +12,14 @@ def hit_shares(
 ) -> npt.NDArray[np.float64]:
     """``(L,)`` share of each layer's ``top`` highest tokens that are wanted; the lower index wins a tie.
 
+    NaN for a layer whose attention is NaN, as of one that has none.
+
     Raises:
         ValueError: If ``top`` is not between 1 and N.
     """
     if not 1 <= top <= len(wanted_N):
         raise ValueError(f"top must be between 1 and {len(wanted_N)} tokens, got {top}")
     highest = np.argsort(-attention_LN, axis=1, kind="stable")[:, :top]
-    return np.asarray(wanted_N[highest].mean(axis=1), dtype=np.float64)
+    shares_L = np.asarray(wanted_N[highest].mean(axis=1), dtype=np.float64)
+    shares_L[np.isnan(attention_LN).any(axis=1)] = np.nan
+    return shares_L

@@ -17,7 +17,7 @@ from pipeline.doctor.needles import label_tokens
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.models.attention_probe import PROBED_ATTENTION, record_layers
 from pipeline.models.devices.transfer import Download
-from pipeline.models.interface import FrameGeometry, VideoModel
+from pipeline.models.interface import FrameGeometry, VideoModel, ranking_layers
 from pipeline.settings.config import RunConfig
 
 _FRAMES, _NEEDLE_FRAMES, _NUM_OPTIONS, _SEED = 16, 4, 4, 7_001
@@ -29,8 +29,8 @@ class NeedleFindings:
     """Means over all needles.
 
     Attributes:
-        hit_rate_L: of the k most attended tokens, how many show the needle; k = tokens that do. ``chance`` is that of
-            random attention.
+        hit_rate_L: of the k most attended tokens, how many show the needle; k = tokens that do; NaN for layers that
+            cannot rank tokens. ``chance`` is that of random attention.
         num_right: needles whose colour was answered right from a group that shows them.
         seen_entropies: of answers about groups that show the needle; ``unseen_entropies`` of those that do not.
     """
@@ -46,7 +46,7 @@ class NeedleFindings:
     def best_layer(self) -> int:
         """The highest hit rate, the earlier layer in a tie."""
         rates = np.asarray(self.hit_rate_L)
-        return int(np.flatnonzero(rates >= rates.max() - _TIE)[0])
+        return int(np.flatnonzero(rates >= np.nanmax(rates) - _TIE)[0])
 
     @property
     def stop_entropy(self) -> float | None:
@@ -116,14 +116,16 @@ def _ask(
     prompt = model.build_question(f"What color is the {shape}?", options, response_tokens=1)
     with record_layers() as by_layer:
         (response,) = model.score(prefix, [prompt], config.scoring)
-    if sorted(by_layer) != list(range(model.num_layers)):
+    ranking = list(ranking_layers(model))
+    if sorted(by_layer) != ranking:
         raise PipelineError(
             FailureClass.MODEL,
-            f"of {model.num_layers} layers {sorted(by_layer)} could be read; the text model must run with the "
+            f"of {len(ranking)} layers {sorted(by_layer)} could be read; the text model must run with the "
             f"attention {PROBED_ATTENTION!r} (see docs/models.md)",
         )
-    attention_LN = np.stack(Download(*(by_layer[layer] for layer in range(model.num_layers))).read())[:, 0]
-    if not np.isfinite(attention_LN).all() or not np.isfinite(response.entropies[0]):
+    attention_LN = np.full((model.num_layers, len(response.attention_N)), np.nan, dtype=np.float32)
+    attention_LN[ranking] = np.stack(Download(*(by_layer[layer] for layer in ranking)).read())[:, 0]
+    if not np.isfinite(attention_LN[ranking]).all() or not np.isfinite(response.entropies[0]):
         raise PipelineError(FailureClass.MODEL, "the output is no number; try model.dtype=float32 or bfloat16")
     assert response.option is not None
     return attention_LN, float(response.entropies[0]), response.option

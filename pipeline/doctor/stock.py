@@ -100,7 +100,8 @@ def run_stock(
             **adapter.inputs_besides(sequence, features_NE, len(ids)),
         )
         logits_V = model.get_output_embeddings()(output.last_hidden_state[0, -1:])[0]
-        weights_AQT = output.attentions[layer][0, :, -len(suffix) :]
+        # stock gives the weights of layers that have any
+        weights_AQT = output.attentions[adapter.ranking_layers.index(layer)][0, :, -len(suffix) :]
     return StockRun(
         logits_V=logits_V.float().cpu(), weights_AQN=weights_AQT[..., places_on(weights_AQT, places)].float().cpu()
     )

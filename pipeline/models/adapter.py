@@ -19,10 +19,17 @@ from torch import Tensor
 
 from pipeline.models.devices.transfer import upload
 from pipeline.models.final_pass import run_final_pass
-from pipeline.models.interface import FinalTokens, FrameGeometry, ModelLayout, QuestionPrompt, Response
+from pipeline.models.interface import (
+    FinalTokens,
+    FrameGeometry,
+    LaunchedResponses,
+    ModelLayout,
+    QuestionPrompt,
+    Response,
+    ranking_layers,
+)
 from pipeline.models.question_tokenizer import QuestionTokenizer
-from pipeline.models.responses import PendingResponses
-from pipeline.models.shared_prefix import SharedPrefix, SharedPrefixScorer
+from pipeline.models.shared_prefix import PrefixScorer, SharedPrefixScorer
 from pipeline.models.text_model import TextModel
 from pipeline.models.video_sequence import VideoSequence
 from pipeline.settings.config import ScoringConfig
@@ -55,7 +62,7 @@ class Adapter(ABC, Generic[_Layout]):
         self._model, self._tokenizer, self._layout = model, tokenizer, layout
         self._questions = QuestionTokenizer(tokenizer, video_token=video_token)
         self._text = TextModel(model, tokenizer, rope_axes=rope_axes)
-        self._scorer = SharedPrefixScorer(self._text)
+        self._scorer = self._make_scorer(self._text)
         self.device = self._text.device
         others = {parameter.device for parameter in model.parameters()} - {self.device}
         self.devices = (self.device, *sorted(others, key=str))
@@ -82,25 +89,21 @@ class Adapter(ABC, Generic[_Layout]):
         *,
         patch_s: float,
         center_s_P: npt.NDArray[np.float64] | None = None,
-    ) -> SharedPrefix:
+    ) -> Any:
         """See ``VideoModel``."""
         num_patches = len(features_ND) // geometry.tokens_per_patch
         sequence = self._lay_out_clip(num_patches, geometry, patch_s=patch_s, center_s_P=center_s_P)
         visual, cache = self._places(sequence), self._text.new_cache()
         embeddings_TD, extra = self._embed(sequence, visual, features_ND, ())
         self._text.run(embeddings_TD, upload(sequence.positions, self.device), cache=cache, **extra)
-        return SharedPrefix.of_cache(
-            cache, visual=visual, length=len(sequence.ids_T), next_position=sequence.next_position
-        )
+        return self._scorer.keep(cache, visual=visual, length=len(sequence.ids_T), next_position=sequence.next_position)
 
     @torch.inference_mode()
-    def launch(
-        self, prefix: SharedPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig
-    ) -> PendingResponses:
+    def launch(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> LaunchedResponses:
         """See ``VideoModel``."""
         return self._scorer.launch(prefix, prompts, config)
 
-    def score(self, prefix: SharedPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
+    def score(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> list[Response]:
         """Launch, and wait for the responses."""
         return self.launch(prefix, prompts, config).read()
 
@@ -129,6 +132,11 @@ class Adapter(ABC, Generic[_Layout]):
             next_position=sequence.next_position + num_suffix,
             **extra,
         )
+
+    @property
+    def ranking_layers(self) -> tuple[int, ...]:
+        """Decoder layers whose attention can rank tokens."""
+        return ranking_layers(self._layout)
 
     @property
     def stock(self) -> Any:
@@ -167,6 +175,10 @@ class Adapter(ABC, Generic[_Layout]):
         Raises:
             ValueError: If ``positions`` is not one of its values.
         """
+
+    def _make_scorer(self, text: TextModel) -> PrefixScorer:
+        """How questions start from a prefix; by default all in one row over its keys and values."""
+        return SharedPrefixScorer(text)
 
     def _inputs_besides(self, sequence: VideoSequence, features_NE: Tensor, length: int) -> Mapping[str, Any]:
         """What the family's language model takes besides the embeddings and positions of a row of ``length`` tokens."""

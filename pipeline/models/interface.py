@@ -6,7 +6,7 @@ Shape suffixes:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,23 @@ class ModelLayout(Protocol):
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """The size at which frames of a video are shown to the model."""
         ...
+
+
+@runtime_checkable
+class RanksAtSomeLayers(Protocol):
+    """What a layout, or a model, says besides where not every decoder layer attends to single tokens.
+
+    Attributes:
+        ranking_layers: those that do, ascending.
+    """
+
+    @property
+    def ranking_layers(self) -> tuple[int, ...]: ...  # noqa: D102
+
+
+def ranking_layers(model: "ModelLayout | VideoModel") -> tuple[int, ...]:
+    """Decoder layers whose attention can rank tokens: all, unless the family says otherwise."""
+    return model.ranking_layers if isinstance(model, RanksAtSomeLayers) else tuple(range(model.num_layers))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

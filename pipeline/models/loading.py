@@ -21,7 +21,7 @@ from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.devices.map import module_devices, place_layers
 from pipeline.models.devices.memory import check_memory
 from pipeline.models.devices.memory_plan import NO_WORK, ModelSize, estimate_need, plan_workload
-from pipeline.models.interface import ModelLayout, VideoModel
+from pipeline.models.interface import ModelLayout, VideoModel, ranking_layers
 from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.registry import Family
 from pipeline.settings.config import DEMO_MODEL, ModelConfig, RunConfig
@@ -161,15 +161,26 @@ def choose_attention(family: Family, config: ModelConfig, *, device: str, dtype:
 
 
 def check_reference_layer(layout: ModelLayout, layer: int) -> None:
-    """Refuse a reference layer that the model does not have; layers count from 0.
+    """Refuse a reference layer that the model does not have, or that has no attention to rank by; layers count from 0.
 
     Raises:
-        ValueError: If it is outside; attention would never be read.
+        ValueError: Such a layer; attention would never be read.
     """
     if not 0 <= layer < layout.num_layers:
         raise ValueError(
             f"scoring.reference_layer must be one of the model's layers 0 to {layout.num_layers - 1}, got {layer}; "
             "set it, or leave it to the model's preset"
+        )
+    ranking = ranking_layers(layout)
+    if layer not in ranking:
+        around = (
+            max((one for one in ranking if one < layer), default=None),
+            min((one for one in ranking if one > layer), default=None),
+        )
+        nearest = " or ".join(str(one) for one in around if one is not None)
+        raise ValueError(
+            f"scoring.reference_layer must be a layer with full attention, got {layer}, which has linear attention and "
+            f"no keys to rank tokens by; the nearest: {nearest}; set one, or leave it to the model's preset"
         )
 
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from transformers import (
     InternVLForConditionalGeneration,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3_5ForConditionalGeneration,
+    Qwen3_5MoeForConditionalGeneration,
     Qwen3VLForConditionalGeneration,
     Qwen3VLMoeForConditionalGeneration,
 )
@@ -21,7 +23,8 @@ from pipeline.models.internvl.layout import InternVLLayout
 from pipeline.models.qwen import qwen2_5_vl, qwen3_vl
 from pipeline.models.qwen.layout import QwenLayout
 from pipeline.models.qwen.qwen2_5_vl import Qwen25VL
-from pipeline.models.qwen.qwen3_layout import Qwen3Layout
+from pipeline.models.qwen.qwen3_5 import Qwen35
+from pipeline.models.qwen.qwen3_layout import Qwen3Layout, Qwen35Layout
 from pipeline.models.qwen.qwen3_vl import Qwen3VL
 from pipeline.models.qwen.window_attention import WINDOW_ATTENTION
 
@@ -88,6 +91,22 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             video_token=qwen3_vl.VIDEO_TOKEN,
             read_prefix=qwen3_vl.read_prefix,
             build=Qwen3VL,
+        ),
+        "qwen3_5": Family(
+            architecture=Qwen3_5ForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
+            read_layout=Qwen35Layout.from_config,
+            video_token=qwen3_vl.VIDEO_TOKEN,
+            read_prefix=qwen3_vl.read_prefix,
+            build=Qwen35,
+        ),
+        "qwen3_5_moe": Family(
+            architecture=Qwen3_5MoeForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
+            read_layout=Qwen35Layout.from_config,
+            video_token=qwen3_vl.VIDEO_TOKEN,
+            read_prefix=qwen3_vl.read_prefix,
+            build=Qwen35,
         ),
         "internvl": Family(
             architecture=InternVLForConditionalGeneration,

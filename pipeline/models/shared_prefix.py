@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,31 @@ from torch import Tensor
 from pipeline.models.attention_probe import AttentionProbe
 from pipeline.models.devices.transfer import upload
 from pipeline.models.generation import additive_mask, extend_greedily
-from pipeline.models.interface import QuestionPrompt
+from pipeline.models.interface import LaunchedResponses, QuestionPrompt
 from pipeline.models.responses import PendingResponses, first_tokens, query_segments
 from pipeline.models.text_model import TextModel
 from pipeline.settings.config import ScoringConfig
 
 MASKS_KEPT = 4  # micro-batches of one video; its groups come in at most two lengths
+
+
+class PrefixScorer(Protocol):
+    """How many questions start from one prefix: what of its pass is kept, and how they are asked."""
+
+    def keep(self, cache: Any, *, visual: slice | Tensor, length: int, next_position: int) -> Any:
+        """What a pass over the prefix left in its cache, in a form that stays the same however often it is asked.
+
+        Args:
+            cache: of that pass.
+            visual: key positions of the visual tokens.
+            length: tokens of the prefix.
+            next_position: rotary position after them.
+        """
+        ...
+
+    def launch(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> LaunchedResponses:
+        """Ask the questions of a micro-batch; see ``VideoModel.launch``."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,6 +87,10 @@ class SharedPrefixScorer:
     def __init__(self, text: TextModel) -> None:
         self._text = text
         self._lay_out = lru_cache(maxsize=MASKS_KEPT)(partial(_lay_out, text))
+
+    def keep(self, cache: Any, *, visual: slice | Tensor, length: int, next_position: int) -> SharedPrefix:
+        """See ``PrefixScorer``."""
+        return SharedPrefix.of_cache(cache, visual=visual, length=length, next_position=next_position)
 
     def launch(
         self, prefix: SharedPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig

@@ -3,7 +3,7 @@
 No mask is ever built from padding: a row is causal or brings its own mask, so nothing is read back from the device.
 
 Shape suffixes:
-- T = tokens of a pass, K = cached and new tokens, D = hidden size, V = vocabulary, A = rotary axes
+- B = rows, T = tokens of a pass, K = cached and new tokens, D = hidden size, V = vocabulary, A = rotary axes
 """
 
 import inspect
@@ -17,7 +17,7 @@ from pipeline.models.attention_probe import AttentionProbe
 
 
 class TextModel:
-    """One row of tokens at a time.
+    """One row of tokens at a time, or rows side by side.
 
     Attributes:
         tokenizer: of the checkpoint.
@@ -59,20 +59,21 @@ class TextModel:
         """Last hidden states ``(T, D)``; extends the cache.
 
         Args:
-            embeddings_TD: of the new tokens.
+            embeddings_TD: of the new tokens; ``(B, T, D)`` are rows side by side, each over its own row of the cache,
+                that share positions and mask, and so are the hidden states.
             positions: ``(T,)``, the same on all rotary axes, or ``(A, T)``.
             cache: keys and values of the tokens before.
             mask_11TK: additive; None is causal, which needs an empty cache or a single token.
             probe: filled at its layer.
             extra: what a family's language model takes besides.
         """
-        num_cached = cache.get_seq_length()
-        assert mask_11TK is not None or len(embeddings_TD) == 1 or num_cached == 0
+        num_cached, num_new = cache.get_seq_length(), embeddings_TD.shape[-2]
+        assert mask_11TK is not None or num_new == 1 or num_cached == 0
         if self._rope_axes == 1:
-            _settle_scaling(self._language.rotary_emb, num_cached + len(embeddings_TD))
+            _settle_scaling(self._language.rotary_emb, num_cached + num_new)
         position_ids = positions[None] if self._rope_axes == 1 else positions.expand(self._rope_axes, -1)[:, None]
-        hidden_1TD: Tensor = self._language(
-            inputs_embeds=embeddings_TD[None],
+        hidden_BTD: Tensor = self._language(
+            inputs_embeds=embeddings_TD if embeddings_TD.dim() == 3 else embeddings_TD[None],
             position_ids=position_ids,
             attention_mask=mask_11TK,
             use_cache=True,
@@ -80,7 +81,7 @@ class TextModel:
             **{self._cache_name: cache},
             **extra,
         ).last_hidden_state
-        return hidden_1TD[0]
+        return hidden_BTD if embeddings_TD.dim() == 3 else hidden_BTD[0]
 
     def logits(self, hidden_TD: Tensor) -> Tensor:
         """``(T, V)`` in the weights' type."""

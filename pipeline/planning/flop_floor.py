@@ -32,12 +32,16 @@ class LanguageFlops:
     def from_config(cls, config: Any) -> "LanguageFlops":
         """Read a configuration whose text model has gated feed-forwards or experts, as all families here."""
         text = config.text_config
-        hidden, heads, layers = text.hidden_size, text.num_attention_heads, text.num_hidden_layers
+        hidden, heads = text.hidden_size, text.num_attention_heads
+        num_linear = list(getattr(text, "layer_types", None) or ()).count("linear_attention")
+        num_full = text.num_hidden_layers - num_linear
         head_size = getattr(text, "head_dim", None) or hidden // heads
-        projections = hidden * head_size * 2 * (heads + text.num_key_value_heads)
+        gates = heads if num_linear else 0  # Qwen3.5's outputs of attention are gated, one gate per value
+        projections = hidden * head_size * (2 * (heads + text.num_key_value_heads) + gates)
+        linear = num_linear * _linear_attention(text) if num_linear else 0
         return cls(
-            per_position=2 * (layers * projections + _feed_forward(text)),
-            per_pair=4 * layers * heads * head_size,
+            per_position=2 * (num_full * projections + linear + _feed_forward(text)),
+            per_pair=4 * num_full * heads * head_size,
             per_logits=2 * hidden * text.vocab_size,
         )
 
@@ -74,16 +78,28 @@ class RunWork:
     answer_tokens: int
 
 
+def _linear_attention(text: Any) -> int:
+    """Multiply-adds of one position in one gated delta net: projections, convolution, and three passes over the state.
+
+    The state is asked for the value it holds, corrected, and asked again with the query.
+    """
+    heads, key, value = text.linear_num_value_heads, text.linear_key_head_dim, text.linear_value_head_dim
+    channels = 2 * text.linear_num_key_heads * key + heads * value
+    projections = text.hidden_size * (channels + 2 * heads * value + 2 * heads)
+    return int(projections + channels * text.linear_conv_kernel_dim + 3 * heads * key * value)
+
+
 def _feed_forward(text: Any) -> int:
     """Multiply-adds of one position in all layers; of experts those that it is sent to, and the choice between them."""
-    dense, num_layers = 3 * text.hidden_size * text.intermediate_size, text.num_hidden_layers
+    dense, num_layers = 3 * text.hidden_size * getattr(text, "intermediate_size", 0), text.num_hidden_layers
     if not getattr(text, "num_experts_per_tok", 0):
         return int(num_layers * dense)
     sent = 3 * text.hidden_size * text.moe_intermediate_size * text.num_experts_per_tok
+    if shared := getattr(text, "shared_expert_intermediate_size", 0):
+        sent += text.hidden_size * (3 * shared + 1)
     sparse = text.hidden_size * text.num_experts + sent
-    has_experts = [
-        layer not in text.mlp_only_layers and (layer + 1) % text.decoder_sparse_step == 0 for layer in range(num_layers)
-    ]
+    only_dense, step = getattr(text, "mlp_only_layers", ()), getattr(text, "decoder_sparse_step", 1)
+    has_experts = [layer not in only_dense and (layer + 1) % step == 0 for layer in range(num_layers)]
     return int(sum(sparse if experts else dense for experts in has_experts))
 
 
@@ -129,7 +145,7 @@ def _qwen3_vl(config: Any, geometry: FrameGeometry) -> int:
     patches = geometry.tokens_per_patch * unit
     layer = 2 * patches * (4 * hidden**2 + 2 * hidden * vision.intermediate_size) + 4 * hidden * patches**2
     merger = _merger(geometry.tokens_per_patch, hidden * unit, vision.out_hidden_size)
-    num_mergers = 1 + len(vision.deepstack_visual_indexes)
+    num_mergers = 1 + len(getattr(vision, "deepstack_visual_indexes", ()))
     return int(_patchify(vision, patches) + vision.depth * layer + num_mergers * merger)
 
 
@@ -162,5 +178,12 @@ def _sum_squares(length: int, step: int) -> int:
 
 
 _VISION: Mapping[str, Callable[[Any, FrameGeometry], int]] = MappingProxyType(
-    {"qwen2_5_vl": _qwen2_5_vl, "qwen3_vl": _qwen3_vl, "qwen3_vl_moe": _qwen3_vl, "internvl": _internvl}
+    {
+        "qwen2_5_vl": _qwen2_5_vl,
+        "qwen3_vl": _qwen3_vl,
+        "qwen3_vl_moe": _qwen3_vl,
+        "qwen3_5": _qwen3_vl,
+        "qwen3_5_moe": _qwen3_vl,
+        "internvl": _internvl,
+    }
 )

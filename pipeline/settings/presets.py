@@ -1,5 +1,7 @@
 """One full configuration per model: what differs from the defaults, and why."""
 
+from collections.abc import Sequence
+
 from pipeline.settings.config import (
     AnsweringConfig,
     BudgetConfig,
@@ -15,7 +17,14 @@ _PROBED_LAYER, _PROBED_DEPTH = 20, 28
 _PROBED_INTERNVL_LAYER, _PROBED_INTERNVL_DEPTH = 15, 32
 
 
-def preset_for(model: str, *, num_layers: int, is_demo: bool, family: str = "qwen2_5_vl") -> RunConfig:
+def preset_for(
+    model: str,
+    *,
+    num_layers: int,
+    is_demo: bool,
+    family: str = "qwen2_5_vl",
+    ranking_layers: Sequence[int] = (),
+) -> RunConfig:
     """The configuration a run of this model starts from.
 
     Example: 28 layers (7B) -> layer 20; 80 layers (72B) -> layer 57. Only the first was probed; for other depths the
@@ -27,6 +36,7 @@ def preset_for(model: str, *, num_layers: int, is_demo: bool, family: str = "qwe
         num_layers: decoder layers of its language model.
         is_demo: whether it is the project's own tiny model, whatever its path.
         family: ``model_type`` of its configuration.
+        ranking_layers: those whose attention can rank tokens; the nearest is taken, the later one in a tie. Empty: all.
 
     Raises:
         ValueError: If the model has no layer, or the demo model fewer than two.
@@ -38,6 +48,8 @@ def preset_for(model: str, *, num_layers: int, is_demo: bool, family: str = "qwe
     if family == "internvl":
         return _internvl_preset(model, num_layers)
     layer = _PROBED_LAYER * num_layers // _PROBED_DEPTH
+    if ranking_layers:
+        layer = min(ranking_layers, key=lambda one: (abs(one - layer), -one))
     return RunConfig(model=ModelConfig(model=model), scoring=ScoringConfig(reference_layer=layer))
 
 

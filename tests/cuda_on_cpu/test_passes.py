@@ -13,6 +13,7 @@ from tests.cuda_on_cpu.simulation import simulated
 from tests.cuda_on_cpu.two_devices import spread
 
 TOKEN, FIRST = "extend_greedily > Download.read: event", "PendingResponses.rows > Download.read: event"
+ROW_TOKEN = "extend_rows > Download.read: event"  # where questions have rows of their own
 READ = "PendingResponses.read > Download.read: event"
 # An open question's tokens are read one by one, for any may be the last; the rest, when the next group is queued.
 LAUNCH = {FIRST, TOKEN}
@@ -57,6 +58,7 @@ def run_on_gpus(family, dtype, num_devices, *, questions=QUESTIONS):
         ("qwen2_5_vl", HALF, 2),
         ("qwen3_vl", HALF, 2),
         ("qwen3_vl_moe", HALF, 1),
+        ("qwen3_5", HALF, 2),
         ("internvl", FLOAT, 1),
         ("internvl", HALF, 2),
     ],
@@ -75,7 +77,7 @@ def test_gpus_give_the_numbers_of_the_cpu_and_the_host_waits_where_it_must(famil
         assert (one.answer_text, one.kept) == (other.answer_text, other.kept)
         assert one.answer_entropy == pytest.approx(other.answer_entropy, abs=1e-6)
     assert waits == {
-        "launch": LAUNCH,
+        "launch": {FIRST, ROW_TOKEN} if "qwen3_5" in family else LAUNCH,
         "finish": FINISH,
         "retain": set(),
         "gather": GATHER,
@@ -83,7 +85,7 @@ def test_gpus_give_the_numbers_of_the_cpu_and_the_host_waits_where_it_must(famil
     }, machine.journal.lines
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl", "qwen3_vl", "qwen3_vl_moe"])
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5"])
 def test_a_group_without_open_questions_is_queued_without_a_wait(family):
     _, _, by_stage = run_on_gpus(family, HALF, 1, questions=QUESTIONS[:2])
     assert by_stage["launch"] == set()

@@ -90,10 +90,10 @@ def read_rows():
 
 @pytest.fixture(scope="session")
 def make_job(archive, model_folder, tmp_path_factory):
-    def make(method, *, num_scorers=1, num_decoders=1, **sets):
+    def make(method, *, num_scorers=1, num_decoders=1, model=model_folder, **sets):
         execution = {"execution.num_scorers": num_scorers, "execution.num_decoders": num_decoders, **sets}
         pairs = [*SETTINGS, *(f"{key}={value}" for key, value in execution.items())]
-        arguments = ["--manifest", str(archive), "--model", str(model_folder), "--method", method]
+        arguments = ["--manifest", str(archive), "--model", str(model), "--method", method]
         arguments += [word for pair in pairs for word in ("--set", pair)]
         config, identity = resolve_config(build_parser().parse_args(arguments))
         stamp = RunStamp(

@@ -10,9 +10,13 @@ from actors.outcomes import VideoOutcome
 from actors.serial_executor import run_serial
 from jobs.wiring.model_source import load_configured_model
 from pipeline.demo.archive import ArchiveSpec, write_archive
-from pipeline.method.selectors.registry import SELECTORS
+from pipeline.method.selectors.registry import SELECTORS, get_selector
 from pipeline.passes.token_record import unpack_tokens
 from pipeline.passes.whole_video import answer_video
+from pipeline.planning.video_plan import plan_video
+from pipeline.video.probe import probe_video
+from tests.unit.models.checkpoints.published_layout import write_published
+from tests.unit.models.families import tiny_qwen3_5
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,30 @@ def test_so_it_does_where_only_one_question_is_asked(method, make_job, loop):
     (found,), plan = loop(task, job.config)
     assert seen_in(rows[task.questions[0].question_id]) == said_by_loop(found, plan, needs_scores=True)
     assert found.has_stopped == (method == "adapttoken-lite")
+
+
+@pytest.fixture(scope="module")
+def hybrid_folder(tmp_path_factory):
+    """A tiny Qwen3.5 as it is published."""
+    tokenizer = tiny_qwen3_5.build_tokenizer()
+    folder = tmp_path_factory.mktemp("hybrid")
+    write_published(folder, tiny_qwen3_5.build_model(tokenizer, kind="pattern", seed=3), tokenizer)
+    return folder
+
+
+def test_so_it_does_where_most_layers_keep_states_in_place_of_keys(make_job, hybrid_folder):
+    few = {"sampling.min_pixels": 2_000, "sampling.max_pixels": 8_000, "sampling.max_frames": 96}
+    method = "adapttoken-lite"
+    job = make_job(method, model=hybrid_folder, **few, **{"scoring.response_tokens": 3, "answering.answer_tokens": 3})
+    assert job.config.scoring.reference_layer == 3  # the only one with full attention
+    model = load_configured_model(job.config)
+    task = job.tasks[0]
+    rows = by_engine(job, (task,))
+    plan = plan_video(probe_video(task.uri), layout=model, selector=get_selector(method), config=job.config)
+    answers = answer_video(task.uri, task.questions, model=model, config=job.config)
+    for question, found in zip(task.questions, answers, strict=True):
+        assert seen_in(rows[question.question_id]) == said_by_loop(found, plan, needs_scores=True)
+    assert any(row.stop_reason == "confident" for row in rows.values())
 
 
 def test_the_loop_reads_in_several_passes_where_the_frame_buffer_is_small(make_job, loop):

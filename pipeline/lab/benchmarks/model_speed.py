@@ -20,7 +20,7 @@ from pipeline.lab.benchmarks.random_models import build_config, build_stock_mode
 from pipeline.lab.benchmarks.stage_clock import StageClock, measure_matmul_peak
 from pipeline.manifest.questions import Question
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
-from pipeline.models.interface import ModelLayout, VideoModel
+from pipeline.models.interface import ModelLayout, VideoModel, ranking_layers
 from pipeline.models.registry import FAMILIES
 from pipeline.passes.group_pass import score_group
 from pipeline.passes.records import GroupInput
@@ -99,7 +99,13 @@ def _prepare(case: SpeedCase) -> _Setup:
 
 
 def _run_config(case: SpeedCase, layout: ModelLayout, *, family: str) -> RunConfig:
-    preset = preset_for(case.shape, num_layers=layout.num_layers, is_demo=False, family=family)
+    preset = preset_for(
+        case.shape,
+        num_layers=layout.num_layers,
+        is_demo=False,
+        family=family,
+        ranking_layers=ranking_layers(layout),
+    )
     geometry = layout.frame_geometry(case.height, case.width, min_pixels=1, max_pixels=case.height * case.width)
     per_group = case.frames_per_group // layout.frames_per_patch * geometry.tokens_per_patch
     scoring = replace(

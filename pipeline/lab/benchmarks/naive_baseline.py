@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pipeline.lab.benchmarks.random_models import video_token
 from pipeline.method.entropy import token_entropies
-from pipeline.models.interface import FrameGeometry
+from pipeline.models.interface import FrameGeometry, ranking_layers
 from pipeline.models.internvl.preprocess import normalize_frames
 from pipeline.models.internvl.prompt import build_frame_prompt
 from pipeline.models.prompt import build_prompt, render_around_video
@@ -26,6 +26,7 @@ from pipeline.models.qwen.positions import clip_positions
 from pipeline.models.qwen.preprocess import flatten_patches
 from pipeline.models.qwen.qwen3_layout import Qwen3Layout
 from pipeline.models.qwen.qwen3_sequence import VISION_START, block_texts, lay_out
+from pipeline.models.registry import FAMILIES
 
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
@@ -79,7 +80,7 @@ def lay_out_prompt(
     prompt = build_prompt(tokenizer, video_token=video, question=question, options=options)
     if config.model_type == "qwen2_5_vl":
         before_ids, positions = _qwen2_5_vl(config, geometry, prompt.prefix_ids, len(center_s_P), patch_s)
-    elif config.model_type.startswith("qwen3_vl"):
+    elif config.model_type.startswith("qwen3_"):
         before_ids, positions = _qwen3_vl(tokenizer, config, geometry, center_s_P)
     else:
         before, _ = render_around_video(tokenizer, video_token=video, question="", options=None)
@@ -173,7 +174,7 @@ def _build_processor(config: Any) -> Any:
         from transformers.models.internvl.video_processing_internvl import InternVLVideoProcessor
 
         return InternVLVideoProcessor(**_IMAGENET)
-    if config.model_type.startswith("qwen3_vl"):
+    if config.model_type.startswith("qwen3_"):
         if find_spec("torchvision") is None:  # this one would only fail at its first call
             raise ImportError("torchvision is not installed")
         from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
@@ -207,7 +208,8 @@ def score_naively(model: Any, pixels: dict[str, Tensor], prompt: StockPrompt, *,
         output_attentions=True,
         **inputs,
     )
-    weights_AST = output.attentions[layer][0, :, -prompt.num_text :]
+    layers = ranking_layers(FAMILIES[model.config.model_type].read_layout(model.config))  # stock gives those only
+    weights_AST = output.attentions[layers.index(layer)][0, :, -prompt.num_text :]
     attention_N = weights_AST[..., prompt.visual_N.to(device)].float().amax(dim=(0, 1))
     entropy = token_entropies(output.logits[0, -1:])[0]
     return NaiveScore(entropy=float(entropy), attention_N=attention_N.cpu().numpy())

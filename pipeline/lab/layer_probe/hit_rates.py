@@ -22,7 +22,7 @@ class NeedleReading:
     """One question asked of one group that shows its needle.
 
     Attributes:
-        attention_LN: attention rank of the tokens, layer by layer.
+        attention_LN: attention rank of the tokens, layer by layer; NaN for layers that have none.
         shows_N: which tokens show the needle; at least one does.
     """
 
@@ -55,7 +55,10 @@ class LayerRate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerRates:
-    """All layers, and what they were measured on. ``chance`` and ``patch_chance`` are the rates of random scores."""
+    """All layers that can rank tokens, and what they were measured on.
+
+    ``chance`` and ``patch_chance`` are the rates of random scores.
+    """
 
     layers: tuple[LayerRate, ...]
     reference_layer: int
@@ -106,7 +109,7 @@ def rate_layers(readings: Sequence[NeedleReading]) -> LayerRates:
                 behind=float(behind_QL[:, layer].mean()),
                 behind_error=float(behind_errors_L[layer]),
             )
-            for layer in range(hits_QL.shape[1])
+            for layer in np.flatnonzero(~np.isnan(hits_QL).any(axis=0)).tolist()
         ),
         reference_layer=best,
         chance=float(by_question([reading.shows_N.mean(keepdims=True) for reading in readings]).mean()),
@@ -119,7 +122,7 @@ def rate_layers(readings: Sequence[NeedleReading]) -> LayerRates:
 
 def choose_layer(hit_rate_L: FloatArray, error_L: FloatArray) -> int:
     """The layer with the highest hit rate; in a tie the one with the lower error, then the earlier one."""
-    tied = np.flatnonzero(hit_rate_L >= hit_rate_L.max() - _TIE)
+    tied = np.flatnonzero(hit_rate_L >= np.nanmax(hit_rate_L) - _TIE)
     surest = tied[error_L[tied] <= error_L[tied].min() + _TIE]
     return int(surest[0])
 

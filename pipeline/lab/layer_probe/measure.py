@@ -20,7 +20,7 @@ from pipeline.manifest.questions import Question
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.attention_probe import PROBED_ATTENTION, record_layers
 from pipeline.models.devices.transfer import Download
-from pipeline.models.interface import VideoModel
+from pipeline.models.interface import VideoModel, ranking_layers
 from pipeline.passes.group_pass import launch_group
 from pipeline.passes.records import GroupInput
 from pipeline.planning.video_plan import VideoPlan, plan_video
@@ -120,7 +120,7 @@ def _read_group(
     asked: Mapping[int, Question],
     config: RunConfig,
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """One group's pass, as in a run, yields ``(L, N)`` for each question.
+    """One group's pass, as in a run, yields ``(L, N)`` for each question; NaN for layers that cannot rank tokens.
 
     Raises:
         PipelineError: Class ``model``: not all layers could be read.
@@ -136,12 +136,14 @@ def _read_group(
     )
     with record_layers() as by_layer:
         launch_group(model, frames_FHW3, group, replace(config, method=_METHOD))
-    if sorted(by_layer) != list(range(model.num_layers)):
+    ranking = list(ranking_layers(model))
+    if sorted(by_layer) != ranking:
         raise PipelineError(
             FailureClass.MODEL,
-            f"model {model.name!r} has {model.num_layers} layers, of which {sorted(by_layer)} could be read; its "
+            f"model {model.name!r} has {len(ranking)} layers, of which {sorted(by_layer)} could be read; its "
             f"text model must run with the attention {PROBED_ATTENTION!r} (see docs/models.md)",
         )
-    by_number = Download(*(by_layer[layer] for layer in range(model.num_layers)))  # perhaps from several GPUs
-    attention_LBN = np.stack(by_number.read())
+    by_number = np.stack(Download(*(by_layer[layer] for layer in ranking)).read())  # perhaps from several GPUs
+    attention_LBN = np.full((model.num_layers, *by_number.shape[1:]), np.nan, dtype=np.float32)
+    attention_LBN[ranking] = by_number
     yield from ((question, attention_LBN[:, row]) for row, question in enumerate(asked))

@@ -19,7 +19,7 @@ def format_rates(rates: LayerRates) -> str:
 
 def describe_choice(rates: LayerRates) -> str:
     """One or two sentences: the layer, what it was measured on, and which layers it cannot be told from."""
-    best = rates.layers[rates.reference_layer]
+    best = next(rate for rate in rates.layers if rate.layer == rates.reference_layer)
     close = [
         str(rate.layer)
         for rate in rates.layers

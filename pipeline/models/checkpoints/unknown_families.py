@@ -18,16 +18,9 @@ _KNOWN_ABOUT = {
     "qwen2_vl": ("of Qwen2-VL, whose times are coarser", "give its successor, such as Qwen/Qwen2.5-VL-7B-Instruct"),
     "qwen2_5_omni": ("of Qwen2.5-Omni", "give the vision model, such as Qwen/Qwen2.5-VL-7B-Instruct"),
     "qwen3_omni_moe": ("of Qwen3-Omni", "give the vision model, such as Qwen/Qwen3-VL-30B-A3B-Instruct"),
-    "qwen3_5": (
-        "of Qwen3.5, where most layers have linear attention, without keys to rank",
-        "give Qwen/Qwen3-VL-8B-Instruct",
-    ),
-    "qwen3_5_moe": (
-        "of Qwen3.5, where most layers have linear attention, without keys to rank",
-        "give Qwen/Qwen3-VL-30B-A3B-Instruct",
-    ),
     "qwen2": ("of a text model, which sees no video", "give Qwen/Qwen2.5-VL-7B-Instruct"),
     "qwen3": ("of a text model, which sees no video", "give Qwen/Qwen3-VL-8B-Instruct"),
+    "qwen3_5_text": ("of a text model, which sees no video", "give the whole checkpoint, such as Qwen/Qwen3.5-9B"),
     "internlm2": ("of a text model, which sees no video", "give OpenGVLab/InternVL3-8B-hf"),
     "llama": ("of a text model, which sees no video", _ONE_OF),
 }

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pipeline.method.budget import overselected
+from pipeline.models.devices.linear_layers import LinearLayers, held_by_layer
 from pipeline.models.interface import ModelLayout
 from pipeline.models.shared_prefix import MASKS_KEPT
 from pipeline.settings.config import RunConfig
@@ -44,11 +45,12 @@ class ModelSize:
             those of the input embedding.
         layers: likewise, one entry per decoder layer.
         last: likewise, what runs after them.
-        kv_elements: keys and values of one token in one layer.
+        kv_elements: keys and values of one token in one layer that has them.
         feature_elements: of one visual token, features for several layers included.
         intermediate: inner width of the widest feed-forward; of experts, all that one token is sent to.
         experts_per_token: to how many one token is sent; 0 without experts.
         stored: module -> what the files hold, which goes before the counts above; empty where that is not known.
+        linear: layers with states in place of keys and values; questions then have rows of their own. None: no such.
     """
 
     first: Mapping[str, int]
@@ -66,6 +68,7 @@ class ModelSize:
     vision_intermediate: int
     vision_patches_per_token: int
     stored: Mapping[str, StoredPart] = field(default_factory=dict)
+    linear: LinearLayers | None = None
 
     @property
     def parts(self) -> Mapping[str, int]:
@@ -124,7 +127,7 @@ class MemoryNeed:
 
     Attributes:
         first_bytes: weights of ``ModelSize.first``, candidate tokens.
-        layer_bytes: per decoder layer, weights with keys and values.
+        layer_bytes: per decoder layer, weights with keys and values, or with states.
         last_bytes: weights of ``ModelSize.last``, logits.
         vision_bytes: working memory of the vision tower, ``text_bytes`` of one decoder layer; never both at once.
         weight_bytes: of all weights, contained above.
@@ -171,7 +174,7 @@ def measure_model(architecture: Any, config: Any, *, is_tied: bool | None = None
         kv_elements=2 * text.num_key_value_heads * head_dim,
         feature_elements=text.hidden_size * (1 + len(getattr(vision, "deepstack_visual_indexes", ()))),
         hidden=text.hidden_size,
-        intermediate=max(text.intermediate_size, num_experts * getattr(text, "moe_intermediate_size", 0)),
+        intermediate=_widest(text, num_experts),
         experts_per_token=num_experts,
         num_heads=text.num_attention_heads,
         head_dim=head_dim,
@@ -179,6 +182,7 @@ def measure_model(architecture: Any, config: Any, *, is_tied: bool | None = None
         vision_hidden=vision.hidden_size,
         vision_intermediate=vision.intermediate_size,
         vision_patches_per_token=merge**2,
+        linear=LinearLayers.of_text(text),
     )
 
 
@@ -207,22 +211,33 @@ def estimate_need(size: ModelSize, peak: PeakShapes, *, element_bytes: int) -> M
         peak: shapes of the run.
         element_bytes: of a weight, 2 for bfloat16.
     """
-    kv_tokens = peak.prefix_tokens * peak.prefix_copies + peak.question_batch * peak.question_tokens
+    rows = 1 + peak.question_batch  # the prefix, and a copy per question where questions do not share a row
+    prefix_copies = rows if size.linear else peak.prefix_copies
+    kv_tokens = peak.prefix_tokens * prefix_copies + peak.question_batch * peak.question_tokens
     # features that no question needs go when half of a group's are such: up to twice what is kept
     candidates = 2 * peak.question_batch * peak.candidate_tokens * size.feature_elements * element_bytes
     first, layers, last = (
         [size.weight_bytes(part, element_bytes) for part in parts] for parts in (size.first, size.layers, size.last)
     )
     kv_bytes = kv_tokens * size.kv_elements * element_bytes
+    state_bytes = size.linear.held_bytes(rows, element_bytes) if size.linear and peak.question_batch else 0
+    held = held_by_layer(size.linear, size.layers, keys=kv_bytes, states=state_bytes)
     logits = 3 * peak.question_batch * size.vocab * 4  # float32: logits, their softmax, its logarithm
     return MemoryNeed(
         first_bytes=sum(first) + candidates,
-        layer_bytes=tuple(weights + kv_bytes for weights in layers),
+        layer_bytes=tuple(weights + kept for weights, kept in zip(layers, held, strict=True)),
         last_bytes=sum(last) + logits,
         vision_bytes=_vision_bytes(size, peak, element_bytes),
         text_bytes=_text_bytes(size, peak, element_bytes),
         weight_bytes=sum(first) + sum(layers) + sum(last),
     )
+
+
+def _widest(text: Any, num_experts: int) -> int:
+    """Inner width of the feed-forward; of experts those that one token is sent to, the one that all share included."""
+    sent = num_experts * getattr(text, "moe_intermediate_size", 0)
+    sent += getattr(text, "shared_expert_intermediate_size", 0) if num_experts else 0
+    return int(max(getattr(text, "intermediate_size", 0), sent))
 
 
 def _count_parts(model: Any) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
@@ -267,8 +282,11 @@ def _text_bytes(size: ModelSize, peak: PeakShapes, element_bytes: int) -> int:
     sent = 3 * size.experts_per_token * size.hidden  # a token's input and output once per expert, and sorted back
     inner = (2 * size.hidden + max(3 * size.intermediate + sent, 4 * heads_width)) * element_bytes
     query_tokens = peak.question_batch * peak.question_tokens
-    key_tokens = peak.prefix_tokens + query_tokens
+    num_rows = peak.question_batch if size.linear else 1
+    row_tokens = peak.question_tokens if size.linear else query_tokens
+    key_tokens = peak.prefix_tokens + row_tokens
     rows = _ROW_COPIES * size.num_heads * peak.question_tokens * key_tokens * 4  # of one question at a time
-    repeated_keys = 2 * key_tokens * heads_width * element_bytes  # the kernel wants one key per query head
-    masks = (MASKS_KEPT + 1) * query_tokens * key_tokens * element_bytes
-    return max(peak.prefix_tokens * inner, query_tokens * inner + rows + repeated_keys) + masks
+    repeated_keys = 2 * num_rows * key_tokens * heads_width * element_bytes  # the kernel wants one key per query head
+    masks = (MASKS_KEPT + 1) * row_tokens * key_tokens * element_bytes
+    linear = size.linear.work_bytes(max(peak.prefix_tokens, query_tokens)) if size.linear else 0
+    return max(peak.prefix_tokens * inner, query_tokens * inner + rows + repeated_keys, linear) + masks

@@ -12,6 +12,7 @@ from pipeline.models.devices.memory_plan import DECODER, ModelSize, StoredPart
 _WORKING_TYPES = frozenset({"F64", "F32", "F16", "BF16"})
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 _VISION = re.compile(r"(?:^|\.)(?:visual|vision_tower)\.")
+_NOT_LOADED = re.compile(r"^mtp\.")  # Qwen3.5's layers that guess several tokens at once; stock code leaves them out
 _NORM = re.compile(r"(?:^|\.)norm\.weight$")
 
 
@@ -30,6 +31,8 @@ def sum_parts(size: ModelSize, tensors: Mapping[str, Tensor]) -> dict[str, Store
     """Module -> what the files hold of it, under native names or those of a release."""
     elements, packed = dict.fromkeys(size.parts, 0), dict.fromkeys(size.parts, 0)
     for name, tensor in tensors.items():
+        if _NOT_LOADED.search(name):
+            continue
         part = part_of(name, size)
         if tensor.dtype in _WORKING_TYPES:
             elements[part] += tensor.num_elements

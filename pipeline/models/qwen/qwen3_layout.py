@@ -1,7 +1,7 @@
-"""What a Qwen3-VL checkpoint's configuration alone says: frame sizes, layers, context. No weights needed."""
+"""What a Qwen3-VL or Qwen3.5 checkpoint's configuration alone says: frame sizes, layers, context. No weights needed."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pipeline.models.interface import FrameGeometry
 from pipeline.models.qwen.preprocess import PatchGeometry, fit_size
@@ -20,14 +20,18 @@ class Qwen3Layout:
     patches: PatchGeometry
 
     @classmethod
-    def from_config(cls, config: Any) -> "Qwen3Layout":
+    def from_config(cls, config: Any) -> Self:
         """Read a ``Qwen3VLConfig`` or a ``Qwen3VLMoeConfig``."""
+        return cls(**cls._read(config))
+
+    @staticmethod
+    def _read(config: Any) -> dict[str, Any]:
         vision, text = config.vision_config, config.text_config
-        return cls(
+        return dict(
             frames_per_patch=int(vision.temporal_patch_size),
             num_layers=int(text.num_hidden_layers),
             max_positions=int(text.max_position_embeddings),
-            feature_width=int(text.hidden_size) * (1 + len(vision.deepstack_visual_indexes)),
+            feature_width=int(text.hidden_size) * (1 + len(getattr(vision, "deepstack_visual_indexes", ()))),
             patches=PatchGeometry(
                 patch_size=int(vision.patch_size),
                 merge_size=int(vision.spatial_merge_size),
@@ -49,3 +53,23 @@ class Qwen3Layout:
             height, width = int(height * scale), int(width * scale)
         height, width = fit_size(height, width, geometry=self.patches, min_pixels=min_pixels, max_pixels=max_pixels)
         return FrameGeometry(height=height, width=width, token_rows=height // factor, token_columns=width // factor)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Qwen35Layout(Qwen3Layout):
+    """Of Qwen3.5: implements ``RanksAtSomeLayers``, for linear attention has no keys to rank tokens by."""
+
+    ranking_layers: tuple[int, ...]
+
+    @classmethod
+    def from_config(cls, config: Any) -> Self:
+        """Read a ``Qwen3_5Config`` or a ``Qwen3_5MoeConfig``.
+
+        Raises:
+            ValueError: If no layer has full attention.
+        """
+        kinds = config.text_config.layer_types
+        ranking = tuple(layer for layer, kind in enumerate(kinds) if kind == "full_attention")
+        if not ranking:
+            raise ValueError("none of its layers has full attention, which ranks tokens")
+        return cls(**cls._read(config), ranking_layers=ranking)

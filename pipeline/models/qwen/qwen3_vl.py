@@ -11,7 +11,7 @@ Shape suffixes:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,11 +40,21 @@ VIDEO_TOKEN = "<|video_pad|>"
 class Qwen3VL(Adapter[Qwen3Layout]):
     """Implements ``VideoModel``. One call at a time."""
 
+    layout_class: ClassVar[type[Qwen3Layout]] = Qwen3Layout
+
     def __init__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> None:
-        layout = Qwen3Layout.from_config(model.config)
-        super().__init__(model, tokenizer, layout, name=name, revision=revision, video_token=VIDEO_TOKEN, rope_axes=3)
-        self._vision = QwenVision(model.model.visual, layout.patches)
-        place_by_index(model.model.language_model)
+        super().__init__(
+            model,
+            tokenizer,
+            self.layout_class.from_config(model.config),
+            name=name,
+            revision=revision,
+            video_token=VIDEO_TOKEN,
+            rope_axes=3,
+        )
+        self._vision = QwenVision(model.model.visual, self._layout.patches)
+        if self._layout.feature_width > int(model.config.text_config.hidden_size):  # with deepstack
+            place_by_index(model.model.language_model)
         self._before, self._video_id = read_prefix(tokenizer), int(model.config.video_token_id)
 
     @torch.inference_mode()

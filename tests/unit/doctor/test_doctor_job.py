@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from jobs import doctor
+from pipeline.doctor import environment
 from pipeline.doctor import examine as examination
 from pipeline.doctor.examine import examine
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.models import shared_prefix
+from pipeline.models import recurrent_prefix, shared_prefix
 from tests.unit.models.tiny_models import BUILDERS, build_case
 
 SMALL = (
@@ -25,6 +26,7 @@ WORDS = [word for setting in SMALL for word in ("--set", setting)]
 NAMES = ["devices", "versions", "decoders", "checkpoint", "load", "group pass, float32", "final pass, float32"]
 NAMES += ["group time", "memory plan", "needles"]
 CASES = ["qwen2_5_vl-wide", "qwen3_vl-small", "qwen3_vl_moe-experts", "internvl-qwen3-text", "internvl-llama-text"]
+CASES += ["qwen3_5-small", "qwen3_5_moe-experts"]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,15 @@ def test_all_checks_of_a_sound_checkpoint_pass_with_a_line_each_and_a_card(folde
         assert f"## {heading}\n" in text
     assert torch.__version__ in text
     assert all(f"| {check} |" in text for check in NAMES)
+    assert ("linear attention's delta rule" in text) == name.startswith("qwen3_5")
+
+
+def test_the_card_says_which_kernels_linear_attention_takes(monkeypatch):
+    for is_there, expected in ((True, "package causal-conv1d"), (False, "torch, much slower on a GPU; pip install")):
+        monkeypatch.setattr(environment, "find_spec", lambda name, is_there=is_there: is_there)
+        kernels = dict(environment.list_kernels({"text_config": "probed"}, has_linear=True))
+        assert kernels["linear attention's convolution"].startswith(expected)
+    assert not [name for name, _ in environment.list_kernels({}) if "linear" in name]
 
 
 def test_half_precision_is_compared_in_both_types(folders):
@@ -105,7 +116,8 @@ def examination_of_stock(case):
 @pytest.mark.parametrize("name", CASES)
 def test_a_pass_that_differs_from_stock_fails_and_says_what_to_do(folders, name, monkeypatch, capsys):
     mask = shared_prefix.additive_mask
-    monkeypatch.setattr(shared_prefix, "additive_mask", lambda visible, text: mask(visible | True, text))
+    for module in (recurrent_prefix, shared_prefix):
+        monkeypatch.setattr(module, "additive_mask", lambda visible, text: mask(visible | True, text))
     assert doctor.main(["--model", str(folders[name]), "--device", "cpu", *WORDS]) == 1
     lines = capsys.readouterr().out.splitlines()
     (wrong,) = (line for line in lines if line.startswith("failed"))

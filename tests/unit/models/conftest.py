@@ -57,6 +57,7 @@ def checkpoint(case, tmp_path_factory):
 def first_logits(monkeypatch):
     """Logits from which the adapter chose its first response tokens, one entry per call."""
     import pipeline.models.final_pass as answering
+    import pipeline.models.recurrent_prefix as recurrent
     import pipeline.models.shared_prefix as scoring
 
     seen: list[torch.Tensor] = []
@@ -66,6 +67,6 @@ def first_logits(monkeypatch):
         seen.append(logits_BV)
         return first_tokens(text, logits_BV, *arguments)
 
-    for module in (answering, scoring):
+    for module in (answering, recurrent, scoring):
         monkeypatch.setattr(module, "first_tokens", record)
     return seen

@@ -15,7 +15,7 @@ def look(case, model):
     """Everything that one question about the clip gives."""
     prefix = case.prefill(model, case.encode(model, batch_patches=2))
     prompt = model.build_question(*case.questions[0], response_tokens=1)
-    (response,) = model.score(prefix, [prompt], ScoringConfig(reference_layer=1))
+    (response,) = model.score(prefix, [prompt], ScoringConfig(reference_layer=case.layer))
     return response
 
 

@@ -59,7 +59,8 @@ def prompts(model):
 
 
 def score(model, prefix, prompts, **changes):
-    return model.score(prefix, prompts, ScoringConfig(reference_layer=1, **changes))
+    layer = next(layer for layer in model.ranking_layers if layer)
+    return model.score(prefix, prompts, ScoringConfig(reference_layer=layer, **changes))
 
 
 def test_every_registered_family_has_tiny_models_here():

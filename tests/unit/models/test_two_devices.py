@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from pipeline.lab.layer_probe import measure
 from pipeline.manifest.questions import Question
-from pipeline.models import generation, responses
+from pipeline.models import generation, recurrent_prefix, responses
 from pipeline.models.devices.map import module_devices
 from pipeline.models.devices.memory_plan import measure_model
 from pipeline.models.interface import FinalTokens
@@ -51,7 +51,7 @@ class Zeros(responses.Download):
 
 @pytest.fixture(autouse=True)
 def zeros_from_the_second_device(monkeypatch):
-    for module in (generation, measure, responses):
+    for module in (generation, measure, recurrent_prefix, responses):
         monkeypatch.setattr(module, "Download", Zeros)
 
 

@@ -8,7 +8,15 @@ from functools import cache
 from typing import Any
 
 from pipeline.lab.demo_training.vocabulary import build_tokenizer as build_demo_tokenizer
-from tests.unit.models.families import internvl, qwen2_5_vl, qwen3_vl, tiny_internvl, tiny_qwen3
+from tests.unit.models.families import (
+    internvl,
+    qwen2_5_vl,
+    qwen3_5,
+    qwen3_vl,
+    tiny_internvl,
+    tiny_qwen3,
+    tiny_qwen3_5,
+)
 from tests.unit.models.families.case import Case
 
 
@@ -27,6 +35,16 @@ def _build_qwen3_vl_moe() -> tuple[Any, Any]:
     return tiny_qwen3.build_model(tokenizer, kind="experts", seed=10), tokenizer
 
 
+def _build_qwen3_5() -> tuple[Any, Any]:
+    tokenizer = tiny_qwen3_5.build_tokenizer()
+    return tiny_qwen3_5.build_model(tokenizer, kind="small", seed=10), tokenizer
+
+
+def _build_qwen3_5_moe() -> tuple[Any, Any]:
+    tokenizer = tiny_qwen3_5.build_tokenizer()
+    return tiny_qwen3_5.build_model(tokenizer, kind="experts", seed=10), tokenizer
+
+
 def _build_internvl() -> tuple[Any, Any]:
     tokenizer = tiny_internvl.build_tokenizer()
     return tiny_internvl.build_model(tokenizer), tokenizer
@@ -37,6 +55,8 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "qwen2_5_vl": _build_qwen2_5_vl,
     "qwen3_vl": _build_qwen3_vl,
     "qwen3_vl_moe": _build_qwen3_vl_moe,
+    "qwen3_5": _build_qwen3_5,
+    "qwen3_5_moe": _build_qwen3_5_moe,
     "internvl": _build_internvl,
 }
 # name -> module that builds it, shape
@@ -46,6 +66,9 @@ CASES: dict[str, tuple[Any, str]] = {
     "qwen3_vl-small": (qwen3_vl, "small"),
     "qwen3_vl-wide": (qwen3_vl, "wide"),
     "qwen3_vl_moe-experts": (qwen3_vl, "experts"),
+    "qwen3_5-small": (qwen3_5, "small"),
+    "qwen3_5-pattern": (qwen3_5, "pattern"),
+    "qwen3_5_moe-experts": (qwen3_5, "experts"),
     "internvl-qwen2-text": (internvl, "qwen2-text"),
     "internvl-qwen3-text": (internvl, "qwen3-text"),
     "internvl-qwen3-moe-text": (internvl, "qwen3-moe-text"),

@@ -29,14 +29,15 @@ def group(request):
 def test_one_recorded_pass_equals_a_pass_per_reference_layer_bit_for_bit(group, reduce, query_tokens):
     model, prefix, prompts = group
     settings = {"attention_reduce": reduce, "query_tokens": query_tokens}
+    first, *_, last = model.ranking_layers
     with record_layers() as by_layer:
-        model.score(prefix, prompts, ScoringConfig(reference_layer=0, **settings))
-    assert sorted(by_layer) == list(range(model.num_layers))
-    for layer in range(model.num_layers):
+        model.score(prefix, prompts, ScoringConfig(reference_layer=first, **settings))
+    assert tuple(sorted(by_layer)) == model.ranking_layers
+    for layer in model.ranking_layers:
         alone = model.score(prefix, prompts, ScoringConfig(reference_layer=layer, **settings))
         for row, response in enumerate(alone):
             assert np.array_equal(by_layer[layer][row].numpy(), response.attention_N)
-    assert not torch.equal(by_layer[0], by_layer[model.num_layers - 1])
+    assert not torch.equal(by_layer[first], by_layer[last])
 
 
 def test_recording_changes_nothing_about_the_pass(group):
@@ -58,5 +59,5 @@ def test_nothing_is_recorded_after_the_block_even_if_it_failed(group):
     model, prefix, prompts = group
     with pytest.raises(RuntimeError, match="stop"), record_layers() as by_layer:
         raise RuntimeError("stop")
-    model.score(prefix, prompts, ScoringConfig(reference_layer=0))
+    model.score(prefix, prompts, ScoringConfig(reference_layer=model.ranking_layers[0]))
     assert by_layer == {}

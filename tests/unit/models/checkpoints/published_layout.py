@@ -38,6 +38,8 @@ RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
         "qwen2_5_vl": ((r"^model\.visual\.", "visual."), (r"^model\.language_model\.", "model.")),
         "qwen3_vl": (),
         "qwen3_vl_moe": (),
+        "qwen3_5": (),
+        "qwen3_5_moe": (),
         "internvl": (
             (r"^lm_head\.", "language_model.lm_head."),
             (r"^model\.language_model\.", "language_model.model."),
@@ -52,7 +54,8 @@ def write_published(folder: Path, model: Any, tokenizer: Any) -> list[str]:
     family = model.config.model_type
     (folder / "config.json").write_text(json.dumps(_CONFIGS[family](model.config.to_dict())))
     tokenizer.save_pretrained(folder)
-    _write_templates(folder, tokenizer.chat_template, is_text_models=family == "qwen2_5_vl")
+    if not family.startswith("qwen3_5"):  # which has chat_template.jinja, as is written today
+        _write_templates(folder, tokenizer.chat_template, is_text_models=family == "qwen2_5_vl")
     end_id, pad_id = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>"))
     sampling = {"do_sample": True, "temperature": 0.1, "top_k": 1, "repetition_penalty": 1.05}
     ends = {"eos_token_id": [end_id, pad_id], "pad_token_id": pad_id, "transformers_version": "4.49.0"}
@@ -62,7 +65,10 @@ def write_published(folder: Path, model: Any, tokenizer: Any) -> list[str]:
     weights = {_rename(name, family): weight for name, weight in model.state_dict().items()}
     if family == "internvl":
         weights = dict(_each_expert(weights))
-    return _write_shards(folder, {name: _turn(name, weight) for name, weight in weights.items()})
+    if family.startswith("qwen3_5"):
+        weights |= _guessing_layers(model.config.text_config.hidden_size)
+    is_turned = family == "qwen3_vl_moe"
+    return _write_shards(folder, {n: _round(_turn(n, w) if is_turned else w) for n, w in weights.items()})
 
 
 def _rename(name: str, family: str) -> str:
@@ -84,9 +90,24 @@ def _each_expert(weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, tor
                 yield f"{start}.mlp.experts.{number}.{part}.weight", values
 
 
+def _guessing_layers(width: int) -> dict[str, torch.Tensor]:
+    """Some of the layers that guess several tokens at once, which stock code does not load."""
+    shapes = {
+        "mtp.fc.weight": (width, 2 * width),
+        "mtp.layers.0.mlp.gate_proj.weight": (2 * width, width),
+        "mtp.norm.weight": (width,),
+        "mtp.pre_fc_norm_embedding.weight": (width,),
+    }
+    return {name: torch.ones(shape) for name, shape in shapes.items()}
+
+
 def _turn(name: str, weight: torch.Tensor) -> torch.Tensor:
-    """In bfloat16; experts in one tensor have one column per output."""
-    return (weight.mT if weight.dim() == 3 and ".mlp.experts." in name else weight).to(torch.bfloat16).contiguous()
+    """Experts in one tensor have one column per output."""
+    return weight.mT if weight.dim() == 3 and ".mlp.experts." in name else weight
+
+
+def _round(weight: torch.Tensor) -> torch.Tensor:
+    return weight.to(torch.bfloat16).contiguous()
 
 
 def _write_shards(folder: Path, weights: dict[str, torch.Tensor]) -> list[str]:
@@ -140,11 +161,29 @@ def _without_tie(config: dict[str, Any]) -> dict[str, Any]:
     return _old_top(config, "4.52.0.dev0")
 
 
+def _hybrid(config: dict[str, Any]) -> dict[str, Any]:
+    """Fields of the time beside those of today; the vision part goes by the name of the whole."""
+    text, vision = config["text_config"], config["vision_config"]
+    for name in ("transformers_version", "_name_or_path"):
+        text.pop(name, None)
+    text |= {"attn_output_gate": True, "dtype": "bfloat16", "mamba_ssm_dtype": "float32", "mlp_only_layers": []}
+    text |= {"mtp_num_hidden_layers": 1, "mtp_use_dedicated_embeddings": False}
+    vision |= {"model_type": config["model_type"], "deepstack_visual_indexes": []}
+    return _old_top(config, "4.57.0.dev0") | {"tie_word_embeddings": False}
+
+
 def _old_top(config: dict[str, Any], version: str) -> dict[str, Any]:
     config.pop("dtype", None)
     return config | {"torch_dtype": "bfloat16", "transformers_version": version}
 
 
 _CONFIGS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = MappingProxyType(
-    {"qwen2_5_vl": _flat, "qwen3_vl": _nested, "qwen3_vl_moe": _nested, "internvl": _without_tie}
+    {
+        "qwen2_5_vl": _flat,
+        "qwen3_vl": _nested,
+        "qwen3_vl_moe": _nested,
+        "qwen3_5": _hybrid,
+        "qwen3_5_moe": _hybrid,
+        "internvl": _without_tie,
+    }
 )

@@ -41,7 +41,7 @@ UNKNOWN = [
     ("internvl_chat", ('"adapttoken convert-internvl {folder} OUTPUT"', "-hf", "never run here")),
     ("llava_qwen", ("LLaVA-Video", "Qwen/Qwen2.5-VL-7B-Instruct")),
     ("videollama3_qwen2", ("VideoLLaMA3", "Qwen/Qwen2.5-VL-7B-Instruct")),
-    ("qwen3_5_moe", ("linear attention", "Qwen/Qwen3-VL-30B-A3B-Instruct")),
+    ("qwen3_5_text", ("text model", "Qwen/Qwen3.5-9B")),
     ("qwen2", ("sees no video", "Qwen/Qwen2.5-VL-7B-Instruct")),
     ("bert", ("OpenGVLab/InternVL3-8B-hf",)),
     ("no_such_family", ("OpenGVLab/InternVL3-8B-hf",)),

@@ -43,6 +43,8 @@ def test_names_and_settings_are_those_of_the_release(case, published):
     tops = {
         "qwen2_5_vl": {"lm_head", "model", "visual"},
         "internvl": {"language_model", "multi_modal_projector", "vision_tower"},
+        "qwen3_5": {"lm_head", "model", "mtp"},
+        "qwen3_5_moe": {"lm_head", "model", "mtp"},
     }
     assert {name.partition(".")[0] for name in names} == tops.get(case.family, {"lm_head", "model"})
     config = json.loads((folder / "config.json").read_text())
@@ -54,8 +56,9 @@ def test_names_and_settings_are_those_of_the_release(case, published):
 def test_every_tensor_equals_the_one_it_was_made_from(case, rounded, published, loaded):
     ours, expected = loaded._model.state_dict(), rounded.state_dict()
     assert ours.keys() == expected.keys()
-    is_apart = any(".experts.0." in name for name in published[1])  # a tensor per expert
-    assert is_apart or len(published[1]) == len(expected)
+    names = [name for name in published[1] if not name.startswith("mtp.")]  # layers that nobody loads
+    is_apart = any(".experts.0." in name for name in names)  # a tensor per expert
+    assert is_apart or len(names) == len(expected)
     different = [name for name in expected if not torch.equal(ours[name], expected[name])]
     assert different == []
     assert ours["lm_head.weight"].data_ptr() != ours["model.language_model.embed_tokens.weight"].data_ptr()
@@ -69,7 +72,9 @@ def test_the_configuration_says_what_the_one_it_was_made_from_says(case, publish
     ours, expected = loaded._model.config.text_config, case.stock.config.text_config
     rope = {name: value for name, value in ours.rope_parameters.items() if name != "type"}  # an old name, kept beside
     assert rope == expected.rope_parameters
-    assert loaded._model.config.vision_config.to_dict().keys() == case.stock.config.vision_config.to_dict().keys()
+    seen, expected = (model.config.vision_config.to_dict() for model in (loaded._model, case.stock))
+    empty = {"deepstack_visual_indexes": []} if case.family.startswith("qwen3_5") else {}  # a field without a meaning
+    assert seen.keys() == expected.keys() | empty.keys()
     ends = {case.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")}
     assert loaded._text.end_ids == ends
 

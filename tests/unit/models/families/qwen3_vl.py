@@ -40,6 +40,11 @@ class Qwen3Case(Case):
     processor: Any
     frame_indices: tuple[int, ...] = FRAME_INDICES
 
+    @property
+    def attention_number(self) -> int:
+        """Of the reference layer, among the layers whose attention stock gives."""
+        return self.layer
+
     def only(self, patches: Sequence[int]) -> "Qwen3Case":
         """The clip of these patches alone, at their old times."""
         frames = [2 * patch + i for patch in patches for i in range(2)]
@@ -118,7 +123,7 @@ class Qwen3Case(Case):
         places = self.visual_places(tokens)
         return StockRun(
             logits_V=output.logits[0, -1],
-            weights_ARN=output.attentions[self.layer][0, :, places[-1] + 1 :][..., places],
+            weights_ARN=output.attentions[self.attention_number][0, :, places[-1] + 1 :][..., places],
         )
 
     def visual_places(self, tokens: Sequence[Token]) -> list[int]:

@@ -5,10 +5,15 @@ import pytest
 import torch
 
 from pipeline.models.qwen.qwen3_sequence import lay_out
+from tests.unit.models.tiny_models import cases_of
 
 VIDEO = 9
 
 
+BOTH_FAMILIES = pytest.mark.parametrize("case", [*cases_of("qwen3_vl"), *cases_of("qwen3_5")], indirect=True)
+
+
+@BOTH_FAMILIES
 def test_positions_of_a_clip_equal_stock_get_rope_index(case):
     tokens = case.lay_out("What?", None)
     ids = torch.tensor([[token.id for token in tokens]])
@@ -42,6 +47,7 @@ def text_runs(case, tokens):
     ]
 
 
+@BOTH_FAMILIES
 def test_the_question_goes_on_a_whole_frame_after_the_last_block(case, prefix):
     tokens = case.lay_out("What?", None)
     last = case.visual_places(tokens)[-1]

@@ -3,6 +3,7 @@ import pytest
 
 from pipeline.models.qwen.qwen3_sequence import block_texts, clip_centers
 from pipeline.models.qwen.qwen3_vl import Qwen3VL
+from tests.unit.models.tiny_models import cases_of
 
 QUESTIONS = [
     ("What?", None),
@@ -12,6 +13,7 @@ QUESTIONS = [
 ]
 
 
+@pytest.mark.parametrize("case", [*cases_of("qwen3_vl"), *cases_of("qwen3_5")], indirect=True)
 @pytest.mark.parametrize(("question", "options"), QUESTIONS)
 def test_a_clips_prompt_equals_the_stock_processors_expansion(case, features, question, options):
     embedded = []
