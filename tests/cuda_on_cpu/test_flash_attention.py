@@ -1,17 +1,15 @@
 """The vision towers on flash-attn, whose stand-in makes its interface's checks, over a simulated GPU: no wait."""
 
-import inspect
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from transformers import modeling_flash_attention_utils
 
 from tests.cuda_on_cpu.device_tensor import DeviceTensor, move_module
 from tests.cuda_on_cpu.passes import build_model
 from tests.cuda_on_cpu.simulation import simulated
-from tests.unit.models.test_flash_attention import varlen
+from tests.unit.models.test_flash_attention import stand_in, varlen
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +24,7 @@ def flash_attn(monkeypatch):
             journal.waits = before
         return attended
 
-    unwatched.__signature__ = inspect.signature(varlen)
-    process = modeling_flash_attention_utils._lazy_define_process_function(unwatched)
-    functions = (None, unwatched, None, None, None), (process, dict)
-    monkeypatch.setattr(modeling_flash_attention_utils, "lazy_import_flash_attention", lambda *_, **__: functions)
+    stand_in(monkeypatch, unwatched)
 
 
 def build(family, place=None):
