@@ -27,7 +27,8 @@ def flash_attention() -> Iterator[None]:
 
     unwatched.__signature__ = inspect.signature(varlen)  # type: ignore[attr-defined]
     process = modeling_flash_attention_utils._lazy_define_process_function(unwatched)
-    functions = (None, unwatched, None, None, None), (process, dict)
+    has_paged = hasattr(modeling_flash_attention_utils, "_process_with_kvcache_kwargs_fn")  # newer ones
+    functions = (None, unwatched, None, None, None), ((process, dict) if has_paged else process)
     with mock.patch.object(modeling_flash_attention_utils, "lazy_import_flash_attention", return_value=functions):
         yield
 

@@ -37,19 +37,26 @@ def varlen(
     return torch.cat([piece.transpose(0, 1) for piece in attended])
 
 
+def stand_in(monkeypatch, function):
+    """Put a function behind transformers' own way to flash-attn 2; newer versions have one more for paged caches."""
+    function.__signature__ = inspect.signature(varlen)
+    utils = modeling_flash_attention_utils
+    process = utils._lazy_define_process_function(function)
+    processes = (process, dict) if hasattr(utils, "_process_with_kvcache_kwargs_fn") else process
+    functions = (None, function, None, None, None), processes
+    monkeypatch.setattr(utils, "lazy_import_flash_attention", lambda *_, **__: functions)
+
+
 @pytest.fixture(autouse=True)
 def flash_attn(monkeypatch):
-    """The stand-in, behind transformers' own way to flash-attn 2; yields the number of calls."""
+    """The stand-in; yields the number of calls."""
     calls = []
 
     def counted(*args, **kwargs):
         calls.append(1)
         return varlen(*args, **kwargs)
 
-    counted.__signature__ = inspect.signature(varlen)
-    process = modeling_flash_attention_utils._lazy_define_process_function(counted)
-    functions = (None, counted, None, None, None), (process, dict)
-    monkeypatch.setattr(modeling_flash_attention_utils, "lazy_import_flash_attention", lambda *_, **__: functions)
+    stand_in(monkeypatch, counted)
     return calls
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 # The text model's template in tokenizer_config.json, shortened …
 TOOLS_TEMPLATE = """{%- if tools %}{{- '<|im_start|>system\\n# Tools' }}
@@ -69,6 +69,19 @@ def write_published(folder: Path, model: Any, tokenizer: Any) -> list[str]:
         weights |= _guessing_layers(model.config.text_config.hidden_size)
     is_turned = family == "qwen3_vl_moe"
     return _write_shards(folder, {n: _round(_turn(n, w) if is_turned else w) for n, w in weights.items()})
+
+
+def tie_head(folder: Path) -> None:
+    """As small sizes are published: no output head in the files; the configuration says so where it says anything."""
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    (head,) = (name for name in index["weight_map"] if name.endswith("lm_head.weight"))
+    shard = folder / index["weight_map"].pop(head)
+    save_file({name: weight for name, weight in load_file(shard).items() if name != head}, shard, {"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    config = json.loads((folder / "config.json").read_text())
+    if "tie_word_embeddings" in config:
+        config["tie_word_embeddings"] = True
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def _rename(name: str, family: str) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from pipeline.models.loading import describe_model, load_model
 from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import ModelConfig, ScoringConfig
-from tests.unit.models.checkpoints.published_layout import RENAMED, write_published
+from tests.unit.models.checkpoints.published_layout import RENAMED, tie_head, write_published
 from tests.unit.models.tiny_models import CASES
 
 
@@ -63,6 +64,16 @@ def test_every_tensor_equals_the_one_it_was_made_from(case, rounded, published, 
     assert different == []
     assert ours["lm_head.weight"].data_ptr() != ours["model.language_model.embed_tokens.weight"].data_ptr()
     assert not torch.equal(ours["lm_head.weight"], ours["model.language_model.embed_tokens.weight"])
+
+
+def test_a_small_size_without_an_output_head_uses_its_embedding(case, rounded, published, tmp_path):
+    folder = shutil.copytree(published[0], tmp_path / "small")
+    tie_head(folder)
+    assert describe_model(ModelConfig(model=str(folder))).family == case.family
+    ours = load_model(ModelConfig(model=str(folder)), device="cpu")._model.state_dict()
+    expected = rounded.state_dict() | {"lm_head.weight": rounded.get_input_embeddings().weight}
+    assert [name for name in expected if not torch.equal(ours[name], expected[name])] == []
+    assert ours["lm_head.weight"].data_ptr() == ours["model.language_model.embed_tokens.weight"].data_ptr()
 
 
 def test_the_configuration_says_what_the_one_it_was_made_from_says(case, published, loaded):

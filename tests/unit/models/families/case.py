@@ -9,8 +9,9 @@ Shape suffixes:
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class StockRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Case(ABC):
-    """One model in both forms, with one clip of three temporal patches.
+    """One model in both forms, with one clip; three temporal patches, unless a test brings its own frames.
 
     Attributes:
         family: row of the registry.
@@ -71,16 +72,33 @@ class Case(ABC):
         """Stock over the whole clip, the question, and so much of a response."""
 
     @abstractmethod
+    def run_kept(self, question: Question, kept: Sequence[int], tail: Sequence[int] = ()) -> StockRun:
+        """Stock over some of the clip's visual tokens, at the places they had in it; ``N`` are these."""
+
+    @abstractmethod
     def stock_features(self) -> torch.Tensor:
         """``(N, E)`` of the clip by stock, in one batch."""
+
+    def over(self, frames: Any, *, samples: Sequence[int], sample_fps: float) -> "Case":
+        """The same model over frames of a video; each one's number among the samples."""
+        return replace(self, frames=frames, _runs={})
+
+    def only(self, patches: Sequence[int]) -> "Case":
+        """These patches as a clip of their own."""
+        frames = [patch * self.frames_per_patch + i for patch in patches for i in range(self.frames_per_patch)]
+        return replace(self, frames=self.frames[frames], _runs={})
 
     @property
     def per_patch(self) -> int:
         return self.geometry.tokens_per_patch
 
     @property
+    def num_patches(self) -> int:
+        return len(self.frames) // self.frames_per_patch
+
+    @property
     def num_tokens(self) -> int:
-        return len(self.frames) // self.frames_per_patch * self.per_patch
+        return self.num_patches * self.per_patch
 
     def stock_run(self, question: Question, tail: Sequence[int] = ()) -> StockRun:
         """``run``, once for the same question."""
@@ -143,6 +161,27 @@ def as_adapter(family: str, model: Any, tokenizer: Any) -> Any:
     row, model = FAMILIES[family], copy.deepcopy(model)
     model.set_attn_implementation(dict(row.attention))
     return row.build(model, tokenizer, name="tiny", revision="0")
+
+
+def causal_without(dropped: Sequence[int], length: int) -> torch.Tensor:
+    """Additive mask ``(1, 1, length, length)``: causal, and nobody sees what stands at the dropped places."""
+    allowed = torch.ones(length, length, dtype=torch.bool).tril()
+    allowed[:, list(dropped)] = False
+    return torch.zeros(1, 1, length, length).masked_fill(~allowed, torch.finfo(torch.float32).min)
+
+
+@contextmanager
+def given_features(stock: Any, name: str, outputs: Any) -> Iterator[None]:
+    """Inside, ``name`` (``get_video_features``, …) returns ``outputs``, whatever pixels it is given; None: its own.
+
+    Transformers 5.17 has no argument for them and passes over one in silence.
+    """
+    if outputs is not None:
+        setattr(stock.model, name, lambda *_, **__: outputs)
+    try:
+        yield
+    finally:
+        vars(stock.model).pop(name, None)  # the class's own again
 
 
 def add_noise(model: Any, *, scale: float) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import InternVLProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -11,7 +12,15 @@ from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2Im
 
 from pipeline.models.prompt import question_text
 from tests.unit.models.families import tiny_internvl
-from tests.unit.models.families.case import NUM_PATCHES, Case, Question, StockRun, as_adapter, random_frames
+from tests.unit.models.families.case import (
+    NUM_PATCHES,
+    Case,
+    Question,
+    StockRun,
+    as_adapter,
+    given_features,
+    random_frames,
+)
 
 SHAPES = tiny_internvl.SHAPES
 
@@ -49,7 +58,7 @@ class InternVLCase(Case):
     def clip_ids(self, question: str) -> list[int]:
         """``chat`` over the whole clip as the stock processor expands it."""
         frames_text = expand_video(
-            self.tokenizer, num_frames=NUM_PATCHES, tokens_per_frame=self.geometry.tokens_per_patch
+            self.tokenizer, num_frames=self.num_patches, tokens_per_frame=self.geometry.tokens_per_patch
         )
         return self.chat(frames_text, question)
 
@@ -59,23 +68,27 @@ class InternVLCase(Case):
             return self.stock.get_image_features(pixels).pooler_output.flatten(0, 1)
 
     def run(self, question: Question, tail: Sequence[int] = ()) -> StockRun:
-        ids = [*self.clip_ids(question_text(*question)), *tail]
-        return self._forward(ids, pixel_values=process(self.frames, size=self.geometry.height))
+        return self._forward([*self.clip_ids(question_text(*question)), *tail])
+
+    def run_kept(self, question: Question, kept: Sequence[int], tail: Sequence[int] = ()) -> StockRun:
+        counts = np.unique(np.asarray(kept) // self.per_patch, return_counts=True)[1]
+        frames = [f"Frame{i}: <img>{'<IMG_CONTEXT>' * count}</img>" for i, count in enumerate(counts, start=1)]
+        ids = [*self.chat("\n".join(frames), question_text(*question)), *tail]
+        return self.run_features(ids, self.stock_features()[list(kept)])
 
     def run_features(self, ids: Sequence[int], features_KD: torch.Tensor) -> StockRun:
         """Over some of the clip's visual tokens."""
-        outputs = {"image": BaseModelOutputWithPooling(pooler_output=features_KD[None])}
-        return self._forward(ids, mm_encoder_outputs=outputs)
+        return self._forward(ids, BaseModelOutputWithPooling(pooler_output=features_KD[None]))
 
-    def _forward(self, ids: Sequence[int], **vision: Any) -> StockRun:
+    def _forward(self, ids: Sequence[int], outputs: Any = None) -> StockRun:
         input_ids = torch.tensor([list(ids)])
-        with torch.inference_mode():
+        with torch.inference_mode(), given_features(self.stock, "get_image_features", outputs):
             output = self.stock(
                 input_ids=input_ids,
                 attention_mask=torch.ones_like(input_ids),
                 use_cache=False,
                 output_attentions=True,
-                **vision,
+                pixel_values=process(self.frames, size=self.geometry.height),
             )
         is_visual_T = input_ids[0] == self.tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
         last_end = int((input_ids[0] == self.tokenizer.convert_tokens_to_ids("</img>")).nonzero()[-1])

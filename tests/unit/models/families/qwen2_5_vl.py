@@ -1,15 +1,16 @@
 """Two small random Qwen2.5-VL models. The stock side gets explicit positions, counted here by loops of their own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from pipeline.lab.demo_training.architecture import build_demo_model, demo_config
 from pipeline.lab.demo_training.vocabulary import build_tokenizer
-from pipeline.models.qwen.preprocess import PatchGeometry, flatten_patches
+from pipeline.models.prompt import question_text
 from tests.unit.models.families.case import (
     NUM_PATCHES,
     Case,
@@ -17,6 +18,7 @@ from tests.unit.models.families.case import (
     StockRun,
     add_noise,
     as_adapter,
+    causal_without,
     random_frames,
 )
 
@@ -34,9 +36,16 @@ class Qwen25Case(Case):
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def pixels(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pixel rows and the grid, as the family's processor would give them."""
-        grid = [NUM_PATCHES, self.geometry.height // 14, self.geometry.width // 14]
-        return flatten_patches(torch.from_numpy(self.frames), geometry=PatchGeometry()), torch.tensor([grid])
+        """Pixel rows and the grid; stock's Pillow processor shows a frame in both slots of a patch, so take one each.
+
+        The video processor needs torchvision.
+        """
+        processor = Qwen2VLImageProcessorPil(size={"shortest_edge": 1, "longest_edge": 10**6})
+        output = processor(images=list(self.frames), return_tensors="pt", input_data_format="channels_last")
+        rows = output["pixel_values"].unflatten(0, (self.num_patches, 2, -1)).unflatten(-1, (3, 2, -1))
+        slots = torch.stack([rows[:, slot, :, :, slot] for slot in range(2)], dim=3)  # (P, rows, 3, 2, 14 * 14)
+        _, height, width = output["image_grid_thw"][0].tolist()
+        return slots.flatten(0, 1).flatten(1), torch.tensor([[self.num_patches, height, width]])
 
     def stock_features(self) -> torch.Tensor:
         with torch.inference_mode():
@@ -46,7 +55,7 @@ class Qwen25Case(Case):
         """``[t, row, column]`` of every visual token; temporal positions default to an ordinary clip's."""
         start = len(self.prefix_ids)
         step = self.patch_s * self.stock.config.vision_config.tokens_per_second
-        temporal = [int(patch * step) for patch in range(NUM_PATCHES)] if temporal is None else temporal
+        temporal = [int(patch * step) for patch in range(self.num_patches)] if temporal is None else temporal
         return [
             [start + t, start + row, start + column]
             for t in temporal
@@ -54,9 +63,31 @@ class Qwen25Case(Case):
             for column in range(self.geometry.token_columns)
         ]
 
+    def suffix_ids(self, question: Question) -> list[int]:
+        """What follows the clip, out of the whole rendered prompt in one piece."""
+        content = [{"type": "video"}, {"type": "text", "text": question_text(*question)}]
+        ids = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, return_dict=True
+        )["input_ids"]
+        video = ids.index(self.tokenizer.convert_tokens_to_ids("<|video_pad|>"))
+        assert ids[:video] == self.prefix_ids
+        return ids[video + 1 :]
+
     def run(self, question: Question, tail: Sequence[int] = ()) -> StockRun:
-        suffix = self.adapter.build_question(*question, response_tokens=1).suffix_ids
-        return self.run_at([*suffix, *tail], visual_positions=self.visual_positions())
+        return self.run_at([*self.suffix_ids(question), *tail], visual_positions=self.visual_positions())
+
+    def run_kept(self, question: Question, kept: Sequence[int], tail: Sequence[int] = ()) -> StockRun:
+        """All tokens stand there, and the dropped are masked; text goes on after the last that is kept."""
+        text, visual = [*self.suffix_ids(question), *tail], self.visual_positions()
+        start = len(self.prefix_ids)
+        dropped = [start + index for index in sorted(set(range(self.num_tokens)) - set(kept))]
+        run = self.run_at(
+            text,
+            visual_positions=visual,
+            text_start=max(max(visual[index]) for index in kept) + 1,
+            attention_mask=causal_without(dropped, start + self.num_tokens + len(text)),
+        )
+        return replace(run, weights_ARN=run.weights_ARN[..., list(kept)])
 
     def run_at(
         self,

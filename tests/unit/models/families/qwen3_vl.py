@@ -10,13 +10,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 from transformers.video_utils import VideoMetadata
 
 from pipeline.models.interface import FinalTokens
 from pipeline.models.prompt import question_text
-from tests.unit.models.families.case import NUM_PATCHES, Case, Question, StockRun, as_adapter, random_frames
+from tests.unit.models.families.case import (
+    NUM_PATCHES,
+    Case,
+    Question,
+    StockRun,
+    as_adapter,
+    causal_without,
+    given_features,
+    random_frames,
+)
 from tests.unit.models.families.tiny_qwen3 import build_model, build_tokenizer
 
 FPS = 10.0
@@ -39,6 +49,11 @@ class Qwen3Case(Case):
 
     processor: Any
     frame_indices: tuple[int, ...] = FRAME_INDICES
+    fps: float = FPS
+
+    def over(self, frames: Any, *, samples: Sequence[int], sample_fps: float) -> "Qwen3Case":
+        centers_s = np.array(samples).reshape(-1, 2).mean(axis=1) / sample_fps
+        return replace(self, frames=frames, centers_s=centers_s, frame_indices=tuple(samples), fps=sample_fps, _runs={})
 
     @property
     def attention_number(self) -> int:
@@ -46,15 +61,9 @@ class Qwen3Case(Case):
         return self.layer
 
     def only(self, patches: Sequence[int]) -> "Qwen3Case":
-        """The clip of these patches alone, at their old times."""
-        frames = [2 * patch + i for patch in patches for i in range(2)]
-        return replace(
-            self,
-            frames=self.frames[frames],
-            centers_s=self.centers_s[list(patches)],
-            frame_indices=tuple(self.frame_indices[i] for i in frames),
-            _runs={},
-        )
+        """At their old times."""
+        indices = tuple(self.frame_indices[2 * patch + i] for patch in patches for i in range(2))
+        return replace(super().only(patches), centers_s=self.centers_s[list(patches)], frame_indices=indices)
 
     def pixels(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Pixel rows by the family's own patchify, and the grid."""
@@ -71,7 +80,7 @@ class Qwen3Case(Case):
 
     def stock_video_text(self) -> str:
         """What the stock processor writes in place of the video token."""
-        metadata = VideoMetadata(total_num_frames=100_000, fps=FPS, frames_indices=list(self.frame_indices))
+        metadata = VideoMetadata(total_num_frames=100_000, fps=self.fps, frames_indices=list(self.frame_indices))
         inputs = {"video_grid_thw": self.pixels()[1], "video_metadata": [metadata]}
         return self.processor.replace_video_token(inputs, 0)
 
@@ -103,28 +112,48 @@ class Qwen3Case(Case):
     def run(self, question: Question, tail: Sequence[int] = ()) -> StockRun:
         return self.run_tokens(self.lay_out(*question, tail))
 
+    def run_kept(self, question: Question, kept: Sequence[int], tail: Sequence[int] = ()) -> StockRun:
+        """Patches that kept none leave no trace; of the others all tokens stand there, and the dropped are masked."""
+        patches = sorted({index // self.per_patch for index in kept})
+        shown = [patch * self.per_patch + n for patch in patches for n in range(self.per_patch)]
+        is_kept = np.isin(shown, kept)
+        clip = self.only(patches)
+        tokens = clip.lay_out(*question, tail)
+        dropped = np.array(clip.visual_places(tokens))[: len(shown)][~is_kept]
+        run = clip.run_tokens(tokens, attention_mask=causal_without(dropped.tolist(), len(tokens)))
+        return replace(run, weights_ARN=run.weights_ARN[..., is_kept])
+
     def run_tokens(
-        self, tokens: Sequence[Token], *, attention_mask: torch.Tensor | None = None, **inputs: Any
+        self, tokens: Sequence[Token], *, attention_mask: torch.Tensor | None = None, outputs: Any = None
     ) -> StockRun:
-        """One full eager forward; ``inputs`` in place of the clip's pixels."""
+        """One full eager forward; ``outputs`` in place of what the tower makes of the clip's pixels."""
         ids = torch.tensor([[token.id for token in tokens]])
-        if not inputs:
-            pixel_values, grid = self.pixels()
-            inputs = {"pixel_values_videos": pixel_values, "video_grid_thw": grid}
-        with torch.inference_mode():
+        pixel_values, grid = self.pixels()
+        with torch.inference_mode(), given_features(self.stock, "get_video_features", outputs):
             output = self.stock(
+                pixel_values_videos=pixel_values,
+                video_grid_thw=grid,
                 input_ids=ids,
                 position_ids=torch.tensor([token.position for token in tokens]).T[:, None],
                 attention_mask=torch.ones_like(ids) if attention_mask is None else attention_mask,
                 use_cache=False,
                 output_attentions=True,
-                **inputs,
             )
         places = self.visual_places(tokens)
         return StockRun(
             logits_V=output.logits[0, -1],
             weights_ARN=output.attentions[self.attention_number][0, :, places[-1] + 1 :][..., places],
         )
+
+    def run_features(
+        self, tokens: Sequence[Token], merged: torch.Tensor, deepstack: Sequence[torch.Tensor]
+    ) -> StockRun:
+        """Over some of the clip's visual tokens."""
+        with torch.inference_mode():
+            own = self.stock.get_video_features(*self.pixels()).deepstack_features[0]
+        layers = [layer if torch.is_tensor(own) else (layer,) for layer in deepstack]  # 5.17: all videos in one
+        outputs = BaseModelOutputWithDeepstackFeatures(pooler_output=(merged,), deepstack_features=layers)
+        return self.run_tokens(tokens, outputs=outputs)
 
     def visual_places(self, tokens: Sequence[Token]) -> list[int]:
         return [place for place, token in enumerate(tokens) if token.id == self.stock.config.video_token_id]

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from pipeline.passes.candidates import GroupCandidates
 from tests.unit.models.families.case import assert_final_pass_equals
@@ -53,11 +52,8 @@ def stock_logits(case, features, kept, *, deepstack_of):
     clip, tokens, is_kept = without_dropped(case, kept)
     places = set(np.array(clip.visual_places(tokens))[~is_kept].tolist())
     merged, *deepstack = features[torch.from_numpy(kept)].chunk(features.shape[1] // case.adapter.similarity_dim, dim=1)
-    outputs = BaseModelOutputWithDeepstackFeatures(
-        pooler_output=(merged,), deepstack_features=[(layer,) for layer in deepstack_of(deepstack)]
-    )
     remaining = [token for place, token in enumerate(tokens) if place not in places]
-    return clip.run_tokens(remaining, mm_encoder_outputs={"video": outputs}).logits_V
+    return clip.run_features(remaining, merged, deepstack_of(deepstack)).logits_V
 
 
 def test_a_subset_equals_stock_given_the_kept_features_and_no_other_deepstack(
