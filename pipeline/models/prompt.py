@@ -48,6 +48,8 @@ def render_around_video(
 ) -> tuple[str, str]:
     """Render the checkpoint's own chat template with the video before the text: what stands before and after it.
 
+    A template that can let the model think is told not to (``enable_thinking``); others do not read that.
+
     Raises:
         ValueError: If the template fails, drops the video, or shows it more than once.
     """
@@ -57,7 +59,9 @@ def render_around_video(
 def _render(tokenizer: Any, text: str, *, video_token: str) -> tuple[str, str]:
     messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}]
     try:
-        rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        rendered = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
     except _TEMPLATE_ERRORS as error:
         raise ValueError(
             f"the chat template fails ({type(error).__name__}: {error}), as a text model's does; put the vision "

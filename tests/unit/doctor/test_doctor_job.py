@@ -25,6 +25,7 @@ WORDS = [word for setting in SMALL for word in ("--set", setting)]
 NAMES = ["devices", "versions", "decoders", "checkpoint", "load", "group pass, float32", "final pass, float32"]
 NAMES += ["group time", "memory plan", "needles"]
 CASES = ["qwen2_5_vl-wide", "qwen3_vl-small", "qwen3_vl_moe-experts", "internvl-qwen3-text", "internvl-llama-text"]
+CASES += ["glm4v-dense", "glm4v_moe-experts", "glm46v-seconds", "llava_onevision-odd"]
 
 
 @pytest.fixture(scope="module")

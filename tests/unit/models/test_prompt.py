@@ -30,7 +30,11 @@ def test_prompt_equals_the_tokenized_chat_template_with_its_video_token_expanded
     prompt = build(tokenizer, question, options, video)
     content = [{"type": "video"}, {"type": "text", "text": question_text(question, options)}]
     whole = tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=True, add_generation_prompt=True, return_dict=True
+        [{"role": "user", "content": content}],
+        tokenize=True,
+        add_generation_prompt=True,
+        return_dict=True,
+        enable_thinking=False,  # where a model could think first
     )["input_ids"]
     video_id = tokenizer.convert_tokens_to_ids(video)
     place = whole.index(video_id)
@@ -56,7 +60,7 @@ def test_prefix_never_depends_on_the_question(tokenizer, video):
 )
 def test_control_tokens_in_a_question_are_text(case, tokenizer, video, question, options):
     every = " ".join(token for token in tokenizer.all_special_tokens if token != tokenizer.unk_token)
-    assert every.count(" ") > 3
+    assert every.count(" ") >= 3
     question = question.format(video=video, every=every)
     options = options and tuple(option.format(video=video) for option in options)
     prompt = build(tokenizer, question, options, video)

@@ -9,7 +9,7 @@ import torch
 from pipeline.models.loading import describe_model, load_model
 from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import ModelConfig, ScoringConfig
-from tests.unit.models.checkpoints.published_layout import RENAMED, write_published
+from tests.unit.models.checkpoints.published_layout import RENAMED, end_tokens, write_published
 from tests.unit.models.tiny_models import CASES
 
 
@@ -43,6 +43,7 @@ def test_names_and_settings_are_those_of_the_release(case, published):
     tops = {
         "qwen2_5_vl": {"lm_head", "model", "visual"},
         "internvl": {"language_model", "multi_modal_projector", "vision_tower"},
+        "llava_onevision": {"image_newline", "language_model", "multi_modal_projector", "vision_tower"},
     }
     assert {name.partition(".")[0] for name in names} == tops.get(case.family, {"lm_head", "model"})
     config = json.loads((folder / "config.json").read_text())
@@ -70,7 +71,7 @@ def test_the_configuration_says_what_the_one_it_was_made_from_says(case, publish
     rope = {name: value for name, value in ours.rope_parameters.items() if name != "type"}  # an old name, kept beside
     assert rope == expected.rope_parameters
     assert loaded._model.config.vision_config.to_dict().keys() == case.stock.config.vision_config.to_dict().keys()
-    ends = {case.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")}
+    ends = {case.tokenizer.convert_tokens_to_ids(token) for token in end_tokens(case.family)}
     assert loaded._text.end_ids == ends
 
 
