@@ -64,7 +64,7 @@ def stock_features(adapter: Adapter[Any], frames_FHW3: npt.NDArray[np.uint8], ge
             found: Tensor = model.model.get_image_features(pixel_values=pixels).pooler_output.flatten(0, 1)
             return found
         if isinstance(adapter.layout, LlavaLayout):
-            return frame_features(model, normalize_llava(frames).to(model.dtype))
+            return frame_features(model, normalize_llava(frames).to(model.dtype), geometry.tokens_per_patch)
         patches = adapter.layout.patches
         pixels = flatten_patches(frames, geometry=patches).to(model.dtype)
         rows, columns = (count * patches.merge_size for count in (geometry.token_rows, geometry.token_columns))

@@ -63,6 +63,10 @@ def run_on_gpus(family, dtype, num_devices, *, questions=QUESTIONS):
         ("qwen3_vl_moe", HALF, 1),
         ("internvl", FLOAT, 1),
         ("internvl", HALF, 2),
+        ("glm4v", HALF, 1),
+        ("glm4v_moe", HALF, 2),
+        ("llava_onevision", FLOAT, 1),
+        ("llava_onevision", HALF, 2),
     ],
 )
 def test_gpus_give_the_numbers_of_the_cpu_and_the_host_waits_where_it_must(family, dtype, num_devices):
@@ -91,7 +95,9 @@ def test_gpus_give_the_numbers_of_the_cpu_and_the_host_waits_where_it_must(famil
     }, machine.journal.lines
 
 
-@pytest.mark.parametrize(("family", "waits"), [("qwen2_5_vl", 0), ("internvl", 0), ("qwen3_vl", 1)])
+@pytest.mark.parametrize(
+    ("family", "waits"), [("qwen2_5_vl", 0), ("internvl", 0), ("qwen3_vl", 1), ("glm4v", 0), ("llava_onevision", 0)]
+)
 def test_a_group_without_open_questions_is_queued_without_a_wait_but_for_deepstack(family, waits):
     _, _, by_stage = run_on_gpus(family, HALF, 1, questions=QUESTIONS[:2])
     assert len(by_stage["launch"]) == waits

@@ -43,7 +43,8 @@ class LlavaOneVision(Adapter[LlavaLayout]):
         for start in range(0, len(frames_FHW3), batch_patches):
             frames = upload(frames_FHW3[start : start + batch_patches], self.device)
             frames = resize_frames(frames, height=geometry.height, width=geometry.width)
-            parts.append(frame_features(self._model, normalize_frames(frames).to(self._text.dtype)))
+            pixels = normalize_frames(frames).to(self._text.dtype)
+            parts.append(frame_features(self._model, pixels, geometry.tokens_per_patch))
         return torch.cat(parts)
 
     def _lay_out_clip(
@@ -73,10 +74,10 @@ class LlavaOneVision(Adapter[LlavaLayout]):
         embeddings_TD[len(sequence.ids_T) - 1] = self._model.model.image_newline
 
 
-def frame_features(model: Any, pixels_FCHW: Tensor) -> Tensor:
-    """``(N, D)`` by the stock model: frames as one video, without the line break that it puts after them."""
+def frame_features(model: Any, pixels_FCHW: Tensor, tokens_per_frame: int) -> Tensor:
+    """``(N, D)`` by the stock model: frames as one video, without the line break that late versions put after them."""
     pooled_1ND: Tensor = model.model.get_video_features(pixels_FCHW[None]).pooler_output
-    return pooled_1ND[0, :-1]
+    return pooled_1ND[0, : len(pixels_FCHW) * tokens_per_frame]
 
 
 def read_prefix(tokenizer: Any) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Small random LLaVA-OneVision models; the stock side gets the family's own pixels and text, no positions of ours.
 
-``image_newline`` is stock's business there: the clip's features with it come out of the stock model.
+``image_newline`` is stock's business there, but for subsets of a clip's tokens, after which it is put here.
 """
 
 import math
@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from transformers import LlavaOnevisionProcessor
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from pipeline.models.prompt import question_text
@@ -53,9 +52,11 @@ class LlavaCase(Case):
 
     def stock_features(self) -> torch.Tensor:
         with torch.inference_mode():
-            with_newline = self.stock.get_video_features(self.pixels()).pooler_output[0]
-        assert torch.equal(with_newline[-1], self.stock.model.image_newline)
-        return with_newline[:-1]
+            features = self.stock.get_video_features(self.pixels()).pooler_output[0]
+        if len(features) == self.num_tokens:  # transformers 5.17 adds the line break later
+            return features
+        assert torch.equal(features[-1], self.stock.model.image_newline)
+        return features[:-1]
 
     def run(self, question: Question, tail: Sequence[int] = ()) -> StockRun:
         ids = [*self.clip_ids(question_text(*question)), *tail]
@@ -63,21 +64,24 @@ class LlavaCase(Case):
 
     def run_features(self, ids: Sequence[int], features_KD: torch.Tensor) -> StockRun:
         """Over some of the clip's visual tokens, and the line break."""
-        with_newline = torch.cat([features_KD, self.stock.model.image_newline.detach()[None]])
-        outputs = {"video": BaseModelOutputWithPooling(pooler_output=with_newline[None])}
-        return self._forward(ids, mm_encoder_outputs=outputs)
+        embeddings_TD = self.stock.get_input_embeddings()(torch.tensor(list(ids))).detach()
+        embeddings_TD[self.places(ids)] = torch.cat([features_KD, self.stock.model.image_newline.detach()[None]])
+        return self._forward(ids, inputs_embeds=embeddings_TD[None])
 
-    def _forward(self, ids: Sequence[int], **vision: Any) -> StockRun:
+    def places(self, ids: Sequence[int]) -> list[int]:
+        """Where the video's tokens stand, the line break last."""
+        return [place for place, token in enumerate(ids) if token == self.stock.config.video_token_id]
+
+    def _forward(self, ids: Sequence[int], **inputs: Any) -> StockRun:
         input_ids = torch.tensor([list(ids)])
         with torch.inference_mode():
             output = self.stock(
-                input_ids=input_ids,
                 attention_mask=torch.ones_like(input_ids),
                 use_cache=False,
                 output_attentions=True,
-                **vision,
+                **(inputs if "inputs_embeds" in inputs else inputs | {"input_ids": input_ids}),
             )
-        places = (input_ids[0] == self.stock.config.video_token_id).nonzero()[:, 0].tolist()
+        places = self.places(ids)
         return StockRun(
             logits_V=output.logits[0, -1],
             weights_ARN=output.attentions[self.layer][0, :, places[-1] + 1 :][..., places[:-1]],
