@@ -63,9 +63,7 @@ def run_on_gpus(family, dtype, num_devices, *, questions=QUESTIONS):
         ("qwen3_vl_moe", HALF, 1),
         ("internvl", FLOAT, 1),
         ("internvl", HALF, 2),
-        ("glm4v", HALF, 1),
         ("glm4v_moe", HALF, 2),
-        ("llava_onevision", FLOAT, 1),
         ("llava_onevision", HALF, 2),
     ],
 )
