@@ -20,6 +20,9 @@ from pipeline.models.adapter import Adapter
 from pipeline.models.interface import FrameGeometry
 from pipeline.models.internvl.layout import InternVLLayout
 from pipeline.models.internvl.preprocess import normalize_frames
+from pipeline.models.llava.layout import LlavaLayout
+from pipeline.models.llava.llava_onevision import frame_features
+from pipeline.models.llava.preprocess import normalize_frames as normalize_llava
 from pipeline.models.qwen.preprocess import flatten_patches
 from pipeline.models.video_sequence import VideoSequence
 
@@ -60,6 +63,8 @@ def stock_features(adapter: Adapter[Any], frames_FHW3: npt.NDArray[np.uint8], ge
             pixels = normalize_frames(frames).to(model.dtype)
             found: Tensor = model.model.get_image_features(pixel_values=pixels).pooler_output.flatten(0, 1)
             return found
+        if isinstance(adapter.layout, LlavaLayout):
+            return frame_features(model, normalize_llava(frames).to(model.dtype), geometry.tokens_per_patch)
         patches = adapter.layout.patches
         pixels = flatten_patches(frames, geometry=patches).to(model.dtype)
         rows, columns = (count * patches.merge_size for count in (geometry.token_rows, geometry.token_columns))
@@ -91,6 +96,7 @@ def run_stock(
         embeddings_TD = model.get_input_embeddings()(ids)
         features_NE = features_NE.to(device=device, dtype=embeddings_TD.dtype)
         embeddings_TD[visual] = features_NE[:, : adapter.similarity_dim]
+        adapter.fill_in(sequence, embeddings_TD)
         output = model.model.language_model(
             inputs_embeds=embeddings_TD[None],
             position_ids=positions[None] if positions.dim() == 1 else positions[:, None],

@@ -162,6 +162,10 @@ class Adapter(ABC, Generic[_Layout]):
         """What the language model takes besides embeddings and positions."""
         return self._inputs_besides(sequence, features_NE, length)
 
+    def fill_in(self, sequence: VideoSequence, embeddings_TD: Tensor) -> None:
+        """Write, into a row of embeddings, what a family puts beside a video that no token id stands for."""
+        return None
+
     @abstractmethod
     def _lay_out_clip(
         self, num_patches: int, geometry: FrameGeometry, *, patch_s: float, center_s_P: npt.NDArray[np.float64] | None
@@ -195,4 +199,5 @@ class Adapter(ABC, Generic[_Layout]):
         embeddings_TD = self._text.embed(upload(sequence.ids_with(suffix), self.device))
         features_NE = features_NE.to(device=self.device, dtype=self._text.dtype)
         embeddings_TD[visual] = features_NE[:, : self.similarity_dim]
+        self.fill_in(sequence, embeddings_TD)
         return embeddings_TD, self._inputs_besides(sequence, features_NE, len(embeddings_TD))

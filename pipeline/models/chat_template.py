@@ -10,7 +10,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from pipeline.failures import FailureClass
-from pipeline.models.checkpoints.files import LOADING_ERRORS, CheckpointError, ExplainErrors, cause_of
+from pipeline.models.checkpoints.files import LOADING_ERRORS, PROCESSOR_FILES, CheckpointError, ExplainErrors, cause_of
 from pipeline.models.prompt import question_text, render_around_video
 from pipeline.models.registry import Family
 
@@ -43,6 +43,8 @@ def load_tokenizer(name: str, folder: Path, family: Family) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         if not (folder / _JINJA_FILE).is_file() and (folder / _JSON_FILE).is_file():  # stock code reads the former
             tokenizer.chat_template = _read_json_template(folder / _JSON_FILE)
+        if family.needs_processor_name and (processor := _read_processor_name(folder)):
+            tokenizer.init_kwargs["processor_class"] = processor
     try:
         check_prompt(tokenizer, family)
     except LOADING_ERRORS as error:
@@ -71,6 +73,16 @@ def check_prompt(tokenizer: Any, family: Family) -> None:
             "'Instruct' checkpoint of the same size"
         )
     family.read_prefix(tokenizer)
+
+
+def _read_processor_name(folder: Path) -> str | None:
+    """As stock code looks it up, before the tokenizer's own word; None where no file says it."""
+    for name in PROCESSOR_FILES:
+        if (folder / name).is_file():
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+            if isinstance(content, dict) and isinstance(content.get("processor_class"), str):
+                return str(content["processor_class"])
+    return None
 
 
 def _read_json_template(path: Path) -> str:

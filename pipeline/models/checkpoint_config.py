@@ -63,6 +63,8 @@ def _measure(name: str, folder: Path, raw: dict[str, Any], config: Any, family: 
     index = None if tensors else stored_names(folder)
     names = set(tensors) or (index[0] if index else set())
     says = says_tied(raw)
+    if says is False and config.tie_word_embeddings:  # stock code goes by the text model's word in some families
+        says = True
     is_tied = says is True if not names or says is not None else not any(_HEAD in tensor for tensor in names)
     size = measure_model(family.architecture, config, is_tied=is_tied)
     stored: dict[str, StoredPart] = {}

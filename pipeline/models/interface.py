@@ -34,6 +34,9 @@ class FrameGeometry:
 class ModelLayout(Protocol):
     """What a checkpoint's configuration alone says; enough to plan a video without loading weights.
 
+    One whose family writes the time of a patch's first frame, where others write the mean of its frames, says so by
+    ``writes_start_times``; it is then given those as ``center_s_P`` and ``center_s_K``.
+
     Attributes:
         frames_per_patch: sampled frames that one temporal patch holds.
         num_layers: decoder layers of the language model.

@@ -4,6 +4,7 @@ Stock transformers classes, safetensors only, no remote code. Whatever is wrong 
 """
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,16 +228,19 @@ def _plan_devices(
 
 
 def _load_weights(architecture: Any, folder: str, *, dtype: torch.dtype, device_map: dict[str, Any] | None) -> Any:
-    model, report = architecture.from_pretrained(
-        folder,
-        dtype=dtype,
-        device_map=device_map,
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are refused below, by name
-    )
+    with warnings.catch_warnings():
+        # accelerate does not know that a key of its map may be a parameter of the model's own
+        warnings.filterwarnings("ignore", "The following device_map keys do not match", UserWarning)
+        model, report = architecture.from_pretrained(
+            folder,
+            dtype=dtype,
+            device_map=device_map,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+        )
     if report["mismatched_keys"]:
         wrong = sorted(str(key[0]) for key in report["mismatched_keys"])
         raise ValueError(f"{len(wrong)} weights have another shape than its config.json says, such as {wrong[0]}")

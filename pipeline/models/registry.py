@@ -6,7 +6,11 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from transformers import (
+    Glm4vForConditionalGeneration,
+    Glm4vMoeForConditionalGeneration,
+    Glm46VForConditionalGeneration,
     InternVLForConditionalGeneration,
+    LlavaOnevisionForConditionalGeneration,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3_5ForConditionalGeneration,
     Qwen3_5MoeForConditionalGeneration,
@@ -15,11 +19,17 @@ from transformers import (
 )
 
 from pipeline.models.attention_probe import PROBED_ATTENTION
+from pipeline.models.glm import prompt as glm_prompt
+from pipeline.models.glm.glm4v import Glm4V
+from pipeline.models.glm.layout import GlmLayout
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.internvl import internvl
 from pipeline.models.internvl import prompt as internvl_prompt
 from pipeline.models.internvl.internvl import InternVL
 from pipeline.models.internvl.layout import InternVLLayout
+from pipeline.models.llava import llava_onevision
+from pipeline.models.llava.layout import LlavaLayout
+from pipeline.models.llava.llava_onevision import LlavaOneVision
 from pipeline.models.qwen import qwen2_5_vl, qwen3_vl
 from pipeline.models.qwen.layout import QwenLayout
 from pipeline.models.qwen.qwen2_5_vl import Qwen25VL
@@ -56,6 +66,7 @@ class Family:
         attention: attention implementation of each sub-config.
         video_token: what the chat template puts where the video goes.
         read_prefix: ``ValueError`` for a tokenizer or template that its adapter cannot use.
+        needs_processor_name: the tokenizer must know which stock processor the checkpoint was published with.
     """
 
     architecture: Any
@@ -64,6 +75,7 @@ class Family:
     video_token: str
     read_prefix: PrefixReader
     build: AdapterBuilder
+    needs_processor_name: bool = False
 
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
@@ -115,6 +127,41 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             video_token=internvl_prompt.VIDEO_TOKEN,
             read_prefix=internvl.read_prefix,
             build=InternVL,
+        ),
+        "glm4v": Family(
+            architecture=Glm4vForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
+            read_layout=GlmLayout.from_config,
+            video_token=glm_prompt.VIDEO_TOKEN,
+            read_prefix=glm_prompt.read_prefix,
+            build=Glm4V,
+            needs_processor_name=True,
+        ),
+        "glm4v_moe": Family(
+            architecture=Glm4vMoeForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
+            read_layout=GlmLayout.from_config,
+            video_token=glm_prompt.VIDEO_TOKEN,
+            read_prefix=glm_prompt.read_prefix,
+            build=Glm4V,
+            needs_processor_name=True,
+        ),
+        "glm46v": Family(
+            architecture=Glm46VForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
+            read_layout=GlmLayout.from_config,
+            video_token=glm_prompt.VIDEO_TOKEN,
+            read_prefix=glm_prompt.read_prefix,
+            build=Glm4V,
+            needs_processor_name=True,
+        ),
+        "llava_onevision": Family(
+            architecture=LlavaOnevisionForConditionalGeneration,
+            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": "sdpa"}),
+            read_layout=LlavaLayout.from_config,
+            video_token=llava_onevision.VIDEO_TOKEN,
+            read_prefix=llava_onevision.read_prefix,
+            build=LlavaOneVision,
         ),
     }
 )

@@ -94,6 +94,10 @@ def _feed_forward(text: Any) -> int:
     dense, num_layers = 3 * text.hidden_size * getattr(text, "intermediate_size", 0), text.num_hidden_layers
     if not getattr(text, "num_experts_per_tok", 0):
         return int(num_layers * dense)
+    if hasattr(text, "n_routed_experts"):  # GLM: some dense layers, then some experts that every position is sent to
+        num_sent, num_dense = text.num_experts_per_tok + text.n_shared_experts, text.first_k_dense_replace
+        each = text.hidden_size * (text.n_routed_experts + 3 * text.moe_intermediate_size * num_sent)
+        return int(num_dense * dense + (num_layers - num_dense) * each)
     sent = 3 * text.hidden_size * text.moe_intermediate_size * text.num_experts_per_tok
     if shared := getattr(text, "shared_expert_intermediate_size", 0):
         sent += text.hidden_size * (3 * shared + 1)
@@ -161,6 +165,26 @@ def _internvl(config: Any, geometry: FrameGeometry) -> int:
     return int(embed + vision.num_hidden_layers * layer + projector)
 
 
+def _glm4v(config: Any, geometry: FrameGeometry) -> int:
+    """A gated feed-forward as wide as the output; a convolution over what becomes one token; a gated merger."""
+    vision, tokens = config.vision_config, geometry.tokens_per_patch
+    hidden, unit, width = vision.hidden_size, vision.spatial_merge_size**2, vision.out_hidden_size
+    patches = tokens * unit
+    layer = 2 * patches * (4 * hidden**2 + 3 * hidden * width) + 4 * hidden * patches**2
+    merger = 2 * tokens * (unit * hidden * width + width**2 + 3 * width * vision.intermediate_size)
+    return int(_patchify(vision, patches) + vision.depth * layer + merger)
+
+
+def _llava_onevision(config: Any, geometry: FrameGeometry) -> int:
+    """The projector sees all patches of a frame; they are pooled after it."""
+    vision, width = config.vision_config, config.text_config.hidden_size
+    hidden, patches = vision.hidden_size, (vision.image_size // vision.patch_size) ** 2
+    embed = 2 * patches * hidden * vision.num_channels * vision.patch_size**2
+    layer = 2 * patches * (4 * hidden**2 + 2 * hidden * vision.intermediate_size) + 4 * hidden * patches**2
+    projector = 2 * patches * (hidden * width + width**2)
+    return int(embed + vision.num_hidden_layers * layer + projector)
+
+
 def _patchify(vision: Any, patches: int) -> int:
     """The first convolution, whose stride is its kernel."""
     values = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
@@ -185,5 +209,9 @@ _VISION: Mapping[str, Callable[[Any, FrameGeometry], int]] = MappingProxyType(
         "qwen3_5": _qwen3_vl,
         "qwen3_5_moe": _qwen3_vl,
         "internvl": _internvl,
+        "glm4v": _glm4v,
+        "glm4v_moe": _glm4v,
+        "glm46v": _glm4v,
+        "llava_onevision": _llava_onevision,
     }
 )

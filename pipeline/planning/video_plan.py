@@ -35,6 +35,7 @@ class VideoPlan:
         group_indices: per position, the group's number in time.
         group_num_frames: per position, different frames it shows; a repeated last frame is held once.
         token_bytes: what one visual token's features take.
+        writes_start_times: what the model is told of a patch's time is its start, not the mean of its frames.
     """
 
     probe: VideoProbe
@@ -48,6 +49,7 @@ class VideoPlan:
     passes: tuple[DecodePass, ...]
     decode_size: tuple[int, int] | None
     token_bytes: int
+    writes_start_times: bool = False
 
     @property
     def group_num_tokens(self) -> IntArray:
@@ -56,11 +58,13 @@ class VideoPlan:
 
     @property
     def patch_centers_s(self) -> npt.NDArray[np.float64]:
-        """``(P,)`` mean presentation time of each temporal patch's frames."""
+        """``(P,)`` mean presentation time of each temporal patch's frames; or their first, as the model was trained."""
         return self.centers_of(np.arange(len(self.patch_frames)))
 
     def centers_of(self, patches: IntArray) -> npt.NDArray[np.float64]:
         """The same of some patches."""
+        if self.writes_start_times:
+            return self.patch_times_s[patches]
         return np.asarray(self.sample.times_s[self.patch_frames[patches]].mean(axis=1))
 
     @property
@@ -129,6 +133,7 @@ def plan_video(
         passes=passes,
         decode_size=decode_size,
         token_bytes=layout.feature_width * _number_bytes(config),
+        writes_start_times=getattr(layout, "writes_start_times", False),
     )
 
 

@@ -61,6 +61,8 @@ def run_on_gpus(family, dtype, num_devices, *, questions=QUESTIONS):
         ("qwen3_5", HALF, 2),
         ("internvl", FLOAT, 1),
         ("internvl", HALF, 2),
+        ("glm4v_moe", HALF, 2),
+        ("llava_onevision", HALF, 2),
     ],
 )
 def test_gpus_give_the_numbers_of_the_cpu_and_the_host_waits_where_it_must(family, dtype, num_devices):
@@ -85,7 +87,9 @@ def test_gpus_give_the_numbers_of_the_cpu_and_the_host_waits_where_it_must(famil
     }, machine.journal.lines
 
 
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5"])
+@pytest.mark.parametrize(
+    "family", ["qwen2_5_vl", "internvl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "glm4v", "llava_onevision"]
+)
 def test_a_group_without_open_questions_is_queued_without_a_wait(family):
     _, _, by_stage = run_on_gpus(family, HALF, 1, questions=QUESTIONS[:2])
     assert by_stage["launch"] == set()

@@ -9,7 +9,7 @@ import torch
 from pipeline.models.devices.map import module_devices
 from pipeline.models.devices.memory_plan import measure_model
 from pipeline.models.registry import FAMILIES
-from tests.cuda_on_cpu.device_tensor import move_module
+from tests.cuda_on_cpu.device_tensor import DeviceTensor, move_module
 from tests.cuda_on_cpu.machine import Machine
 
 
@@ -18,9 +18,15 @@ def spread(stock: Any, family: str, machine: Machine) -> None:
     size = measure_model(FAMILIES[family].architecture, stock.config)
     half = len(size.layers) // 2
     numbers = module_devices(size, (half, len(size.layers) - half))
+    own = dict(stock.named_parameters())
     places = {part: torch.device("cuda", number) for part, number in numbers.items()}
     for part, device in places.items():
-        move_module(stock.get_submodule(part), device, machine)
+        if part not in own:
+            move_module(stock.get_submodule(part), device, machine)
+            continue
+        owner, _, name = part.rpartition(".")  # a parameter of the model itself
+        moved = DeviceTensor(own[part].detach().clone(), device, machine)
+        stock.get_submodule(owner)._parameters[name] = torch.nn.Parameter(moved, requires_grad=False)
     with mock.patch("accelerate.hooks.set_module_tensor_to_device"):  # all are in their places
         accelerate.dispatch_model(
             stock,

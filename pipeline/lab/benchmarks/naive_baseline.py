@@ -17,17 +17,19 @@ from torch import Tensor
 
 from pipeline.lab.benchmarks.random_models import video_token
 from pipeline.method.entropy import token_entropies
+from pipeline.models.glm import prompt as glm_prompt
 from pipeline.models.interface import FrameGeometry, ranking_layers
 from pipeline.models.internvl.preprocess import normalize_frames
 from pipeline.models.internvl.prompt import build_frame_prompt
+from pipeline.models.llava.preprocess import normalize_frames as normalize_llava
 from pipeline.models.prompt import build_prompt, render_around_video
 from pipeline.models.qwen.layout import QwenLayout
 from pipeline.models.qwen.positions import clip_positions
 from pipeline.models.qwen.preprocess import flatten_patches
-from pipeline.models.qwen.qwen3_layout import Qwen3Layout
 from pipeline.models.qwen.qwen3_sequence import VISION_START, block_texts, lay_out
 from pipeline.models.registry import FAMILIES
 
+_HALF = [0.5, 0.5, 0.5]
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
 
@@ -82,6 +84,12 @@ def lay_out_prompt(
         before_ids, positions = _qwen2_5_vl(config, geometry, prompt.prefix_ids, len(center_s_P), patch_s)
     elif config.model_type.startswith("qwen3_"):
         before_ids, positions = _qwen3_vl(tokenizer, config, geometry, center_s_P)
+    elif config.model_type.startswith("glm4"):
+        before_ids, positions = _glm4v(tokenizer, config, geometry, center_s_P)
+    elif config.model_type == "llava_onevision":
+        num_visual = len(center_s_P) * geometry.tokens_per_patch + 1  # and a line break after the last frame
+        before_ids = np.append(prompt.prefix_ids, np.full(num_visual, config.video_token_id))
+        positions = np.arange(len(before_ids))[None]
     else:
         before, _ = render_around_video(tokenizer, video_token=video, question="", options=None)
         tokens_by_frame = [geometry.tokens_per_patch] * len(center_s_P)
@@ -90,11 +98,14 @@ def lay_out_prompt(
     num_text = len(prompt.suffix_ids)
     text = positions.max() + 1 + np.tile(np.arange(num_text), (len(positions), 1))
     places = np.concatenate([positions, text], axis=1)
-    placeholder = config.image_token_id if config.model_type == "internvl" else config.video_token_id
+    is_image = config.model_type == "internvl" or config.model_type.startswith("glm4")
+    visual_N = np.flatnonzero(before_ids == (config.image_token_id if is_image else config.video_token_id))
+    if config.model_type == "llava_onevision":
+        visual_N = visual_N[:-1]
     return StockPrompt(
         ids_1T=torch.from_numpy(np.append(before_ids, prompt.suffix_ids))[None],
         positions=torch.from_numpy(places)[:, None] if len(places) == 3 else torch.from_numpy(places),
-        visual_N=torch.from_numpy(np.flatnonzero(before_ids == placeholder)),
+        visual_N=torch.from_numpy(visual_N),
         num_text=num_text,
     )
 
@@ -132,6 +143,24 @@ def _qwen3_vl(
     return sequence.ids_T, sequence.positions
 
 
+def _glm4v(
+    tokenizer: Any, config: Any, geometry: FrameGeometry, start_s_P: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    texts = glm_prompt.block_texts(glm_prompt.read_prefix(tokenizer), start_s_P, glm_prompt.time_writer(tokenizer))
+    *text_ids, last_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    patch_N, row_N, column_N = np.indices((len(start_s_P), geometry.token_rows, geometry.token_columns)).reshape(3, -1)
+    sequence = lay_out(
+        text_ids,
+        patch_N=patch_N,
+        row_N=row_N,
+        column_N=column_N,
+        side=max(geometry.token_rows, geometry.token_columns),
+        video_id=config.image_token_id,
+    )
+    sequence = glm_prompt.append_text(sequence, last_ids)
+    return sequence.ids_T, sequence.positions
+
+
 class StockPixels:
     """Frames to model inputs by the family's own video processor, where torchvision is there; else by this project's.
 
@@ -155,6 +184,8 @@ class StockPixels:
             return self._prepare_here(frames, geometry)
         arguments = {"do_sample_frames": False, "do_resize": False, "return_tensors": "pt"}
         inputs = dict(self._processor(videos=[frames.permute(0, 3, 1, 2)], **arguments))
+        if self._config.model_type == "llava_onevision":
+            return {"pixel_values_videos": inputs["pixel_values_videos"]}
         if self._config.model_type == "internvl":
             return {"pixel_values": inputs["pixel_values_videos"][0]}
         return {name: inputs[name] for name in ("pixel_values_videos", "video_grid_thw")}
@@ -162,7 +193,9 @@ class StockPixels:
     def _prepare_here(self, frames: Tensor, geometry: FrameGeometry) -> dict[str, Tensor]:
         if self._config.model_type == "internvl":
             return {"pixel_values": normalize_frames(frames)}
-        layout = (QwenLayout if self._config.model_type == "qwen2_5_vl" else Qwen3Layout).from_config(self._config)
+        if self._config.model_type == "llava_onevision":
+            return {"pixel_values_videos": normalize_llava(frames)[None]}
+        layout: Any = FAMILIES[self._config.model_type].read_layout(self._config)
         merge = layout.patches.merge_size
         grid = [len(frames) // layout.frames_per_patch, geometry.token_rows * merge, geometry.token_columns * merge]
         pixels = flatten_patches(frames, geometry=layout.patches)
@@ -174,15 +207,23 @@ def _build_processor(config: Any) -> Any:
         from transformers.models.internvl.video_processing_internvl import InternVLVideoProcessor
 
         return InternVLVideoProcessor(**_IMAGENET)
+    if config.model_type == "qwen2_5_vl":
+        from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
+
+        return Qwen2VLVideoProcessor()
+    if find_spec("torchvision") is None:  # these would only fail at their first call
+        raise ImportError("torchvision is not installed")
     if config.model_type.startswith("qwen3_"):
-        if find_spec("torchvision") is None:  # this one would only fail at its first call
-            raise ImportError("torchvision is not installed")
         from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 
         return Qwen3VLVideoProcessor(patch_size=config.vision_config.patch_size)
-    from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
+    if config.model_type.startswith("glm4"):
+        from transformers.models.glm4v.video_processing_glm4v import Glm4vVideoProcessor
 
-    return Qwen2VLVideoProcessor()
+        return Glm4vVideoProcessor()
+    from transformers.models.llava_onevision.video_processing_llava_onevision import LlavaOnevisionVideoProcessor
+
+    return LlavaOnevisionVideoProcessor(image_mean=_HALF, image_std=_HALF)
 
 
 @torch.inference_mode()

@@ -8,7 +8,6 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import InternVLConfig, PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen3VLConfig
 
 from pipeline.lab.benchmarks.model_shapes import ModelShape
-from pipeline.models.internvl.prompt import VIDEO_TOKEN
 from pipeline.models.registry import FAMILIES
 
 SPECIAL_TOKENS = (
@@ -23,13 +22,27 @@ SPECIAL_TOKENS = (
     "</img>",
     "<IMG_CONTEXT>",
     "<video>",
+    "<image>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|begin_of_image|>",
+    "<|end_of_image|>",
+    "<|begin_of_video|>",
+    "<|end_of_video|>",
+    "<|image|>",
+    "<|video|>",
+    "<think>",
+    "</think>",
     "<unk>",
 )
 FILLER_WORDS = tuple(f"word{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")
 _WORDS = "A B C D E F user system assistant Frame seconds Answer with the option ' s letter from given choices directly"
 # Words, digits one by one, punctuation and line breaks: about as many tokens of text as the published tokenizers make.
 _PIECES = r"\n|\p{L}+|\p{N}|[^\s\p{L}\p{N}]"
-_QWEN_VIDEO, _INTERNVL_VIDEO = "<|vision_start|><|video_pad|><|vision_end|>", "<video>\n"
+# how a family's chat template puts a video, and what it lets a response start with
+_QWEN_VIDEO, _OTHER_VIDEO = "<|vision_start|><|video_pad|><|vision_end|>", {"internvl": "<video>\n"}
+_OTHER_VIDEO |= {"llava_onevision": "<video>\n"}
+_OTHER_VIDEO |= dict.fromkeys(("glm4v", "glm4v_moe", "glm46v"), "<|begin_of_video|><|video|><|end_of_video|>")
 
 
 def family_tokenizer(family: str) -> PreTrainedTokenizerFast:
@@ -45,19 +58,20 @@ def family_tokenizer(family: str) -> PreTrainedTokenizerFast:
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         additional_special_tokens=[token for token in SPECIAL_TOKENS if token != "<unk>"],
+        processor_class="Glm4vProcessor",
     )
-    video = _INTERNVL_VIDEO if family == "internvl" else _QWEN_VIDEO
+    video, start = _OTHER_VIDEO.get(family, _QWEN_VIDEO), "<think></think>\n" if family.startswith("glm4") else ""
     fast.chat_template = (
         "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for content in message['content'] %}"
         "{% if content['type'] == 'video' %}" + video + "{% else %}{{ content['text'] }}{% endif %}{% endfor %}"
-        "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n" + start + "{% endif %}"
     )
     return fast
 
 
 def video_token(family: str) -> str:
     """What the family's chat template puts where the video goes."""
-    return VIDEO_TOKEN if family == "internvl" else "<|video_pad|>"
+    return FAMILIES[family].video_token
 
 
 def build_config(shape: ModelShape, tokenizer: PreTrainedTokenizerFast) -> Any:

@@ -23,6 +23,8 @@ PLANNING_PATTERNS = (
     "chat_template.json",
     "chat_template.jinja",
 )
+# The stock processor that a checkpoint was published with; only its name is read, and only where a family needs it.
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 # Everything that changes an answer; notes, logs, pickled weights and code beside it are neither read nor copied.
 CHECKPOINT_PATTERNS = (*PLANNING_PATTERNS, "*.safetensors", "generation_config.json")
 # How stock code ends that reads a checkpoint which is not as it expects; its own are as many as its authors.
@@ -41,7 +43,7 @@ def is_checkpoint_file(name: str) -> bool:
 
 def is_planning_file(name: str) -> bool:
     """Whether a file of this name is needed to describe a checkpoint."""
-    return any(fnmatchcase(name, pattern) for pattern in PLANNING_PATTERNS)
+    return name in PROCESSOR_FILES or any(fnmatchcase(name, pattern) for pattern in PLANNING_PATTERNS)
 
 
 class CheckpointError(PipelineError):

@@ -47,7 +47,7 @@ class S3Checkpoint:
         index = self._read(INDEX_FILE) if INDEX_FILE in names else None
         check_files(self.name, self.name, names, index)
         with TemporaryDirectory(prefix="adapttoken-") as folder:
-            for name in sorted(filter(is_planning_file, names)):
+            for name in sorted(filter(is_planning_file, (file.name for file in self._listed))):
                 (Path(folder) / name).write_bytes(self._read(name))
             yield Path(folder)
 
@@ -59,10 +59,7 @@ class S3Checkpoint:
 
     def list_files(self) -> tuple[RemoteFile, ...]:
         """See ``RemoteFolder``; other files beside the checkpoint's do not count."""
-        with self._typed_errors():
-            entries: list[Mapping[str, Any]] = self._filesystem().ls(self._uri, detail=True, refresh=True)
-        files = [_to_file(entry) for entry in entries if entry["type"] == "file"]
-        return tuple(sorted(file for file in files if is_checkpoint_file(file.name)))
+        return tuple(sorted(file for file in self._list() if is_checkpoint_file(file.name)))
 
     def download(self, file_name: str, path: Path) -> None:
         """See ``RemoteFolder``."""
@@ -71,9 +68,18 @@ class S3Checkpoint:
                 f"{self._uri}/{file_name}", str(path), chunksize=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
             )
 
+    def _list(self) -> list[RemoteFile]:
+        with self._typed_errors():
+            entries: list[Mapping[str, Any]] = self._filesystem().ls(self._uri, detail=True, refresh=True)
+        return [_to_file(entry) for entry in entries if entry["type"] == "file"]
+
+    @cached_property
+    def _listed(self) -> list[RemoteFile]:
+        return self._list()
+
     @cached_property
     def _files(self) -> tuple[RemoteFile, ...]:
-        return self.list_files()
+        return tuple(sorted(file for file in self._listed if is_checkpoint_file(file.name)))
 
     def _read(self, file_name: str) -> bytes:
         with self._typed_errors():

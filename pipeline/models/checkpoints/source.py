@@ -21,6 +21,7 @@ from pipeline.models.checkpoints.files import (
     CHECKPOINT_PATTERNS,
     INDEX_FILE,
     PLANNING_PATTERNS,
+    PROCESSOR_FILES,
     ExplainErrors,
     cause_of,
     check_files,
@@ -134,7 +135,7 @@ class HubCheckpoint:
     @contextmanager
     def planning_files(self) -> Iterator[Path]:
         """See ``Checkpoint``."""
-        yield self._fetch(PLANNING_PATTERNS)
+        yield self._fetch((*PLANNING_PATTERNS, *PROCESSOR_FILES))
 
     @contextmanager
     def all_files(self) -> Iterator[Path]:

@@ -9,10 +9,22 @@ from pipeline.models.checkpoints.files import model_error
 ORIGINAL_INTERNVL = "internvl_chat"
 _EXAMPLES = "Qwen/Qwen2.5-VL-7B-Instruct, Qwen/Qwen3-VL-8B-Instruct or OpenGVLab/InternVL3-8B-hf"
 _ONE_OF = f"give one of a family known here, such as {_EXAMPLES}"
+_LLAVA, _QWEN = "llava-hf/llava-onevision-qwen2-7b-ov-hf", "Qwen/Qwen2.5-VL-7B-Instruct"
 _NO_CLASS = "which transformers has no class for (its code would have to be run, which never happens here)"
 # ``model_type`` -> what it is, and what to do instead
 _KNOWN_ABOUT = {
-    "llava_qwen": (f"of LLaVA-Video and the original LLaVA-OneVision, {_NO_CLASS}", _ONE_OF),
+    "llava_qwen": (
+        f"of LLaVA-Video and the original LLaVA-OneVision, {_NO_CLASS}",
+        f"give the latter as converted for transformers, such as {_LLAVA}, or for LLaVA-Video {_QWEN}",
+    ),
+    "llava_next_video": ("of LLaVA-NeXT-Video", f"give its successor, such as {_LLAVA}"),
+    "llava_next": ("of LLaVA-NeXT, which was trained on single pictures", f"give its successor, such as {_LLAVA}"),
+    "llava": ("of LLaVA, which was trained on single pictures", f"give its successor, such as {_LLAVA}"),
+    "chatglm": (
+        f"of GLM-4V-9B and older GLM models, {_NO_CLASS}",
+        "give its successor, such as zai-org/GLM-4.6V-Flash",
+    ),
+    "glm4_moe": ("of a text model, which sees no video", "give zai-org/GLM-4.5V"),
     "videollama3_qwen2": (f"of the original VideoLLaMA3, {_NO_CLASS}", _ONE_OF),
     "minicpmv": (f"of MiniCPM-V, {_NO_CLASS}", _ONE_OF),
     "qwen2_vl": ("of Qwen2-VL, whose times are coarser", "give its successor, such as Qwen/Qwen2.5-VL-7B-Instruct"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from pipeline.method.budget import overselected
 from pipeline.models.devices.linear_layers import LinearLayers, held_by_layer
@@ -165,8 +166,8 @@ def measure_model(architecture: Any, config: Any, *, is_tied: bool | None = None
     first, layers, last = _count_parts(model)
     text, vision = config.text_config, config.vision_config
     head_dim = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
-    num_experts = int(getattr(text, "num_experts_per_tok", 0))
-    merge = getattr(vision, "spatial_merge_size", None) or round(1 / config.downsample_ratio)
+    num_experts = int(getattr(text, "num_experts_per_tok", 0)) + int(getattr(text, "n_shared_experts", None) or 0)
+    merge = getattr(vision, "spatial_merge_size", None) or round(1 / getattr(config, "downsample_ratio", 0.5))
     return ModelSize(
         first=first,
         layers=layers,
@@ -180,10 +181,17 @@ def measure_model(architecture: Any, config: Any, *, is_tied: bool | None = None
         head_dim=head_dim,
         vocab=text.vocab_size,
         vision_hidden=vision.hidden_size,
-        vision_intermediate=vision.intermediate_size,
+        vision_intermediate=_tower_width(vision),
         vision_patches_per_token=merge**2,
         linear=LinearLayers.of_text(text),
     )
+
+
+def _tower_width(vision: Any) -> int:
+    """Inner width of a tower's feed-forward; GLM's is called after its output, and "intermediate" is the merger's."""
+    if not vision.model_type.startswith("glm4v"):
+        return int(vision.intermediate_size)
+    return max(int(vision.out_hidden_size), int(vision.intermediate_size) // int(vision.spatial_merge_size) ** 2)
 
 
 def plan_workload(config: RunConfig, layout: ModelLayout) -> PeakShapes:
@@ -244,6 +252,7 @@ def _count_parts(model: Any) -> tuple[dict[str, int], dict[str, int], dict[str, 
     """Parameters of each placeable module, before, within and after the decoder layers; 0 for those without any."""
     decoder = model.model.language_model
     parts = {f"model.{name}": module for name, module in model.model.named_children() if module is not decoder}
+    parts |= {f"model.{name}": nn.ParameterList([own]) for name, own in model.model.named_parameters(recurse=False)}
     parts |= {f"{DECODER}.{name}": module for name, module in decoder.named_children() if name != "layers"}
     layers = {f"{DECODER}.layers.{index}": layer for index, layer in enumerate(decoder.layers)}
     heads = {name: module for name, module in model.named_children() if module is not model.model}

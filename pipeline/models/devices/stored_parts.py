@@ -34,6 +34,8 @@ def sum_parts(size: ModelSize, tensors: Mapping[str, Tensor]) -> dict[str, Store
         if _NOT_LOADED.search(name):
             continue
         part = part_of(name, size)
+        if part not in elements:  # a layer beyond the model's, as for predicting several tokens, which is not loaded
+            continue
         if tensor.dtype in _WORKING_TYPES:
             elements[part] += tensor.num_elements
         else:

@@ -27,6 +27,7 @@ NAMES = ["devices", "versions", "decoders", "checkpoint", "load", "group pass, f
 NAMES += ["group time", "memory plan", "needles"]
 CASES = ["qwen2_5_vl-wide", "qwen3_vl-small", "qwen3_vl_moe-experts", "internvl-qwen3-text", "internvl-llama-text"]
 CASES += ["qwen3_5-small", "qwen3_5_moe-experts"]
+CASES += ["glm4v-dense", "glm4v_moe-experts", "glm46v-seconds", "llava_onevision-odd"]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from transformers import modeling_flash_attention_utils
 from pipeline.models.registry import FAMILIES
 from tests.unit.models.tiny_models import BUILDERS
 
-TOWERS = ["qwen2_5_vl", "qwen3_vl"]  # InternVL's frames are rows of a batch: it passes no bounds
+TOWERS = ["qwen2_5_vl", "qwen3_vl", "glm4v"]  # frames of the others are rows of a batch: no bounds are passed
 
 
 def varlen(

@@ -73,8 +73,10 @@ def spread(family):
         force_hooks=True,
         skip_keys=stock._skip_keys_device_placement,
     )
+    own = dict(stock.named_parameters())
     for part, number in places.items():
-        stock.get_submodule(part).to(names[number])
+        if part not in own:  # a parameter of the model itself stays with the first device
+            stock.get_submodule(part).to(names[number])
     return row.build(stock, tokenizer, name="tiny", revision="0")
 
 

@@ -4,16 +4,20 @@ A family is registered with its row in ``pipeline.models.registry``, its builder
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from pipeline.lab.demo_training.vocabulary import build_tokenizer as build_demo_tokenizer
 from tests.unit.models.families import (
+    glm4v,
     internvl,
+    llava_onevision,
     qwen2_5_vl,
     qwen3_5,
     qwen3_vl,
+    tiny_glm,
     tiny_internvl,
+    tiny_llava,
     tiny_qwen3,
     tiny_qwen3_5,
 )
@@ -50,6 +54,16 @@ def _build_internvl() -> tuple[Any, Any]:
     return tiny_internvl.build_model(tokenizer), tokenizer
 
 
+def _build_glm(shape: str) -> tuple[Any, Any]:
+    tokenizer = tiny_glm.build_tokenizer(shape)
+    return tiny_glm.build_model(tokenizer, shape=shape, seed=11), tokenizer
+
+
+def _build_llava_onevision() -> tuple[Any, Any]:
+    tokenizer = tiny_llava.build_tokenizer()
+    return tiny_llava.build_model(tokenizer), tokenizer
+
+
 # ``model_type`` -> stock model and tokenizer
 BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "qwen2_5_vl": _build_qwen2_5_vl,
@@ -58,6 +72,10 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "qwen3_5": _build_qwen3_5,
     "qwen3_5_moe": _build_qwen3_5_moe,
     "internvl": _build_internvl,
+    "glm4v": partial(_build_glm, "dense"),
+    "glm4v_moe": partial(_build_glm, "experts"),
+    "glm46v": partial(_build_glm, "seconds"),
+    "llava_onevision": _build_llava_onevision,
 }
 # name -> module that builds it, shape
 CASES: dict[str, tuple[Any, str]] = {
@@ -73,6 +91,11 @@ CASES: dict[str, tuple[Any, str]] = {
     "internvl-qwen3-text": (internvl, "qwen3-text"),
     "internvl-qwen3-moe-text": (internvl, "qwen3-moe-text"),
     "internvl-llama-text": (internvl, "llama-text"),
+    "glm4v-dense": (glm4v, "dense"),
+    "glm4v_moe-experts": (glm4v, "experts"),
+    "glm46v-seconds": (glm4v, "seconds"),
+    "llava_onevision-even": (llava_onevision, "even"),
+    "llava_onevision-odd": (llava_onevision, "odd"),
 }
 
 

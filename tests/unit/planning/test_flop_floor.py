@@ -51,6 +51,9 @@ CASES = {
     "qwen3_5": (128, 96),
     "qwen3_5_moe": (96, 64),
     "internvl": (100, 200),
+    "glm4v": (84, 56),
+    "glm4v_moe": (140, 84),
+    "llava_onevision": (100, 200),
 }
 
 
@@ -73,11 +76,15 @@ def test_the_vision_tower_costs_what_torch_counts(tiny):
     if model.config.model_type == "internvl":
         pixels = torch.zeros(num_patches, 3, geometry.height, geometry.width)
         counted = count(lambda: model.model.get_image_features(pixel_values=pixels))
+    elif model.config.model_type == "llava_onevision":
+        pixels = torch.zeros(1, num_patches, 3, geometry.height, geometry.width)
+        counted = count(lambda: model.model.get_video_features(pixels))
     else:
         vision = model.config.vision_config
         rows, columns = geometry.height // vision.patch_size, geometry.width // vision.patch_size
         pixels = torch.zeros(num_patches * rows * columns, 3 * 2 * vision.patch_size**2)
-        counted = count(lambda: model.model.visual(pixels, grid_thw=torch.tensor([[num_patches, rows, columns]])))
+        grid = torch.tensor([[num_patches, rows, columns]])
+        counted = count(lambda: model.model.get_video_features(pixels, grid))
     assert num_patches * count_vision_flops(model.config, geometry) == pytest.approx(counted, rel=0.02)
 
 
@@ -89,7 +96,7 @@ def test_the_language_model_costs_what_torch_counts_with_and_without_a_cache(tin
     def run(num_tokens, position):
         ids = torch.ones(1, num_tokens, dtype=torch.long)
         positions = torch.arange(position, position + num_tokens)[None]
-        if model.config.model_type != "internvl":
+        if model.config.model_type not in ("internvl", "llava_onevision"):
             positions = positions.expand(3, 1, -1)
         mask = torch.ones(1, position + num_tokens, dtype=torch.long)
         model(

@@ -66,3 +66,20 @@ def test_passes_are_planned_from_the_frame_buffer(probe, buffer_frames, num_pass
     planned = plan(probe, frame_buffer_bytes=buffer_frames * FRAME_BYTES)
     assert len(planned.passes) == num_passes
     assert sum(len(p.group_positions) for p in planned.passes) == len(planned.groups) == 2
+
+
+def test_a_patch_is_known_by_the_mean_time_of_its_frames_or_where_the_family_writes_it_by_its_start(probe):
+    class StartLayout(FakeLayout):
+        writes_start_times = True
+
+    thinned = RunConfig(sampling=SamplingConfig(max_frames=11))  # frames farther apart than they would be sampled
+    selector = get_selector("adapttoken")
+    mean, start = (
+        plan_video(probe, layout=layout(), selector=selector, config=thinned) for layout in (FakeLayout, StartLayout)
+    )
+    times = mean.sample.times_s[[*range(11), 10]].reshape(6, 2)
+    assert mean.patch_centers_s.tolist() == times.mean(axis=1).tolist()
+    assert start.patch_centers_s.tolist() == times[:, 0].tolist() == start.patch_times_s.tolist()
+    some = np.array([4, 1])
+    assert start.centers_of(some).tolist() == times[some, 0].tolist()
+    assert mean.centers_of(some).tolist() == times[some].mean(axis=1).tolist()

@@ -45,6 +45,15 @@ RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = MappingProxyType(
             (r"^model\.language_model\.", "language_model.model."),
             (r"^model\.", ""),
         ),
+        "glm4v": (),
+        "glm4v_moe": (),
+        "glm46v": (),
+        "llava_onevision": (
+            (r"^lm_head\.", "language_model.lm_head."),
+            (r"^model\.language_model\.", "language_model.model."),
+            (r"^model\.vision_tower\.", "vision_tower.vision_model."),
+            (r"^model\.", ""),
+        ),
     }
 )
 
@@ -56,14 +65,14 @@ def write_published(folder: Path, model: Any, tokenizer: Any) -> list[str]:
     tokenizer.save_pretrained(folder)
     if not family.startswith("qwen3_5"):  # which has chat_template.jinja, as is written today
         _write_templates(folder, tokenizer.chat_template, is_text_models=family == "qwen2_5_vl")
-    end_id, pad_id = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>"))
+    pad_id, *end_ids = (tokenizer.convert_tokens_to_ids(token) for token in end_tokens(family))
     sampling = {"do_sample": True, "temperature": 0.1, "top_k": 1, "repetition_penalty": 1.05}
-    ends = {"eos_token_id": [end_id, pad_id], "pad_token_id": pad_id, "transformers_version": "4.49.0"}
+    ends = {"eos_token_id": [*end_ids, pad_id], "pad_token_id": pad_id, "transformers_version": "4.49.0"}
     (folder / "generation_config.json").write_text(json.dumps(sampling | ends))
     (folder / "preprocessor_config.json").write_text(json.dumps({"min_pixels": 3_136, "max_pixels": 12_845_056}))
     (folder / "README.md").write_text("license: apache-2.0")
     weights = {_rename(name, family): weight for name, weight in model.state_dict().items()}
-    if family == "internvl":
+    if family in ("internvl", "glm4v_moe"):
         weights = dict(_each_expert(weights))
     if family.startswith("qwen3_5"):
         weights |= _guessing_layers(model.config.text_config.hidden_size)
@@ -82,6 +91,11 @@ def tie_head(folder: Path) -> None:
     if "tie_word_embeddings" in config:
         config["tie_word_embeddings"] = True
     (folder / "config.json").write_text(json.dumps(config))
+
+
+def end_tokens(family: str) -> tuple[str, ...]:
+    """What ends a response; the first pads too."""
+    return ("<|endoftext|>", *(("<|user|>", "<|observation|>") if family.startswith("glm4") else ("<|im_end|>",)))
 
 
 def _rename(name: str, family: str) -> str:
@@ -185,6 +199,21 @@ def _hybrid(config: dict[str, Any]) -> dict[str, Any]:
     return _old_top(config, "4.57.0.dev0") | {"tie_word_embeddings": False}
 
 
+def _glm(config: dict[str, Any]) -> dict[str, Any]:
+    """Rotary settings under their old names, and how much of a head is rotated beside them."""
+    text = _old_text(config["text_config"], scaling={"rope_type": "default"})
+    text |= {"partial_rotary_factor": text["rope_scaling"].pop("partial_rotary_factor")}
+    config["text_config"] = text
+    return _old_top(config, "4.57.1") | {"tie_word_embeddings": False}
+
+
+def _llava(config: dict[str, Any]) -> dict[str, Any]:
+    """Text settings without a word on rotary scaling, which the release had none of."""
+    config["text_config"] = _old_text(config["text_config"], scaling={})
+    config["text_config"].pop("rope_scaling")
+    return _old_top(config, "4.45.0.dev0") | {"tie_word_embeddings": False, "use_image_newline_parameter": True}
+
+
 def _old_top(config: dict[str, Any], version: str) -> dict[str, Any]:
     config.pop("dtype", None)
     return config | {"torch_dtype": "bfloat16", "transformers_version": version}
@@ -198,5 +227,7 @@ _CONFIGS: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = MappingProx
         "qwen3_5": _hybrid,
         "qwen3_5_moe": _hybrid,
         "internvl": _without_tie,
+        "llava_onevision": _llava,
     }
+    | dict.fromkeys(("glm4v", "glm4v_moe", "glm46v"), _glm)
 )

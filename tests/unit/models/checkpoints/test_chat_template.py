@@ -123,7 +123,7 @@ def test_a_checkpoint_without_a_tokenizer_is_a_model_failure(folder):
 def test_the_prompt_of_every_family_passes_and_that_of_another_token_does_not(family):
     _, tokenizer = BUILDERS[family]()
     check_prompt(tokenizer, FAMILIES[family])
-    tokenizer.chat_template = tokenizer.chat_template.replace(FAMILIES[family].video_token, "<|video|>")
+    tokenizer.chat_template = tokenizer.chat_template.replace(FAMILIES[family].video_token, "<|other|>")
     with pytest.raises(ValueError, match="exactly once, it does 0 times"):
         check_prompt(tokenizer, FAMILIES[family])
 

@@ -39,7 +39,10 @@ def assert_one_line(error, *words):
 
 UNKNOWN = [
     ("internvl_chat", ('"adapttoken convert-internvl {folder} OUTPUT"', "-hf", "never run here")),
-    ("llava_qwen", ("LLaVA-Video", "Qwen/Qwen2.5-VL-7B-Instruct")),
+    ("llava_qwen", ("LLaVA-Video", "llava-hf/llava-onevision-qwen2-7b-ov-hf", "Qwen/Qwen2.5-VL-7B-Instruct")),
+    ("llava_next_video", ("LLaVA-NeXT-Video", "llava-hf/llava-onevision-qwen2-7b-ov-hf")),
+    ("chatglm", ("GLM-4V-9B", "zai-org/GLM-4.6V-Flash")),
+    ("glm4_moe", ("sees no video", "zai-org/GLM-4.5V")),
     ("videollama3_qwen2", ("VideoLLaMA3", "Qwen/Qwen2.5-VL-7B-Instruct")),
     ("qwen3_5_text", ("text model", "Qwen/Qwen3.5-9B")),
     ("qwen2", ("sees no video", "Qwen/Qwen2.5-VL-7B-Instruct")),
@@ -57,7 +60,11 @@ def test_an_unknown_family_is_refused_with_the_nearest_checkpoint_that_works(fol
     (folder / "configuration_x.py").write_text("raise SystemExit('remote code ran')")
     with pytest.raises(CheckpointError) as caught:
         describe_model(ModelConfig(model=str(folder)))
-    assert_one_line(caught.value, f"is of the family {family!r}", "known here: internvl, qwen2_5_vl, ")
+    assert_one_line(
+        caught.value,
+        f"is of the family {family!r}",
+        "known here: glm46v, glm4v, glm4v_moe, internvl, llava_onevision, ",
+    )
     assert_one_line(caught.value, *(word.format(folder=folder) for word in words))
 
 

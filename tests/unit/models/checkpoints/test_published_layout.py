@@ -10,7 +10,7 @@ import torch
 from pipeline.models.loading import describe_model, load_model
 from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import ModelConfig, ScoringConfig
-from tests.unit.models.checkpoints.published_layout import RENAMED, tie_head, write_published
+from tests.unit.models.checkpoints.published_layout import RENAMED, end_tokens, tie_head, write_published
 from tests.unit.models.tiny_models import CASES
 
 
@@ -46,6 +46,7 @@ def test_names_and_settings_are_those_of_the_release(case, published):
         "internvl": {"language_model", "multi_modal_projector", "vision_tower"},
         "qwen3_5": {"lm_head", "model", "mtp"},
         "qwen3_5_moe": {"lm_head", "model", "mtp"},
+        "llava_onevision": {"image_newline", "language_model", "multi_modal_projector", "vision_tower"},
     }
     assert {name.partition(".")[0] for name in names} == tops.get(case.family, {"lm_head", "model"})
     config = json.loads((folder / "config.json").read_text())
@@ -86,7 +87,7 @@ def test_the_configuration_says_what_the_one_it_was_made_from_says(case, publish
     seen, expected = (model.config.vision_config.to_dict() for model in (loaded._model, case.stock))
     empty = {"deepstack_visual_indexes": []} if case.family.startswith("qwen3_5") else {}  # a field without a meaning
     assert seen.keys() == expected.keys() | empty.keys()
-    ends = {case.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")}
+    ends = {case.tokenizer.convert_tokens_to_ids(token) for token in end_tokens(case.family)}
     assert loaded._text.end_ids == ends
 
 

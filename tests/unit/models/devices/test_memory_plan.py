@@ -7,13 +7,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import LlavaOnevisionForConditionalGeneration, Qwen2_5_VLForConditionalGeneration
 
 from pipeline.models.devices.memory_plan import PeakShapes, estimate_need, measure_model, plan_workload
+from pipeline.models.llava.layout import LlavaLayout
 from pipeline.models.qwen.layout import QwenLayout
 from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import RunConfig, SamplingConfig, ScoringConfig
-from tests.unit.models.devices.published_shapes import qwen2_5_vl_7b, qwen2_5_vl_72b
+from tests.unit.models.devices.published_shapes import (
+    glm_4_1v_9b,
+    glm_4_5v,
+    llava_onevision_7b,
+    qwen2_5_vl_7b,
+    qwen2_5_vl_72b,
+)
 from tests.unit.models.tiny_models import BUILDERS
 
 WORK = PeakShapes(
@@ -64,9 +71,38 @@ def test_every_part_of_every_family_is_counted_once(name):
     size = measure_model(FAMILIES[name].architecture, model.config)
     assert size.num_parameters == sum(parameter.numel() for parameter in model.parameters())
     for part, count in (size.first | size.layers | size.last).items():
-        own = sum(parameter.numel() for parameter in model.get_submodule(part).parameters())
+        own = sum(
+            parameter.numel() for name, parameter in model.named_parameters() if f"{name}.".startswith(f"{part}.")
+        )
         assert count in (own, 0)
         assert count == own or "lm_head" in part
+
+
+@pytest.mark.parametrize("name", ["glm4v", "glm4v_moe"])
+def test_glms_tower_is_as_wide_as_its_output_and_its_shared_expert_counts(name):
+    model, _ = BUILDERS[name]()
+    size, tower = measure_model(FAMILIES[name].architecture, model.config), model.model.visual
+    text = model.config.text_config
+    gated = max(block.mlp.gate_proj.out_features for block in tower.blocks)
+    merged = tower.merger.gate_proj.out_features // tower.spatial_merge_size**2  # per patch
+    assert size.vision_intermediate == max(gated, merged)
+    assert size.vision_hidden == tower.blocks[0].attn.proj.in_features
+    assert size.experts_per_token == (text.num_experts_per_tok + text.n_shared_experts if "moe" in name else 0)
+
+
+def test_llavas_tower_sees_at_most_four_patches_per_token():
+    size = measure_model(LlavaOnevisionForConditionalGeneration, llava_onevision_7b())
+    layout = LlavaLayout.from_config(llava_onevision_7b())
+    assert layout.token_side**2 * size.vision_patches_per_token >= 27**2 > layout.token_side**2 * 3
+
+
+# Billions of parameters of the sizes that are published.
+@pytest.mark.parametrize(
+    ("config", "billions"), [(llava_onevision_7b(), 8.03), (glm_4_1v_9b(), 10.29), (glm_4_5v(), 107.71)]
+)
+def test_a_published_size_has_so_many_parameters(config, billions):
+    size = measure_model(FAMILIES[config.model_type].architecture, config)
+    assert size.num_parameters / 1e9 == pytest.approx(billions, abs=0.005)
 
 
 def test_a_head_that_shares_the_embedding_is_counted_with_it_and_stays_beside_it():

@@ -13,7 +13,7 @@ from pipeline.models.checkpoint_config import read_checkpoint
 from pipeline.models.devices.memory_plan import NO_WORK, estimate_need, measure_model
 from pipeline.models.devices.stored_parts import scale_parts, sum_parts
 from tests.unit.models.checkpoints.published_layout import write_published
-from tests.unit.models.devices.published_shapes import qwen2_5_vl_72b
+from tests.unit.models.devices.published_shapes import qwen2_5_vl_7b, qwen2_5_vl_72b
 from tests.unit.models.tiny_models import CASES, build_case
 
 GIB = 1024**3
@@ -79,9 +79,18 @@ def test_the_files_of_every_family_as_published_give_the_same_bytes_as_its_param
     size = read_checkpoint("m", tmp_path).size
     parameters = sum(parameter.numel() for parameter in case.stock.parameters())
     assert size.num_parameters == parameters
-    assert weight_bytes(size, 4) == 4 * parameters
-    counted = {part: size.weight_bytes(part, 1) for part in size.parts}
-    assert counted == dict(size.parts)
+    buffers = case.stock.state_dict().keys() - dict(case.stock.named_parameters()).keys()  # that are saved too
+    counts = {name: case.stock.state_dict()[name].numel() for name in buffers}
+    assert weight_bytes(size, 4) == 4 * (parameters + sum(counts.values()))
+    for part, count in size.parts.items():
+        assert size.weight_bytes(part, 1) == count + sum(n for name, n in counts.items() if name.startswith(f"{part}."))
+
+
+def test_a_layer_beyond_the_models_is_not_counted_because_it_is_not_loaded():
+    size = measure_model(Qwen2_5_VLForConditionalGeneration, qwen2_5_vl_7b())
+    inside, beyond = (f"model.language_model.layers.{layer}.mlp.up_proj.weight" for layer in (27, 28))
+    parts = sum_parts(size, {inside: Stored("BF16", 7, 14), beyond: Stored("BF16", 1_000, 2_000)})
+    assert sum(part.elements for part in parts.values()) == parts["model.language_model.layers.27"].elements == 7
 
 
 def internvl3_8b():
