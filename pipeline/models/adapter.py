@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.devices.transfer import upload
+from pipeline.models.fast_paths import STOCK_PATHS, FastPaths
 from pipeline.models.final_pass import run_final_pass
 from pipeline.models.interface import FinalTokens, FrameGeometry, ModelLayout, QuestionPrompt, Response
 from pipeline.models.question_tokenizer import QuestionTokenizer
@@ -55,10 +56,14 @@ class Adapter(ABC, Generic[_Layout]):
         self._model, self._tokenizer, self._layout = model, tokenizer, layout
         self._questions = QuestionTokenizer(tokenizer, video_token=video_token)
         self._text = TextModel(model, tokenizer, rope_axes=rope_axes)
-        self._scorer = SharedPrefixScorer(self._text)
+        self.use(STOCK_PATHS)
         self.device = self._text.device
         others = {parameter.device for parameter in model.parameters()} - {self.device}
         self.devices = (self.device, *sorted(others, key=str))
+
+    def use(self, paths: FastPaths) -> None:
+        """Attend and generate in these ways from now on."""
+        self._paths, self._scorer = paths, SharedPrefixScorer(self._text, paths)
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """See ``VideoModel``."""
@@ -127,6 +132,7 @@ class Adapter(ABC, Generic[_Layout]):
             config,
             visual=visual,
             next_position=sequence.next_position + num_suffix,
+            paths=self._paths,
             **extra,
         )
 

@@ -5,15 +5,17 @@ Shape suffixes: T = tokens, D = hidden size
 
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from pipeline.models.attention_probe import AttentionProbe
-from pipeline.models.generation import extend_greedily
+from pipeline.models.fast_paths import STOCK_PATHS, FastPaths
 from pipeline.models.interface import QuestionPrompt, Response
+from pipeline.models.key_parts import KeyState
 from pipeline.models.responses import first_tokens, query_segments
 from pipeline.models.text_model import TextModel
 from pipeline.settings.config import ScoringConfig
+
+SHARED_MULTIPLE = 256  # tokens; rows of like lengths generate their answers in tensors of the same shape
 
 
 def run_final_pass(
@@ -25,6 +27,7 @@ def run_final_pass(
     *,
     visual: slice | Tensor,
     next_position: int,
+    paths: FastPaths = STOCK_PATHS,
     **extra: Any,
 ) -> Response:
     """Answer one question; attention is that of its suffix, the last tokens of the row.
@@ -37,6 +40,7 @@ def run_final_pass(
         config: which attention is read.
         visual: places of the visual tokens.
         next_position: rotary position of the first answer token.
+        paths: how the answer is generated.
         extra: what a family's language model takes besides.
     """
     length = len(embeddings_TD)
@@ -51,11 +55,13 @@ def run_final_pass(
     hidden_TD = text.run(embeddings_TD, positions, cache=cache, probe=probe, **extra)
     pending = first_tokens(text, text.logits(hidden_TD[-1:]), [prompt], probe)
     if prompt.max_tokens > 1:
-        extend_greedily(
+        num_own = length % SHARED_MULTIPLE
+        paths.greedy.extend(
             text,
-            pending.rows,
-            cache=cache,
-            visible_BT=np.ones((1, length), dtype=bool),
+            pending,
+            [0],
+            state=KeyState(num_shared=length - num_own, num_own=num_own, cache=cache),
+            bounds=[(0, num_own)],
             next_positions=[next_position],
         )
     return pending.read()[0]

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from pipeline.models.attention_probe import AttentionProbe
+from pipeline.models.key_parts import KeyParts
 
 
 class TextModel:
@@ -53,6 +54,7 @@ class TextModel:
         *,
         cache: Any,
         mask_11TK: Tensor | None = None,
+        parts: KeyParts | None = None,
         probe: AttentionProbe | None = None,
         **extra: Any,
     ) -> Tensor:
@@ -63,11 +65,12 @@ class TextModel:
             positions: ``(T,)``, the same on all rotary axes, or ``(A, T)``.
             cache: keys and values of the tokens before.
             mask_11TK: additive; None is causal, which needs an empty cache or a single token.
+            parts: attend in place of the cache and the mask.
             probe: filled at its layer.
             extra: what a family's language model takes besides.
         """
         num_cached = cache.get_seq_length()
-        assert mask_11TK is not None or len(embeddings_TD) == 1 or num_cached == 0
+        assert mask_11TK is not None or parts is not None or len(embeddings_TD) == 1 or num_cached == 0
         if self._rope_axes == 1:
             _settle_scaling(self._language.rotary_emb, num_cached + len(embeddings_TD))
         position_ids = positions[None] if self._rope_axes == 1 else positions.expand(self._rope_axes, -1)[:, None]
@@ -77,10 +80,19 @@ class TextModel:
             attention_mask=mask_11TK,
             use_cache=True,
             attention_probe=probe,
+            key_parts=parts,
             **{self._cache_name: cache},
             **extra,
         ).last_hidden_state
         return hidden_1TD[0]
+
+    def is_scaled(self, num_positions: int) -> bool:
+        """Whether rotary frequencies depend on a pass's own length, if it reaches so many positions."""
+        return (
+            self._rope_axes == 1
+            and _is_dynamic(rotary := self._language.rotary_emb)
+            and not _is_plain(rotary, num_positions)
+        )
 
     def logits(self, hidden_TD: Tensor) -> Tensor:
         """``(T, V)`` in the weights' type."""
@@ -102,10 +114,18 @@ def _settle_scaling(rotary: Any, num_positions: int) -> None:
         rotary: of the language model; plain positions only.
         num_positions: cached and new; no position is higher.
     """
-    if "dynamic" in rotary.config.rope_parameters["rope_type"]:
-        trained = rotary.original_max_seq_len
-        is_plain = num_positions <= trained and rotary.max_seq_len_cached <= trained
-        rotary.rope_type = "default" if is_plain else rotary.config.rope_parameters["rope_type"]
+    if _is_dynamic(rotary):
+        given = rotary.config.rope_parameters["rope_type"]
+        rotary.rope_type = "default" if _is_plain(rotary, num_positions) else given
+
+
+def _is_dynamic(rotary: Any) -> bool:
+    return "dynamic" in rotary.config.rope_parameters["rope_type"]
+
+
+def _is_plain(rotary: Any, num_positions: int) -> bool:
+    trained = rotary.original_max_seq_len
+    return bool(num_positions <= trained and rotary.max_seq_len_cached <= trained)
 
 
 def _end_ids(model: Any) -> frozenset[int]:
