@@ -148,7 +148,7 @@ def _same(start: _Start, slots: Slots, play: Step) -> bool:
         slots.rewind()
         step()
         read.append(slots.results(1).read())
-    return all(np.array_equal(*pair, equal_nan=True) for pair in zip(*read, strict=True))
+    return all(np.array_equal(run, played, equal_nan=True) for run, played in zip(*read, strict=True))
 
 
 def _new_arena(shared: Layers, num_tokens: int) -> Layers:
