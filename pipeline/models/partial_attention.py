@@ -98,8 +98,7 @@ def attend_own_slots(
     """One query per row over few keys of its own, some of them hidden; in float32, ``(B, A, 1, D)``."""
     rows = query_BAD.reshape(*key_BGTD.shape[:2], -1, key_BGTD.shape[3]).float()
     scores = (rows @ key_BGTD.float().transpose(2, 3)).mul_(scaling).masked_fill_(hidden_BT[:, None, None], -torch.inf)
-    lse = scores.logsumexp(dim=-1)
-    out = (scores - lse[..., None]).exp_() @ value_BGTD.float()
+    out, lse = scores.softmax(dim=-1) @ value_BGTD.float(), scores.logsumexp(dim=-1)
     return Partial(out.flatten(1, 2)[:, :, None], lse.flatten(1, 2)[:, :, None])
 
 

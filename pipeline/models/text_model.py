@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from pipeline.models.attention_check import AttentionShape
 from pipeline.models.attention_probe import AttentionProbe
 from pipeline.models.key_parts import KeyParts
 
@@ -85,6 +86,20 @@ class TextModel:
             **extra,
         ).last_hidden_state
         return hidden_1TD[0]
+
+    @property
+    def attention_shape(self) -> AttentionShape | None:
+        """Of all layers; None where some are no plain attention to all tokens before."""
+        config = self._config.text_config
+        if set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+            return None
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return AttentionShape(
+            heads=config.num_attention_heads,
+            key_heads=config.num_key_value_heads,
+            head_dim=head_dim,
+            scaling=head_dim**-0.5,
+        )
 
     def is_scaled(self, num_positions: int) -> bool:
         """Whether rotary frequencies depend on a pass's own length, if it reaches so many positions."""
