@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pipeline.models.devices.graphs import WARM_UP
 from pipeline.models.devices.transfer import upload
 from pipeline.models.generation import GreedyRow
 from pipeline.models.key_parts import KeyState, Layers
@@ -68,7 +69,8 @@ class StaticGreedy:
     ) -> None:
         """See ``Greedy``."""
         most = max(pending.prompts[index].max_tokens for index in indices)
-        num_slots = -(-(max(stop - start for start, stop in bounds) + most) // _SLOT_MULTIPLE) * _SLOT_MULTIPLE
+        longest = max(stop - start for start, stop in bounds) + max(most, WARM_UP + 1)
+        num_slots = -(-longest // _SLOT_MULTIPLE) * _SLOT_MULTIPLE
         shape = Shape(len(indices), state.num_shared, num_slots)
         shared, own = state.split()
         chosen_B = pending.chosen_B[upload(np.asarray(indices), pending.chosen_B.device)]
@@ -147,7 +149,7 @@ def _same(start: _Start, slots: Slots, play: Step) -> bool:
         start.load(slots)
         slots.rewind()
         step()
-        read.append(slots.results(1).read())
+        read.append([values.copy() for values in slots.results(1).read()])  # on the host they are the slots' own
     return all(np.array_equal(run, played, equal_nan=True) for run, played in zip(*read, strict=True))
 
 

@@ -11,7 +11,7 @@ from jobs import doctor
 from pipeline.doctor import examine as examination
 from pipeline.doctor.examine import examine
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.models import shared_prefix
+from pipeline.models import prefix_attention
 from tests.unit.models.tiny_models import BUILDERS, build_case
 
 SMALL = (
@@ -104,8 +104,8 @@ def examination_of_stock(case):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_pass_that_differs_from_stock_fails_and_says_what_to_do(folders, name, monkeypatch, capsys):
-    mask = shared_prefix.additive_mask
-    monkeypatch.setattr(shared_prefix, "additive_mask", lambda visible, text: mask(visible | True, text))
+    mask = prefix_attention.additive_mask
+    monkeypatch.setattr(prefix_attention, "additive_mask", lambda visible, text: mask(visible | True, text))
     assert doctor.main(["--model", str(folders[name]), "--device", "cpu", *WORDS]) == 1
     lines = capsys.readouterr().out.splitlines()
     (wrong,) = (line for line in lines if line.startswith("failed"))
