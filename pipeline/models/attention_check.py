@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.models.partial_attention import Partial, Segments, attend, attend_own_slots, attend_segments, merge
+from pipeline.models.partial_attention import Partial, SuffixPlaces, attend, attend_own_slots, attend_segments, merge
 
 MOST_USUAL, MOST_ROUNDING = 1.5, 2.0  # parts are rounded once more, before they are merged; measured: 1.42, 1.7
 _PREFIX, _SUFFIXES, _SLOTS = 1_037, (1, 7, 33, 70, 24, 52), 64
@@ -72,7 +72,7 @@ def measure_cascade(device: torch.device, dtype: torch.dtype, shape: AttentionSh
     def by_parts(query: Tensor, key: Tensor, value: Tensor) -> Partial:
         prefix = attend(query, key[:, :, :_PREFIX], value[:, :, :_PREFIX], scaling=shape.scaling)
         rows = key[:, :, _PREFIX:], value[:, :, _PREFIX:]
-        own = attend_segments(query, *rows, Segments(bounds, device), scaling=shape.scaling)
+        own = attend_segments(query, *rows, SuffixPlaces(bounds, device), scaling=shape.scaling)
         return merge(prefix, own, dtype)
 
     return _measure(device, dtype, shape, seen_ST, by_parts)

@@ -28,7 +28,7 @@ class Partial(NamedTuple):
     lse: Tensor
 
 
-class Segments:
+class SuffixPlaces:
     """Where sequences stand one after the other in a row: ``[(0, 3), (3, 5)]``; each is causal and sees only itself.
 
     Args:
@@ -65,7 +65,7 @@ def attend(query_BAQD: Tensor, key_BGTD: Tensor, value_BGTD: Tensor, *, scaling:
 
 
 def attend_segments(
-    query_1ASD: Tensor, key_1GSD: Tensor, value_1GSD: Tensor, segments: Segments, *, scaling: float
+    query_1ASD: Tensor, key_1GSD: Tensor, value_1GSD: Tensor, segments: SuffixPlaces, *, scaling: float
 ) -> Partial:
     """Every query sees the tokens of its own segment up to itself."""
     device = query_1ASD.device

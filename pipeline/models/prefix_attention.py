@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.models.attention_probe import AttentionProbe
 from pipeline.models.generation import additive_mask
 from pipeline.models.key_parts import KeyState, Layers, PassingCache
-from pipeline.models.partial_attention import Partial, Segments, attend, attend_segments, merge
+from pipeline.models.partial_attention import Partial, SuffixPlaces, attend, attend_segments, merge
 from pipeline.models.text_model import TextModel
 
 Bounds = Sequence[tuple[int, int]]
@@ -91,9 +91,9 @@ class CascadePrefixAttention:
     There is no mask, and no copy of the prefix's keys and values, neither for the row nor for each query head.
     """
 
-    def plan(self, text: TextModel, bounds: Bounds, prefix_length: int) -> Segments:
+    def plan(self, text: TextModel, bounds: Bounds, prefix_length: int) -> SuffixPlaces:
         """Where the suffixes stand."""
-        return Segments(bounds, text.device)
+        return SuffixPlaces(bounds, text.device)
 
     def run(
         self,
@@ -102,7 +102,7 @@ class CascadePrefixAttention:
         positions_S: Tensor,
         *,
         layers: Layers,
-        plan: Segments,
+        plan: SuffixPlaces,
         probe: AttentionProbe,
     ) -> tuple[Tensor, KeyState]:
         """See ``PrefixAttention``."""
@@ -118,7 +118,7 @@ class _RowParts:
     """``KeyParts`` of one row of suffixes; ``own`` is filled by the pass."""
 
     layers: Layers
-    segments: Segments
+    segments: SuffixPlaces
     own: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Partial:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.models.attention_check import AttentionShape, measure_cascade, measure_slots
 from pipeline.models.partial_attention import (
     Partial,
-    Segments,
+    SuffixPlaces,
     attend,
     attend_own_slots,
     attend_segments,
@@ -62,7 +62,7 @@ def test_a_row_over_a_prefix_equals_attention_under_the_dense_mask(
             seen[place, num_prefix + start : num_prefix + place + 1] = True
     scaling = sharpness * size**-0.5
     prefix = attend(query, key[:, :, :num_prefix], value[:, :, :num_prefix], scaling=scaling)
-    segments = Segments(list(itertools.pairwise(edges)), CPU)
+    segments = SuffixPlaces(list(itertools.pairwise(edges)), CPU)
     own = attend_segments(query, key[:, :, num_prefix:], value[:, :, num_prefix:], segments, scaling=scaling)
     assert_equal(merge(prefix, own, FLOAT), whole(query, key, value, seen, scaling))
 
@@ -109,7 +109,7 @@ def test_what_runs_where_there_is_no_kernel_says_the_same(monkeypatch):
     from pipeline.models import partial_attention
 
     query, key, value = draw(1, (1, 4, 6, 8), (1, 2, 6, 8), (1, 2, 6, 8))
-    segments = Segments([(0, 2), (2, 6)], CPU)
+    segments = SuffixPlaces([(0, 2), (2, 6)], CPU)
     fast = attend_segments(query, key, value, segments, scaling=0.4)
     monkeypatch.setattr(
         partial_attention,
