@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.models.partial_attention import Partial, SuffixPlaces, attend, attend_own_slots, attend_segments, merge
+from pipeline.models.partial_attention import Merged, SuffixPlaces, attend, attend_slots, attend_suffixes, merge
 
 MOST_USUAL, MOST_ROUNDING = 1.5, 2.0  # parts are rounded once more, before they are merged; measured: 1.42, 1.7
 _PREFIX, _SUFFIXES, _SLOTS = 1_037, (1, 7, 33, 70, 24, 52), 64
@@ -20,7 +20,7 @@ _SHARPNESS = (1.0, 4.0)  # standard deviation of the scores: even attention, and
 _LSE_ERROR = 2e-4  # nats; what ranks tokens is divided by its exponential. Measured: 7e-5 in half precision
 _TINY = 1e-30
 
-ByParts = Callable[[Tensor, Tensor, Tensor], Partial]
+ByParts = Callable[[Tensor, Tensor, Tensor], Merged]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,10 +69,10 @@ def measure_cascade(device: torch.device, dtype: torch.dtype, shape: AttentionSh
         length = stop - start
         seen_ST[start:stop, _PREFIX + start : _PREFIX + stop] = torch.ones((length, length), device=device).tril() > 0
 
-    def by_parts(query: Tensor, key: Tensor, value: Tensor) -> Partial:
+    def by_parts(query: Tensor, key: Tensor, value: Tensor) -> Merged:
         prefix = attend(query, key[:, :, :_PREFIX], value[:, :, :_PREFIX], scaling=shape.scaling)
         rows = key[:, :, _PREFIX:], value[:, :, _PREFIX:]
-        own = attend_segments(query, *rows, SuffixPlaces(bounds, device), scaling=shape.scaling)
+        own = attend_suffixes(query, *rows, SuffixPlaces(bounds, device), scaling=shape.scaling)
         return merge(prefix, own, dtype)
 
     return _measure(device, dtype, shape, seen_ST, by_parts)
@@ -83,15 +83,15 @@ def measure_slots(device: torch.device, dtype: torch.dtype, shape: AttentionShap
     count = len(_SUFFIXES)
     seen_QT = torch.ones((count, _PREFIX + count * _SLOTS), dtype=torch.bool, device=device)
     lengths_Q = torch.tensor(_SUFFIXES).clamp(max=_SLOTS).to(device)
-    hidden_QL = torch.arange(_SLOTS, device=device) >= lengths_Q[:, None]
-    seen_QT[:, _PREFIX:] = (torch.eye(count, device=device)[:, :, None] * ~hidden_QL).flatten(1) > 0
+    seen_QL = torch.arange(_SLOTS, device=device) < lengths_Q[:, None]
+    mask_QL = torch.zeros(seen_QL.shape, dtype=dtype, device=device).masked_fill_(~seen_QL, -torch.inf)
+    seen_QT[:, _PREFIX:] = (torch.eye(count, device=device)[:, :, None] * seen_QL).flatten(1) > 0
 
-    def by_parts(query: Tensor, key: Tensor, value: Tensor) -> Partial:
+    def by_parts(query: Tensor, key: Tensor, value: Tensor) -> Merged:
         shared = attend(query, key[:, :, :_PREFIX], value[:, :, :_PREFIX], scaling=shape.scaling)
         slots_GQLD = [states[0, :, _PREFIX:].reshape(-1, count, _SLOTS, shape.head_dim) for states in (key, value)]
         keys, values = (states.transpose(0, 1) for states in slots_GQLD)
-        out, lse = attend_own_slots(query[0].transpose(0, 1), keys, values, hidden_QL, scaling=shape.scaling)
-        own = Partial(out[:, :, 0].transpose(0, 1)[None], lse[:, :, 0].transpose(0, 1)[None])
+        own = attend_slots(query, keys, values, mask_QL, scaling=shape.scaling)
         return merge(shared, own, dtype)
 
     return _measure(device, dtype, shape, seen_QT, by_parts)

@@ -134,7 +134,7 @@ def probed_attention(
         if attention_probe is not None and _is_read(attention_probe, layer):
             prefix = key_parts.prefix_keys(layer)
             _note(attention_probe, layer, attention_probe.read_merged(query, prefix, whole.lse, scaling))
-        return whole.out.transpose(1, 2).contiguous(), None
+        return whole.out.transpose(1, 2), None
     if attention_probe is not None and _is_read(attention_probe, layer):
         _note(attention_probe, layer, attention_probe.read(query, key, attention_mask, scaling))
     output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)

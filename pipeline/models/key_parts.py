@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from pipeline.models.partial_attention import Partial
+from pipeline.models.partial_attention import Merged
 
 Layers = tuple[tuple[Tensor, Tensor], ...]  # keys and values of each layer
 
@@ -18,7 +18,7 @@ Layers = tuple[tuple[Tensor, Tensor], ...]  # keys and values of each layer
 class KeyParts(Protocol):
     """Attends for the layers of one pass; reaches them as a keyword of the forward call."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Partial:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Merged:
         """A layer's rotated queries over all that they may see; keys and values are those of the pass's tokens."""
         ...
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.models.attention_probe import AttentionProbe
 from pipeline.models.generation import additive_mask
 from pipeline.models.key_parts import KeyState, Layers, PassingCache
-from pipeline.models.partial_attention import Partial, SuffixPlaces, attend, attend_segments, merge
+from pipeline.models.partial_attention import Merged, SuffixPlaces, attend, attend_suffixes, merge
 from pipeline.models.text_model import TextModel
 
 Bounds = Sequence[tuple[int, int]]
@@ -106,7 +106,7 @@ class CascadePrefixAttention:
         probe: AttentionProbe,
     ) -> tuple[Tensor, KeyState]:
         """See ``PrefixAttention``."""
-        parts = _RowParts(layers=layers, segments=plan)
+        parts = _RowParts(layers=layers, places=plan)
         num_shared = layers[0][0].shape[2]
         hidden_SD = text.run(embeddings_SD, positions_S, cache=PassingCache(num_shared), parts=parts, probe=probe)
         own = tuple(parts.own[layer] for layer in range(len(layers)))
@@ -118,13 +118,13 @@ class _RowParts:
     """``KeyParts`` of one row of suffixes; ``own`` is filled by the pass."""
 
     layers: Layers
-    segments: SuffixPlaces
+    places: SuffixPlaces
     own: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Partial:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Merged:
         self.own[layer] = key, value
         of_prefix = attend(query, *self.layers[layer], scaling=scaling)
-        of_suffix = attend_segments(query, key, value, self.segments, scaling=scaling)
+        of_suffix = attend_suffixes(query, key, value, self.places, scaling=scaling)
         return merge(of_prefix, of_suffix, query.dtype)
 
     def prefix_keys(self, layer: int) -> Tensor:

@@ -19,7 +19,7 @@ from pipeline.models.devices.graphs import WARM_UP
 from pipeline.models.devices.transfer import Download, upload
 from pipeline.models.generation import choose_tokens
 from pipeline.models.key_parts import Layers, PassingCache
-from pipeline.models.partial_attention import Partial, attend, attend_own_slots, merge
+from pipeline.models.partial_attention import Merged, alone, attend, attend_slots, merge
 from pipeline.models.text_model import TextModel
 
 Bounds = Sequence[tuple[int, int]]
@@ -124,29 +124,29 @@ class Slots:
         """Tokens and entropies ``(N, B)`` of the steps since ``rewind``."""
         return Download(self._chosen_NB[:num_steps], self._entropies_NB[:num_steps])
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Partial:
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scaling: float) -> Merged:
         """See ``KeyParts``; puts key and value into their slots."""
-        slot_B1, hidden_BL = self._places_on(key.device)
+        slot_B1, mask_BL = self._places_on(key.device, query.dtype)
         keys_BGLD, values_BGLD = self._own[layer]
         index = slot_B1[:, :, None, None].expand(-1, key.shape[1], 1, key.shape[3])
         keys_BGLD.scatter_(2, index, key[0].transpose(0, 1)[:, :, None])
         values_BGLD.scatter_(2, index, value[0].transpose(0, 1)[:, :, None])
-        out, lse = attend_own_slots(query[0].transpose(0, 1), keys_BGLD, values_BGLD, hidden_BL, scaling=scaling)
-        own = Partial(out[:, :, 0].transpose(0, 1)[None], lse[:, :, 0].transpose(0, 1)[None])
+        own = attend_slots(query, keys_BGLD, values_BGLD, mask_BL, scaling=scaling)
         if not self._shape.shared:
-            return Partial(own.out.to(query.dtype), own.lse)
+            return alone(own, query.dtype)
         return merge(attend(query, *self._shared[layer], scaling=scaling), own, query.dtype)
 
     def prefix_keys(self, layer: int) -> Tensor:
         """See ``KeyParts``."""
         return self._shared[layer][0]
 
-    def _places_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Slot that is written ``(B, 1)`` and slots that are not seen yet ``(B, L)``, once a step on each device."""
+    def _places_on(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Slot that is written ``(B, 1)`` and the mask of those not seen yet ``(B, L)``, once a step on each device."""
         if device not in self._by_device:
-            slot_B1, place_L = (values.to(device, non_blocking=True) for values in (self._slot_B, self._place_L))
-            slot_B1 = slot_B1[:, None]
-            self._by_device[device] = slot_B1, place_L[None] > slot_B1
+            slot_B, place_L = (values.to(device, non_blocking=True) for values in (self._slot_B, self._place_L))
+            mask_BL = torch.zeros((self._shape.questions, self._shape.slots), dtype=dtype, device=device)
+            mask_BL.masked_fill_(place_L[None] > slot_B[:, None], -torch.inf)
+            self._by_device[device] = slot_B[:, None], mask_BL
         return self._by_device[device]
 
 

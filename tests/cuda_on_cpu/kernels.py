@@ -18,8 +18,12 @@ def _check(*states: Tensor, types: tuple[torch.dtype, ...]) -> None:
             raise RuntimeError("input must have contiguous last dimension, a multiple of 8")
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: float) -> tuple[Tensor, Tensor]:
-    out, lse = aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, is_causal, scale=scale)
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: float, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    out, lse = aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, is_causal, attn_mask=mask, scale=scale
+    )
     return out, lse
 
 
@@ -78,9 +82,13 @@ def efficient(
     scale: float,
 ) -> tuple[Any, ...]:
     _check(query, key, value, types=(*_HALF, torch.float32))
-    if query.shape[1] != key.shape[1] or not compute_log_sumexp or attn_bias is not None:
+    if query.shape[1] != key.shape[1] or not compute_log_sumexp:
         raise RuntimeError("not what the stand-in does")
-    out, lse = _attend(query, key, value, is_causal, scale)
+    if attn_bias is not None:
+        _check(attn_bias, types=(query.dtype,))
+        if attn_bias.shape != (*query.shape[:3], key.shape[2]) or any(stride % 8 for stride in attn_bias.stride()[:-1]):
+            raise RuntimeError("attn_bias is not correctly aligned or shaped")
+    out, lse = _attend(query, key, value, is_causal, scale, attn_bias)
     padded = torch.nn.functional.pad(lse, (0, -lse.shape[2] % _LSE_MULTIPLE), value=float("inf"))
     return out, padded, torch.empty(0), torch.empty(0)
 

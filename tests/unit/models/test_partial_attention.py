@@ -11,9 +11,10 @@ from pipeline.models.attention_check import AttentionShape, measure_cascade, mea
 from pipeline.models.partial_attention import (
     Partial,
     SuffixPlaces,
+    alone,
     attend,
-    attend_own_slots,
-    attend_segments,
+    attend_slots,
+    attend_suffixes,
     merge,
 )
 
@@ -37,7 +38,7 @@ def whole(query, key, value, seen, scaling):
 
 
 def assert_equal(found, expected, tolerance=TOLERANCE):
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip((found.out, found.lse), expected, strict=True):
         torch.testing.assert_close(one.double(), other, atol=tolerance, rtol=tolerance)
 
 
@@ -63,7 +64,7 @@ def test_a_row_over_a_prefix_equals_attention_under_the_dense_mask(
     scaling = sharpness * size**-0.5
     prefix = attend(query, key[:, :, :num_prefix], value[:, :, :num_prefix], scaling=scaling)
     segments = SuffixPlaces(list(itertools.pairwise(edges)), CPU)
-    own = attend_segments(query, key[:, :, num_prefix:], value[:, :, num_prefix:], segments, scaling=scaling)
+    own = attend_suffixes(query, key[:, :, num_prefix:], value[:, :, num_prefix:], segments, scaling=scaling)
     assert_equal(merge(prefix, own, FLOAT), whole(query, key, value, seen, scaling))
 
 
@@ -79,7 +80,7 @@ def test_keys_may_be_cut_anywhere_and_parts_merged_in_any_order(
     expected = whole(query, key, value, torch.ones(num_queries, num_keys, dtype=torch.bool), 0.4)
     assert_equal(merge(*parts, FLOAT), expected)
     assert_equal(merge(*reversed(parts), FLOAT), expected)
-    assert_equal(attend(query, key, value, scaling=0.4), expected)
+    assert_equal(alone(attend(query, key, value, scaling=0.4), FLOAT), expected)
 
 
 @given(
@@ -91,17 +92,20 @@ def test_keys_may_be_cut_anywhere_and_parts_merged_in_any_order(
 @PROPERTY
 def test_a_question_sees_its_own_slots_up_to_its_length(seed, num_slots, lengths, key_heads, ratio, size):
     keys = (len(lengths), key_heads, num_slots, size)
-    query, key, value = draw(seed, (len(lengths), key_heads * ratio, size), keys, keys)
+    query, key, value = draw(seed, (1, key_heads * ratio, len(lengths), size), keys, keys)
     hidden = torch.arange(num_slots) >= torch.tensor(lengths).clamp(max=num_slots)[:, None]
-    found = attend_own_slots(query, key, value, hidden, scaling=0.4)
-    assert_equal(found, whole(query[:, :, None], key, value, ~hidden[:, None, None], 0.4))
+    mask = torch.zeros(hidden.shape).masked_fill_(hidden, -torch.inf)
+    found = alone(attend_slots(query, key, value, mask, scaling=0.4), FLOAT)
+    one_by_one = query[0].transpose(0, 1)[:, :, None]
+    out, lse = whole(one_by_one, key, value, ~hidden[:, None, None], 0.4)
+    assert_equal(found, (out[:, :, 0].transpose(0, 1)[None], lse[:, :, 0].T[None]))
 
 
 @pytest.mark.parametrize("difference", [-200.0, 200.0])
 def test_a_part_that_weighs_nothing_changes_nothing(difference):
-    one, other = (Partial(out, torch.zeros(1, 1, 1)) for out in draw(0, (1, 1, 1, 4), (1, 1, 1, 4)))
-    merged = merge(one, other._replace(lse=torch.full((1, 1, 1), difference)), FLOAT)
-    assert torch.equal(merged.out, (other if difference > 0 else one).out)
+    one, other = (Partial(out, torch.zeros(1, 1, 1, 1)) for out in draw(0, (1, 1, 1, 1, 4), (1, 1, 1, 1, 4)))
+    merged = merge(one, other._replace(lse=torch.full((1, 1, 1, 1), difference)), FLOAT)
+    assert torch.equal(merged.out, (other if difference > 0 else one).out.flatten(1, 2))
     assert merged.lse.item() == max(difference, 0.0)
 
 
@@ -109,14 +113,18 @@ def test_what_runs_where_there_is_no_kernel_says_the_same(monkeypatch):
     from pipeline.models import partial_attention
 
     query, key, value = draw(1, (1, 4, 6, 8), (1, 2, 6, 8), (1, 2, 6, 8))
-    segments = SuffixPlaces([(0, 2), (2, 6)], CPU)
-    fast = attend_segments(query, key, value, segments, scaling=0.4)
-    monkeypatch.setattr(
-        partial_attention,
-        "_run_kernel",
-        lambda *args, **given: Partial(*partial_attention._attend_eagerly(*args, **given)),
-    )
-    assert_equal(attend_segments(query, key, value, segments, scaling=0.4), [states.double() for states in fast])
+    slots = [states.expand(6, -1, -1, -1) for states in (key, value)]
+    mask = torch.zeros(6, 6).masked_fill_(torch.ones(6, 6).triu(1) > 0, -torch.inf)
+
+    def run():
+        yield alone(attend(query, key, value, scaling=0.4), FLOAT)
+        yield alone(attend_suffixes(query, key, value, SuffixPlaces([(0, 2), (2, 6)], CPU), scaling=0.4), FLOAT)
+        yield alone(attend_slots(query, *slots, mask, scaling=0.4), FLOAT)
+
+    fast = list(run())
+    monkeypatch.setattr(partial_attention, "_run_kernel", partial_attention._attend_eagerly)
+    for one, other in zip(run(), fast, strict=True):
+        assert_equal(one, (other.out.double(), other.lse.double()))
 
 
 @pytest.mark.parametrize("dtype", [FLOAT, torch.bfloat16, torch.float16])
