@@ -15,8 +15,6 @@ from pipeline.models.responses import first_tokens, query_segments
 from pipeline.models.text_model import TextModel
 from pipeline.settings.config import ScoringConfig
 
-SHARED_MULTIPLE = 256  # tokens; rows of like lengths generate their answers in tensors of the same shape
-
 
 def run_final_pass(
     text: TextModel,
@@ -55,13 +53,12 @@ def run_final_pass(
     hidden_TD = text.run(embeddings_TD, positions, cache=cache, probe=probe, **extra)
     pending = first_tokens(text, text.logits(hidden_TD[-1:]), [prompt], probe)
     if prompt.max_tokens > 1:
-        num_own = length % SHARED_MULTIPLE
         paths.greedy.extend(
             text,
             pending,
             [0],
-            state=KeyState(num_shared=length - num_own, num_own=num_own, cache=cache),
-            bounds=[(0, num_own)],
+            state=KeyState(num_shared=length, num_own=0, cache=cache),
+            bounds=[(0, 0)],
             next_positions=[next_position],
         )
     return pending.read()[0]

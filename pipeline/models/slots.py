@@ -65,14 +65,22 @@ class Slots:
         self._by_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def load(
-        self, shared: Layers, own: Layers, bounds: Bounds, chosen_B: Tensor, next_positions: Sequence[int]
+        self,
+        shared: Layers,
+        own: Layers,
+        *,
+        num_rest: int,
+        bounds: Bounds,
+        chosen_B: Tensor,
+        next_positions: Sequence[int],
     ) -> None:
         """Begin with these; nothing is waited for.
 
         Args:
             shared: ``(1, G, P, D)`` per layer.
             own: ``(1, G, S, D)`` per layer.
-            bounds: of each question's tokens among them.
+            num_rest: the first of them, which belong to every question.
+            bounds: of each question's tokens among those that follow.
             chosen_B: first response tokens, on any device.
             next_positions: their rotary positions.
         """
@@ -84,13 +92,15 @@ class Slots:
         else:
             self._shared = shared
         longest = max(stop - start for start, stop in bounds)
-        if longest:
-            steps_L = np.arange(longest)
-            padded = np.concatenate([start + np.minimum(steps_L, stop - start - 1) for start, stop in bounds])
-            self._load_own(own, upload(padded, device), longest)
+        if num_rest + longest:
+            rest, steps_L = np.arange(num_rest), np.arange(longest)
+            # beyond its end a question repeats a token, until a response's takes the slot; it is not seen before
+            own_rows = [start + np.minimum(steps_L, max(stop - start - 1, 0)) for start, stop in bounds]
+            padded = np.concatenate([np.append(rest, num_rest + row) for row in own_rows])
+            self._load_own(own, upload(padded, device), num_rest + longest)
         self._ids_B.copy_(chosen_B)
         self._positions_B.copy_(upload(np.asarray(next_positions), device))
-        self._slot_B.copy_(upload(np.asarray([stop - start for start, stop in bounds]), device))
+        self._slot_B.copy_(upload(np.asarray([num_rest + stop - start for start, stop in bounds]), device))
         self._num_before = max(next_positions) + self._shape.slots
 
     def _load_own(self, own: Layers, padded: Tensor, longest: int) -> None:

@@ -8,6 +8,7 @@ Shape suffixes: B = questions that go on, N = steps that are read at once
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,8 +23,9 @@ from pipeline.models.text_model import TextModel
 
 STEPS_PER_READ = 4  # a response ends up to three steps late, and a step costs as much as many waits
 _SLOT_MULTIPLE = 64
+SHARED_MULTIPLE = 256  # tokens; the rest of what is shared goes to each question's slots, so that lengths seldom differ
 _ARENA_MULTIPLE = 1024  # shared tokens; a larger arena makes all captured steps void
-_KEPT = 8  # captured steps: groups come in at most two lengths, open questions in batches
+_KEPT = 8  # captured steps: prefixes of a video are about as long, open questions come in batches
 Step = Callable[[], None]
 
 _log = logging.getLogger(__name__)
@@ -35,12 +37,20 @@ class _Start:
 
     shared: Layers
     own: Layers
+    num_rest: int
     bounds: Bounds
     chosen_B: torch.Tensor
     next_positions: Sequence[int]
 
     def load(self, slots: Slots) -> None:
-        slots.load(self.shared, self.own, self.bounds, self.chosen_B, self.next_positions)
+        slots.load(
+            self.shared,
+            self.own,
+            num_rest=self.num_rest,
+            bounds=self.bounds,
+            chosen_B=self.chosen_B,
+            next_positions=self.next_positions,
+        )
 
 
 class StaticGreedy:
@@ -69,12 +79,20 @@ class StaticGreedy:
     ) -> None:
         """See ``Greedy``."""
         most = max(pending.prompts[index].max_tokens for index in indices)
-        longest = max(stop - start for start, stop in bounds) + max(most, WARM_UP + 1)
+        num_rest = state.num_shared % SHARED_MULTIPLE
+        longest = num_rest + max(stop - start for start, stop in bounds) + max(most, WARM_UP + 1)
         num_slots = -(-longest // _SLOT_MULTIPLE) * _SLOT_MULTIPLE
-        shape = Shape(len(indices), state.num_shared, num_slots)
-        shared, own = state.split()
+        shape = Shape(len(indices), state.num_shared - num_rest, num_slots)
+        shared, own = _move_rest(*state.split(), num_rest)
         chosen_B = pending.chosen_B[upload(np.asarray(indices), pending.chosen_B.device)]
-        start = _Start(shared=shared, own=own, bounds=bounds, chosen_B=chosen_B, next_positions=next_positions)
+        start = _Start(
+            shared=shared,
+            own=own,
+            num_rest=num_rest,
+            bounds=bounds,
+            chosen_B=chosen_B,
+            next_positions=next_positions,
+        )
         captured = None
         if self._capture is not None and not text.is_scaled(max(next_positions) + num_slots):
             captured = self._find(text, shape, start)
@@ -140,6 +158,18 @@ class StaticGreedy:
 
     def _holds(self, shape: Shape) -> bool:
         return self._arena is not None and self._arena[0][0].shape[2] >= shape.shared
+
+
+def _move_rest(shared: Layers, own: Layers, num_rest: int) -> tuple[Layers, Layers]:
+    """The last shared tokens before the own ones."""
+    if not num_rest:
+        return shared, own
+    edge = shared[0][0].shape[2] - num_rest
+    moved = tuple(
+        tuple(torch.cat([of_all[:, :, edge:], of_row], dim=2) for of_all, of_row in zip(*pairs, strict=True))
+        for pairs in zip(shared, own, strict=True)
+    )
+    return tuple((keys[:, :, :edge], values[:, :, :edge]) for keys, values in shared), cast(Layers, moved)
 
 
 def _same(start: _Start, slots: Slots, play: Step) -> bool:

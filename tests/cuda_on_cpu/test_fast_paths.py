@@ -72,7 +72,7 @@ def test_fast_gpus_give_the_numbers_of_a_fast_cpu_and_the_host_waits_less(family
         assert one.answer_entropy == pytest.approx(other.answer_entropy, abs=1e-6)
     # two groups with an open question of four tokens, three answers of three or four: the usual way waits 6 and 7 times
     assert (waits["launch"][WAITS[0]], waits["answer"][WAITS[0]]) == (2, 3)
-    assert waits["launch"][WAITS[1]] == 0  # of the first group's length: captured before
+    assert waits["launch"][WAITS[1]] == 0  # captured with the first group
 
 
 @pytest.mark.parametrize("fault", ["no kernel", "wrong lse", "nan"])

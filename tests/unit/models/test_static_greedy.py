@@ -8,12 +8,12 @@ import torch
 
 from pipeline.models import static_greedy
 from pipeline.models.fast_paths import FastPaths
-from pipeline.models.final_pass import SHARED_MULTIPLE, run_final_pass
+from pipeline.models.final_pass import run_final_pass
 from pipeline.models.greedy import GrowingGreedy
 from pipeline.models.interface import QuestionPrompt
 from pipeline.models.shared_prefix import SharedPrefix, SharedPrefixScorer
 from pipeline.models.slots import Slots
-from pipeline.models.static_greedy import StaticGreedy
+from pipeline.models.static_greedy import SHARED_MULTIPLE, StaticGreedy
 from pipeline.models.text_model import TextModel
 from pipeline.settings.config import ScoringConfig
 from tests.cuda_on_cpu.graphs import REFUSED, capture
@@ -118,10 +118,10 @@ def test_questions_of_a_batch_end_at_different_tokens(text, end_with, way):
     greedy = StaticGreedy(**WAYS[way])
 
     def ask(greedy):
-        cache = text.new_cache()
+        cache, length = text.new_cache(), SHARED_MULTIPLE + 14
         torch.manual_seed(3)
-        text.run(torch.randn(40, text._embed.embedding_dim), torch.arange(40), cache=cache)
-        prefix = SharedPrefix.of_cache(cache, visual=slice(3, 20), length=40, next_position=40)
+        text.run(torch.randn(length, text._embed.embedding_dim), torch.arange(length), cache=cache)
+        prefix = SharedPrefix.of_cache(cache, visual=slice(3, 20), length=length, next_position=length)
         lengths = (3, 9, 1, 6)  # the third is multiple choice and says nothing more
         prompts = [
             QuestionPrompt(
