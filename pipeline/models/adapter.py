@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.devices.transfer import upload
-from pipeline.models.fast_paths import STOCK_PATHS, FastPaths
+from pipeline.models.fast_paths import STOCK_PATHS, FastPaths, choose_fast_paths
 from pipeline.models.final_pass import run_final_pass
 from pipeline.models.interface import FinalTokens, FrameGeometry, ModelLayout, QuestionPrompt, Response
 from pipeline.models.question_tokenizer import QuestionTokenizer
@@ -64,6 +64,10 @@ class Adapter(ABC, Generic[_Layout]):
     def use(self, paths: FastPaths) -> None:
         """Attend and generate in these ways from now on."""
         self._paths, self._scorer = paths, SharedPrefixScorer(self._text, paths)
+
+    def use_fast_paths(self, *, is_wanted: bool = True) -> None:
+        """The fast ways that are as exact on this model's devices as the usual ones; see ``fast_paths``."""
+        self.use(choose_fast_paths(self._text, self.devices, is_wanted=is_wanted))
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """See ``VideoModel``."""

@@ -25,7 +25,7 @@ STEPS_PER_READ = 4  # a response ends up to three steps late, and a step costs a
 _SLOT_MULTIPLE = 64
 SHARED_MULTIPLE = 256  # tokens; the rest of what is shared goes to each question's slots, so that lengths seldom differ
 _ARENA_MULTIPLE = 1024  # shared tokens; a larger arena makes all captured steps void
-_KEPT = 8  # captured steps: prefixes of a video are about as long, open questions come in batches
+_KEPT = 4  # captured steps: prefixes of a video are about as long, open questions come in batches
 Step = Callable[[], None]
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.models.attention_check import AttentionShape, measure_cascade
-from pipeline.models.fast_paths import FastPaths, choose_fast_paths
+from pipeline.models.fast_paths import FastPaths
 from pipeline.models.prefix_attention import CascadePrefixAttention
 from pipeline.models.static_greedy import StaticGreedy
 from pipeline.passes.candidates import CandidatePiece
@@ -35,8 +35,8 @@ def run(family, dtype, num_devices):
                 spread(stock, family, machine)
 
         model = build_model(family, dtype=dtype, place=place)
-        paths = choose_fast_paths(model._text, model.devices, is_wanted=True)
-        model.use(paths)
+        model.use_fast_paths()
+        paths = model._paths
         passed = run_video(model, lambda stage: stages.append((stage, Counter(machine.journal.waits))))
     waits = {}
     for (stage, before), (_, after) in pairwise(stages[2:]):
