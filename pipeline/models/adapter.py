@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.devices.transfer import upload
+from pipeline.models.fast_paths import STOCK_PATHS, FastPaths, choose_fast_paths
 from pipeline.models.final_pass import run_final_pass
 from pipeline.models.interface import (
     FinalTokens,
@@ -62,10 +63,18 @@ class Adapter(ABC, Generic[_Layout]):
         self._model, self._tokenizer, self._layout = model, tokenizer, layout
         self._questions = QuestionTokenizer(tokenizer, video_token=video_token)
         self._text = TextModel(model, tokenizer, rope_axes=rope_axes)
-        self._scorer = self._make_scorer(self._text)
+        self.use(STOCK_PATHS)
         self.device = self._text.device
         others = {parameter.device for parameter in model.parameters()} - {self.device}
         self.devices = (self.device, *sorted(others, key=str))
+
+    def use(self, paths: FastPaths) -> None:
+        """Attend and generate in these ways from now on."""
+        self._paths, self._scorer = paths, self._make_scorer(self._text, paths)
+
+    def use_fast_paths(self, *, is_wanted: bool = True) -> None:
+        """The fast ways that are as exact on this model's devices as the usual ones; see ``fast_paths``."""
+        self.use(choose_fast_paths(self._text, self.devices, is_wanted=is_wanted))
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """See ``VideoModel``."""
@@ -130,6 +139,7 @@ class Adapter(ABC, Generic[_Layout]):
             config,
             visual=visual,
             next_position=sequence.next_position + num_suffix,
+            paths=self._paths,
             **extra,
         )
 
@@ -180,9 +190,9 @@ class Adapter(ABC, Generic[_Layout]):
             ValueError: If ``positions`` is not one of its values.
         """
 
-    def _make_scorer(self, text: TextModel) -> PrefixScorer:
+    def _make_scorer(self, text: TextModel, paths: FastPaths) -> PrefixScorer:
         """How questions start from a prefix; by default all in one row over its keys and values."""
-        return SharedPrefixScorer(text)
+        return SharedPrefixScorer(text, paths)
 
     def _inputs_besides(self, sequence: VideoSequence, features_NE: Tensor, length: int) -> Mapping[str, Any]:
         """What the family's language model takes besides the embeddings and positions of a row of ``length`` tokens."""

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from pipeline.models.key_parts import KeyParts
+
 PROBED_ATTENTION = "adapttoken_probed"
 
 _RECORD: ContextVar[dict[int, Tensor] | None] = ContextVar("attention_by_layer", default=None)
@@ -65,6 +67,22 @@ class AttentionProbe:
             scores.append(visual_AQN.amax(dim=(0, 1)) if self.reduce == "max" else visual_AQN.mean(dim=(0, 1)))
         return torch.stack(scores)
 
+    def read_merged(self, query_1AQD: Tensor, prefix_1GPD: Tensor, lse_1AQ: Tensor, scaling: float) -> Tensor:
+        """The same from the prefix's keys alone and the log-sum-exp over all keys of each row of the pass."""
+        device = query_1AQD.device
+        visual = self.visual if isinstance(self.visual, slice) else self.visual.to(device)
+        key_GND = prefix_1GPD[0][:, visual].float()
+        scores = []
+        for start, stop in self.segments:
+            rows = query_1AQD[0, :, start:stop].float().reshape(key_GND.shape[0], -1, key_GND.shape[2])
+            logits = (rows @ key_GND.transpose(1, 2)).mul_(scaling)
+            logits -= lse_1AQ[0, :, start:stop].reshape(*rows.shape[:2], 1)
+            if self.reduce == "max":  # exp keeps the order: one pass over the large matrix less
+                scores.append(logits.amax(dim=(0, 1)).exp())
+            else:
+                scores.append(logits.exp_().mean(dim=(0, 1)))
+        return torch.stack(scores)
+
 
 def attention_rows(
     query_BAQD: Tensor, key_BGTD: Tensor, mask: Tensor | None, scaling: float, *, start: int, stop: int
@@ -103,18 +121,36 @@ def probed_attention(
     *,
     scaling: float,
     attention_probe: AttentionProbe | None = None,
+    key_parts: KeyParts | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """SDPA, and the probe's rows where ``attention_probe`` reaches this layer as a keyword of the forward call."""
-    record, layer = _RECORD.get(), cast(int, module.layer_idx)
-    if attention_probe is not None and (record is not None or layer == attention_probe.layer):
-        scores_BN = attention_probe.read(query, key, attention_mask, scaling)
-        if record is not None:
-            record[layer] = torch.cat([record[layer], scores_BN]) if layer in record else scores_BN
-        if layer == attention_probe.layer:
-            attention_probe.scores_BN = scores_BN
+    """SDPA, and the probe's rows where ``attention_probe`` reaches this layer as a keyword of the forward call.
+
+    ``key_parts`` attends itself, and says what its rows add up to.
+    """
+    layer = cast(int, module.layer_idx)
+    if key_parts is not None:
+        whole = key_parts.attend(layer, query, key, value, scaling=scaling)
+        if attention_probe is not None and _is_read(attention_probe, layer):
+            prefix = key_parts.prefix_keys(layer)
+            _note(attention_probe, layer, attention_probe.read_merged(query, prefix, whole.lse, scaling))
+        return whole.out.transpose(1, 2), None
+    if attention_probe is not None and _is_read(attention_probe, layer):
+        _note(attention_probe, layer, attention_probe.read(query, key, attention_mask, scaling))
     output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     return output, None
+
+
+def _is_read(probe: AttentionProbe, layer: int) -> bool:
+    return _RECORD.get() is not None or layer == probe.layer
+
+
+def _note(probe: AttentionProbe, layer: int, scores_BN: Tensor) -> None:
+    record = _RECORD.get()
+    if record is not None:
+        record[layer] = torch.cat([record[layer], scores_BN]) if layer in record else scores_BN
+    if layer == probe.layer:
+        probe.scores_BN = scores_BN
 
 
 # No mask function is registered with it: transformers then builds no mask, which would be read back from the device.

@@ -5,12 +5,12 @@ Shape suffixes: T = tokens, D = hidden size
 
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from pipeline.models.attention_probe import AttentionProbe
-from pipeline.models.generation import extend_greedily
+from pipeline.models.fast_paths import STOCK_PATHS, FastPaths
 from pipeline.models.interface import QuestionPrompt, Response
+from pipeline.models.key_parts import KeyState
 from pipeline.models.responses import first_tokens, query_segments
 from pipeline.models.text_model import TextModel
 from pipeline.settings.config import ScoringConfig
@@ -25,6 +25,7 @@ def run_final_pass(
     *,
     visual: slice | Tensor,
     next_position: int,
+    paths: FastPaths = STOCK_PATHS,
     **extra: Any,
 ) -> Response:
     """Answer one question; attention is that of its suffix, the last tokens of the row.
@@ -37,6 +38,7 @@ def run_final_pass(
         config: which attention is read.
         visual: places of the visual tokens.
         next_position: rotary position of the first answer token.
+        paths: how the answer is generated.
         extra: what a family's language model takes besides.
     """
     length = len(embeddings_TD)
@@ -51,11 +53,12 @@ def run_final_pass(
     hidden_TD = text.run(embeddings_TD, positions, cache=cache, probe=probe, **extra)
     pending = first_tokens(text, text.logits(hidden_TD[-1:]), [prompt], probe)
     if prompt.max_tokens > 1:
-        extend_greedily(
+        paths.greedy.extend(
             text,
-            pending.rows,
-            cache=cache,
-            visible_BT=np.ones((1, length), dtype=bool),
+            pending,
+            [0],
+            state=KeyState(num_shared=length, num_own=0, cache=cache),
+            bounds=[(0, 0)],
             next_positions=[next_position],
         )
     return pending.read()[0]

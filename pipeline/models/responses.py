@@ -29,12 +29,16 @@ def query_segments(segments: Sequence[tuple[int, int]], config: ScoringConfig) -
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class PendingResponses:
-    """Responses whose numbers are on their way to the host; nothing has been waited for unless a question is open."""
+    """Responses whose numbers are on their way to the host; nothing has been waited for unless a question is open.
+
+    ``chosen_B``: their first tokens, on the device.
+    """
 
     tokenizer: Any
     end_ids: frozenset[int]
     prompts: Sequence[QuestionPrompt]
     download: Download
+    chosen_B: Tensor
     greedy: list[GreedyRow] | None = None
 
     @property
@@ -66,12 +70,14 @@ def first_tokens(
 ) -> PendingResponses:
     """What the logits after each question's last token say; the probe has been filled by the same pass."""
     assert probe.scores_BN is not None, "the reference layer did not run"
+    chosen_B, entropies_B = choose_tokens(logits_BV)
     probabilities_BO = _option_probabilities(logits_BV, tuple(prompt.option_ids or (0,) for prompt in prompts))
     return PendingResponses(
         tokenizer=text.tokenizer,
         end_ids=text.end_ids,
         prompts=prompts,
-        download=Download(*choose_tokens(logits_BV), probabilities_BO, probe.scores_BN),
+        download=Download(chosen_B, entropies_B, probabilities_BO, probe.scores_BN),
+        chosen_B=chosen_B,
     )
 
 

@@ -1,25 +1,24 @@
 """Questions over one shared prefix: all suffixes in one row, each of which sees the prefix and itself.
 
-The prefix's keys and values stand once for all of them, and no suffix is padded. What a mask hides has a weight of
-exactly zero, so a question is judged as if it stood alone.
+The prefix's keys and values stand once for all of them, and no suffix sees another, so a question is judged as if it
+stood alone. How they attend and go on is ``fast_paths``' to say.
 
 Shape suffixes:
-- B = questions, S = tokens of all suffixes, P = prefix, K = P + S, V = vocabulary, O = most options, N = visual tokens
+- B = questions, S = tokens of all suffixes, P = prefix, D = hidden size, N = visual tokens
 """
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from pipeline.models.attention_probe import AttentionProbe
 from pipeline.models.devices.transfer import upload
-from pipeline.models.generation import additive_mask, extend_greedily
+from pipeline.models.fast_paths import STOCK_PATHS, FastPaths
 from pipeline.models.interface import LaunchedResponses, QuestionPrompt
 from pipeline.models.responses import PendingResponses, first_tokens, query_segments
 from pipeline.models.text_model import TextModel
@@ -77,16 +76,20 @@ class _Row:
     ids_S: Tensor
     positions_S: Tensor
     last_B: Tensor
-    visible_SK: npt.NDArray[np.bool_]
-    mask_11SK: Tensor
+    plan: Any
 
 
 class SharedPrefixScorer:
-    """Asks the questions of a micro-batch about one prefilled group, in one pass."""
+    """Asks the questions of a micro-batch about one prefilled group, in one pass.
 
-    def __init__(self, text: TextModel) -> None:
-        self._text = text
-        self._lay_out = lru_cache(maxsize=MASKS_KEPT)(partial(_lay_out, text))
+    Args:
+        text: the language model.
+        paths: how its passes attend and generate.
+    """
+
+    def __init__(self, text: TextModel, paths: FastPaths = STOCK_PATHS) -> None:
+        self._text, self._paths = text, paths
+        self._lay_out = lru_cache(maxsize=MASKS_KEPT)(self._lay_out_row)
 
     def keep(self, cache: Any, *, visual: slice | Tensor, length: int, next_position: int) -> SharedPrefix:
         """See ``PrefixScorer``."""
@@ -95,49 +98,44 @@ class SharedPrefixScorer:
     def launch(
         self, prefix: SharedPrefix, prompts: Sequence[QuestionPrompt], config: ScoringConfig
     ) -> PendingResponses:
-        """Nothing is read back, unless a question is open: then its tokens are, one after the other."""
+        """Nothing is read back, unless a question is open: then its tokens are, as they come."""
         text = self._text
         row = self._lay_out(tuple(prompt.suffix_ids for prompt in prompts), prefix.length, prefix.next_position)
-        cache = text.new_cache()
-        for index, (keys, values) in enumerate(prefix.layers):
-            cache.update(keys, values, index)
         probe = AttentionProbe(
             layer=config.reference_layer,
             segments=query_segments(row.segments, config),
             visual=prefix.visual,
             reduce=config.attention_reduce,
         )
-        hidden_SD = text.run(text.embed(row.ids_S), row.positions_S, cache=cache, mask_11TK=row.mask_11SK, probe=probe)
+        hidden_SD, state = self._paths.attention.run(
+            text, text.embed(row.ids_S), row.positions_S, layers=prefix.layers, plan=row.plan, probe=probe
+        )
         last_B = row.last_B.to(hidden_SD.device)  # with several GPUs hidden states come out of the last one
         pending = first_tokens(text, text.logits(hidden_SD[last_B]), prompts, probe)
         open_rows = [index for index, prompt in enumerate(prompts) if prompt.max_tokens > 1]
         if open_rows:
             segments = [row.segments[index] for index in open_rows]
-            extend_greedily(
+            self._paths.greedy.extend(
                 text,
-                [pending.rows[index] for index in open_rows],
-                cache=cache,
-                visible_BT=row.visible_SK[[stop - 1 for _, stop in segments]],
+                pending,
+                open_rows,
+                state=state,
+                bounds=segments,
                 next_positions=[prefix.next_position + stop - start for start, stop in segments],
             )
         return pending
 
-
-def _lay_out(text: TextModel, suffixes: tuple[tuple[int, ...], ...], prefix_length: int, next_position: int) -> _Row:
-    """Token ids, positions and mask of one micro-batch; every suffix starts at the position after the prefix."""
-    lengths = [len(suffix) for suffix in suffixes]
-    ends = list(itertools.accumulate(lengths))
-    segments = tuple((end - length, end) for end, length in zip(ends, lengths, strict=True))
-    owner_S = np.repeat(np.arange(len(suffixes)), lengths)
-    place_S = np.arange(ends[-1])
-    among_SS = (owner_S[:, None] == owner_S[None, :]) & (place_S[:, None] >= place_S[None, :])
-    visible_SK = np.concatenate([np.ones((ends[-1], prefix_length), dtype=bool), among_SS], axis=1)
-    offsets_S = np.concatenate([np.arange(length) for length in lengths])
-    return _Row(
-        segments=segments,
-        ids_S=upload(np.concatenate([np.asarray(suffix) for suffix in suffixes]), text.device),
-        positions_S=upload(next_position + offsets_S, text.device),
-        last_B=upload(np.asarray(ends) - 1, text.device),
-        visible_SK=visible_SK,
-        mask_11SK=additive_mask(visible_SK, text),
-    )
+    def _lay_out_row(self, suffixes: tuple[tuple[int, ...], ...], prefix_length: int, next_position: int) -> _Row:
+        """Token ids and positions of one micro-batch; every suffix starts at the position after the prefix."""
+        lengths = [len(suffix) for suffix in suffixes]
+        ends = list(itertools.accumulate(lengths))
+        segments = tuple((end - length, end) for end, length in zip(ends, lengths, strict=True))
+        offsets_S = np.concatenate([np.arange(length) for length in lengths])
+        device = self._text.device
+        return _Row(
+            segments=segments,
+            ids_S=upload(np.concatenate([np.asarray(suffix) for suffix in suffixes]), device),
+            positions_S=upload(next_position + offsets_S, device),
+            last_B=upload(np.asarray(ends) - 1, device),
+            plan=self._paths.attention.plan(self._text, segments, prefix_length),
+        )

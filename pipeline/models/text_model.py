@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from pipeline.models.attention_check import AttentionShape
 from pipeline.models.attention_probe import AttentionProbe
+from pipeline.models.key_parts import KeyParts
 
 
 class TextModel:
@@ -53,6 +55,7 @@ class TextModel:
         *,
         cache: Any,
         mask_11TK: Tensor | None = None,
+        parts: KeyParts | None = None,
         probe: AttentionProbe | None = None,
         **extra: Any,
     ) -> Tensor:
@@ -64,11 +67,12 @@ class TextModel:
             positions: ``(T,)``, the same on all rotary axes, or ``(A, T)``.
             cache: keys and values of the tokens before.
             mask_11TK: additive; None is causal, which needs an empty cache or a single token.
+            parts: attend in place of the cache and the mask.
             probe: filled at its layer.
             extra: what a family's language model takes besides.
         """
         num_cached, num_new = cache.get_seq_length(), embeddings_TD.shape[-2]
-        assert mask_11TK is not None or num_new == 1 or num_cached == 0
+        assert mask_11TK is not None or parts is not None or num_new == 1 or num_cached == 0
         if self._rope_axes == 1:
             _settle_scaling(self._language.rotary_emb, num_cached + num_new)
         position_ids = positions[None] if self._rope_axes == 1 else positions.expand(self._rope_axes, -1)[:, None]
@@ -78,10 +82,33 @@ class TextModel:
             attention_mask=mask_11TK,
             use_cache=True,
             attention_probe=probe,
+            key_parts=parts,
             **{self._cache_name: cache},
             **extra,
         ).last_hidden_state
         return hidden_BTD if embeddings_TD.dim() == 3 else hidden_BTD[0]
+
+    @property
+    def attention_shape(self) -> AttentionShape | None:
+        """Of all layers; None where some are no plain attention to all tokens before."""
+        config = self._config.text_config
+        if set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+            return None
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return AttentionShape(
+            heads=config.num_attention_heads,
+            key_heads=config.num_key_value_heads,
+            head_dim=head_dim,
+            scaling=head_dim**-0.5,
+        )
+
+    def is_scaled(self, num_positions: int) -> bool:
+        """Whether rotary frequencies depend on a pass's own length, if it reaches so many positions."""
+        return (
+            self._rope_axes == 1
+            and _is_dynamic(rotary := self._language.rotary_emb)
+            and not _is_plain(rotary, num_positions)
+        )
 
     def logits(self, hidden_TD: Tensor) -> Tensor:
         """``(T, V)`` in the weights' type."""
@@ -103,10 +130,18 @@ def _settle_scaling(rotary: Any, num_positions: int) -> None:
         rotary: of the language model; plain positions only.
         num_positions: cached and new; no position is higher.
     """
-    if "dynamic" in rotary.config.rope_parameters["rope_type"]:
-        trained = rotary.original_max_seq_len
-        is_plain = num_positions <= trained and rotary.max_seq_len_cached <= trained
-        rotary.rope_type = "default" if is_plain else rotary.config.rope_parameters["rope_type"]
+    if _is_dynamic(rotary):
+        given = rotary.config.rope_parameters["rope_type"]
+        rotary.rope_type = "default" if _is_plain(rotary, num_positions) else given
+
+
+def _is_dynamic(rotary: Any) -> bool:
+    return "dynamic" in rotary.config.rope_parameters["rope_type"]
+
+
+def _is_plain(rotary: Any, num_positions: int) -> bool:
+    trained = rotary.original_max_seq_len
+    return bool(num_positions <= trained and rotary.max_seq_len_cached <= trained)
 
 
 def _end_ids(model: Any) -> frozenset[int]:

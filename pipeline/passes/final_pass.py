@@ -1,38 +1,27 @@
 """The final pass: merge what was bought, remove redundancy, answer, and say where the evidence lies.
 
-Shape suffixes: K = tokens of the final pass, D = hidden size
+Shape suffixes: K = tokens of the final pass
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import option_letter
 from pipeline.method.entropy import response_certainty
 from pipeline.method.evidence import build_evidence
 from pipeline.method.removal import remove_redundant
-from pipeline.models.devices.transfer import staging, upload
+from pipeline.models.devices.transfer import upload
 from pipeline.models.interface import FinalTokens, VideoModel
 from pipeline.passes.candidates import CandidatePiece
+from pipeline.passes.merged_tokens import MergedTokens
 from pipeline.passes.records import FinalAnswer, FinalInput
 from pipeline.passes.token_record import pack_tokens
 from pipeline.settings.config import RunConfig
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Merged:
-    """All bought tokens, in temporal, row, column order; ``position_K`` is the group's."""
-
-    patch_K: npt.NDArray[np.int64]
-    token_K: npt.NDArray[np.int64]
-    position_K: npt.NDArray[np.int64]
-    score_K: npt.NDArray[np.float32]
-    features_KD: Tensor
 
 
 def answer_question(
@@ -44,7 +33,7 @@ def answer_question(
         PipelineError: ``MODEL`` when the model's output is not a distribution.
     """
     # 1. merge (groups → one set in temporal, row, column order)
-    merged = _merge_pieces(pieces, model.device)
+    merged = MergedTokens.of_pieces(pieces, model.device)
     # 2. prune (1.1 B tokens → B)
     kept = _prune(merged, final, config, similarity_dim=model.similarity_dim)
     # 3. final pass (B tokens + question → response)
@@ -84,30 +73,7 @@ def answer_question(
     )
 
 
-def _merge_pieces(pieces: Sequence[CandidatePiece], device: torch.device) -> _Merged:
-    """Features are copied once, each row to its place, into memory that the device reads beside computation."""
-    patch_K = np.concatenate([piece.patch_K for piece in pieces])
-    token_K = np.concatenate([piece.token_K for piece in pieces])
-    order = np.lexsort((token_K, patch_K))
-    place_K = np.empty_like(order)
-    place_K[order] = np.arange(len(order))
-    dtype = torch.from_numpy(pieces[0].bits_KD[:0].copy()).dtype
-    bits_KD = staging((len(order), pieces[0].bits_KD.shape[1]), dtype, device)
-    rows_KD, start = bits_KD.numpy(), 0
-    for piece in pieces:
-        rows_KD[place_K[start : start + len(piece.bits_KD)]] = piece.bits_KD
-        start += len(piece.bits_KD)
-    features_KD = upload(bits_KD, device)
-    return _Merged(
-        patch_K=patch_K[order],
-        token_K=token_K[order],
-        position_K=np.concatenate([np.full(len(piece.patch_K), piece.position) for piece in pieces])[order],
-        score_K=np.concatenate([piece.score_K for piece in pieces])[order],
-        features_KD=features_KD.view(torch.bfloat16) if pieces[0].is_bfloat16 else features_KD,
-    )
-
-
-def _prune(merged: _Merged, final: FinalInput, config: RunConfig, *, similarity_dim: int) -> npt.NDArray[np.int64]:
+def _prune(merged: MergedTokens, final: FinalInput, config: RunConfig, *, similarity_dim: int) -> npt.NDArray[np.int64]:
     if final.final_budget is None or len(merged.patch_K) <= final.final_budget:
         return np.arange(len(merged.patch_K))
     features_KD = merged.features_KD[:, :similarity_dim]
@@ -131,6 +97,6 @@ def _entropy(entropies: Sequence[float], config: RunConfig) -> float:
         ) from error
 
 
-def _count_by_group(merged: _Merged, kept: npt.NDArray[np.int64]) -> dict[int, int]:
+def _count_by_group(merged: MergedTokens, kept: npt.NDArray[np.int64]) -> dict[int, int]:
     positions, counts = np.unique(merged.position_K[kept], return_counts=True)
     return dict(zip(positions.tolist(), counts.tolist(), strict=True))

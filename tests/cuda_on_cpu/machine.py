@@ -13,6 +13,7 @@ from tests.cuda_on_cpu.breakage import KERNEL, Breakage
 from tests.cuda_on_cpu.copies import Copies
 from tests.cuda_on_cpu.device_tensor import DeviceTensor
 from tests.cuda_on_cpu.journal import Journal
+from tests.cuda_on_cpu.kernels import STAND_INS
 from tests.cuda_on_cpu.leaves import leaves_of, map_leaves
 from tests.cuda_on_cpu.memory import Memory, PinnedMemory, storage_of
 from tests.cuda_on_cpu.streams import Stream, Timeline
@@ -90,7 +91,8 @@ class Machine:
         if func.overloadpacket in _FLOAT_ON_HOST and not inner_args[0].is_floating_point():
             counts = func(inner_args[0].float(), *inner_args[1:], **inner_kwargs).to(inner_args[0].dtype)
             return self._take_results(counts, func, args, tensors, device)
-        return self._take_results(func(*inner_args, **inner_kwargs), func, args, tensors, device)
+        computed = STAND_INS.get(func.overloadpacket, func)(*inner_args, **inner_kwargs)
+        return self._take_results(computed, func, args, tensors, device)
 
     def _on_host(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if kwargs.get("pin_memory"):

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.models.qwen.preprocess import color_scale
 from tests.cuda_on_cpu.device_tensor import DeviceTensor, FactoryMode
+from tests.cuda_on_cpu.graphs import Graph, capturing
 from tests.cuda_on_cpu.machine import Machine
 
 _CUDA, _META, _NUM_TYPES = 1, 14, 20  # c10::DeviceType
@@ -37,6 +38,9 @@ def simulated(num_devices: int = 1) -> Iterator[Machine]:
         "reset_peak_memory_stats": lambda device=None: setattr(memory, "bytes_peak", memory.bytes_now),
         "get_device_capability": lambda device=None: (9, 0),
         "empty_cache": lambda: None,
+        "CUDAGraph": Graph,
+        "graph": capturing,
+        "graph_pool_handle": lambda: (0, 0),
         "get_device_name": lambda device=None: "simulated",
     }
     with ExitStack() as stack:

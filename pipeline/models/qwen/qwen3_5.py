@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.models.fast_paths import FastPaths
 from pipeline.models.interface import FrameGeometry
 from pipeline.models.qwen.qwen3_layout import Qwen3Layout, Qwen35Layout
 from pipeline.models.qwen.qwen3_vl import Qwen3VL
@@ -33,8 +34,8 @@ class Qwen35(Qwen3VL):
         outputs = self._vision.encode(frames_FHW3, geometry, batch_patches=batch_patches)
         return torch.cat([output.pooler_output for output in outputs])
 
-    def _make_scorer(self, text: TextModel) -> PrefixScorer:
-        """Every question from a copy of the recurrent states."""
+    def _make_scorer(self, text: TextModel, paths: FastPaths) -> PrefixScorer:
+        """Every question from a copy of the recurrent states, which knows one way only."""
         return RecurrentPrefixScorer(text)
 
     def _inputs_besides(self, sequence: VideoSequence, features_NE: Tensor, length: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pipeline.doctor import environment
 from pipeline.doctor import examine as examination
 from pipeline.doctor.examine import examine
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.models import recurrent_prefix, shared_prefix
+from pipeline.models import prefix_attention, recurrent_prefix
 from tests.unit.models.tiny_models import BUILDERS, build_case
 
 SMALL = (
@@ -116,8 +116,8 @@ def examination_of_stock(case):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_pass_that_differs_from_stock_fails_and_says_what_to_do(folders, name, monkeypatch, capsys):
-    mask = shared_prefix.additive_mask
-    for module in (recurrent_prefix, shared_prefix):
+    mask = prefix_attention.additive_mask
+    for module in (recurrent_prefix, prefix_attention):
         monkeypatch.setattr(module, "additive_mask", lambda visible, text: mask(visible | True, text))
     assert doctor.main(["--model", str(folders[name]), "--device", "cpu", *WORDS]) == 1
     lines = capsys.readouterr().out.splitlines()
