@@ -64,6 +64,11 @@ class Region:
         self.name, self.is_compiled = name, is_compiled
         self._run = _compile(FORMULAS[name].fused) if is_compiled else FORMULAS[name].fused
 
+    @property
+    def num_outputs(self) -> int:
+        """The stream and its norm, or one; each has the shape of the first input."""
+        return 2 if self.name.endswith(("add_rms_norm", "add_layer_norm")) else 1
+
     def __call__(self, *inputs: Any) -> Any:
         """Inputs as the formula has them; rows first."""
         if self.is_compiled:
