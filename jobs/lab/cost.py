@@ -1,4 +1,4 @@
-"""What each stage would launch on a GPU at a published shape, counted without one, and the seconds predicted from that."""
+"""What each stage would launch on a GPU at a published shape, counted without one, and the seconds it is predicted."""
 
 import argparse
 import sys

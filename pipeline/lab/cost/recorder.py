@@ -63,7 +63,7 @@ class Recorder(TorchDispatchMode):
 
     @contextmanager
     def counting_regions(self) -> Iterator[None]:
-        """Inside, a fused region is one launch that reads its inputs and writes its outputs."""
+        """Inside, a fused region is as many launches as it has kernels: inputs are read, outputs written once."""
 
         def call(region: Region, *inputs: Any) -> Any:
             with self.mode:
@@ -73,8 +73,10 @@ class Recorder(TorchDispatchMode):
                 ]
             for output in outputs:
                 self.track(output)
-            tensors = [value for value in (*inputs, *outputs) if isinstance(value, Tensor)]
-            self._add(f"region {region.name}", Kind.FUSED, sum(map(count_bytes, tensors)))
+            read, wrote = (sum(map(count_bytes, tensors)) for tensors in (filter(_is_tensor, inputs), outputs))
+            for _ in range(region.num_kernels - 1):  # one that reads everything, and leaves next to nothing
+                self._add(f"region {region.name}, first", Kind.FUSED, read)
+            self._add(f"region {region.name}", Kind.FUSED, read + wrote)
             return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
         with mock.patch.object(Region, "__call__", call):
@@ -224,6 +226,10 @@ def _arithmetic(packet: Any, args: Any, outputs: Sequence[Tensor]) -> tuple[Kind
         return Kind.MATRIX, 2 * math.prod(shape), shape
     kind = Kind.GATHER if packet in _GATHERS else Kind.COPY if packet in _COPIES else Kind.ELEMENTWISE
     return kind, 0, None
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
 
 
 def _mask_of(args: Any) -> Tensor | None:

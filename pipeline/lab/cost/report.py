@@ -66,9 +66,8 @@ def format_table(before: CountedStages, after: CountedStages, machine: Machine) 
         size = f"{one.num_bytes / 1e9:.1f} → {other.num_bytes / 1e9:.1f}"
         peak = f"{one.peak_bytes / 1e9:.1f} → {other.peak_bytes / 1e9:.1f}"
         spent = f"{one.seconds * 1e3:.1f} → {other.seconds * 1e3:.1f}"
-        lines.append(
-            f"| {stage} | {one.launches:,} → {other.launches:,} | {size} | {other.flops / 1e12:.2f} | {peak} | {spent} |"
-        )
+        launches = f"{one.launches:,} → {other.launches:,}"
+        lines.append(f"| {stage} | {launches} | {size} | {other.flops / 1e12:.2f} | {peak} | {spent} |")
     return "\n".join([*lines, "", *_kind_lines(before, after, machine), "", *_video_lines(before, after, machine), ""])
 
 

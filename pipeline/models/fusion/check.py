@@ -23,6 +23,7 @@ ROW_COUNTS = (4_096, 67, 1)  # a prefill, for whose size a kernel is tuned; an o
 _COMPARED = 64  # of the rows: they do not know of each other
 _SLACK = 1.02
 _MOST_MORE = 0.5  # of a unit in the last place
+_COLUMNS = 4  # of Qwen3-VL's visual tokens: merged features and three layers' deepstack features
 _NEGLIGIBLE = 1e-3  # of one: where stock arithmetic rounds nothing
 _OUTLIER = 1_000.0
 _EPS = 1e-6
@@ -56,7 +57,7 @@ def check_region(need: Need, region: Region, *, row_counts: tuple[int, ...] = RO
                 largest = max(largest, float(ours.max()) - float(theirs.max()))
                 if not bool(ours.isfinite().all()):
                     return Exactness(need=need, is_exact=False, found="values that are not finite")
-    except (RuntimeError, ImportError, OSError, AssertionError, TypeError, ValueError) as error:
+    except (RuntimeError, ImportError, OSError, AssertionError, TypeError, ValueError, AttributeError) as error:
         line = next(iter(str(error).strip().splitlines()), "")
         return Exactness(need=need, is_exact=False, found=f"{type(error).__name__}: {line[:200]}")
     found = f"error {worst:.2f} times stock's"
@@ -149,7 +150,7 @@ def _make_scaled_add(need: Need, rows: int, stream: Any, weights: Any, angles: A
 
 
 def _make_gated(need: Need, rows: int, stream: Any, weights: Any, angles: Any) -> tuple[Any, ...]:
-    return stream(rows, *need.sizes), stream(rows, *need.sizes)
+    return stream(rows, *need.sizes), stream(rows, *need.sizes).clamp_(-8, 8)  # the product of two outliers overflows
 
 
 def _make_rotate(need: Need, rows: int, stream: Any, weights: Any, angles: Any) -> tuple[Any, ...]:
@@ -167,7 +168,7 @@ def _make_norm_rotate(need: Need, rows: int, stream: Any, weights: Any, angles: 
 def _make_deepstack(need: Need, rows: int, stream: Any, weights: Any, angles: Any) -> tuple[Any, ...]:
     is_visual = torch.arange(rows, device=need.device) % 3 != 1
     place = (torch.cumsum(is_visual, 0) - 1).clamp_(min=0)
-    features = stream(rows - (rows + 1) // 3, *need.sizes)
+    features = stream(rows - (rows + 1) // 3, _COLUMNS, *need.sizes)[:, 1]  # they lie beside the merged ones
     return stream(rows, *need.sizes), stream(rows, *need.sizes), is_visual, place, features
 
 

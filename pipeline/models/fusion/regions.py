@@ -1,4 +1,4 @@
-"""Fused regions: what may be run as one kernel, and how it is run.
+"""Fused regions: what is compiled into one kernel or two, and how it is run.
 
 A region's rows are its first axis and change from call to call; all other sizes are the model's. So one compilation per
 width serves every length (and one more a single row), and no pass waits for a compiler after ``check`` has run.
@@ -68,6 +68,11 @@ class Region:
     def num_outputs(self) -> int:
         """The stream and its norm, or one; each has the shape of the first input."""
         return 2 if self.name.endswith(("add_rms_norm", "add_layer_norm")) else 1
+
+    @property
+    def num_kernels(self) -> int:
+        """That the compiler makes of it: one; heads are read for their norms first, and a second time to be turned."""
+        return 2 if self.name == "norm_rotate" else 1
 
     def __call__(self, *inputs: Any) -> Any:
         """Inputs as the formula has them; rows first."""

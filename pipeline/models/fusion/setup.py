@@ -39,11 +39,14 @@ class Fusion:
         return all(check.is_exact for check in self.checks)
 
     def __str__(self) -> str:
-        refused = [f"{check.need} ({check.found})" for check in self.checks if not check.is_exact]
         taken = f"{len(self.layers.replaced)} of {self.num_calls} calls fused"
         regions = ", ".join(str(check.need) for check in self.checks if check.is_exact) or "none"
-        tail = f"; refused: {'; '.join(refused)}" if refused else ""
-        return f"{taken}, regions found exact in {self.seconds:.1f} s: {regions}{tail}"
+        reasons: dict[str, list[str]] = {}
+        for check in self.checks:
+            if not check.is_exact:
+                reasons.setdefault(check.found, []).append(str(check.need))
+        refused = "".join(f"; stock for {', '.join(needs)}: {reason}" for reason, needs in reasons.items())
+        return f"{taken}, regions found exact in {self.seconds:.1f} s: {regions}{refused}"
 
 
 def set_up_fusion(model: Any, setting: str) -> Fusion | None:
