@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from pipeline.lab.cost.attention_ops import ATTENTION, attend
-from pipeline.lab.cost.roofline import Kind, Launch
+from pipeline.lab.cost.roofline import KernelKind, Launch
 from pipeline.models.fusion.regions import Region
 
 aten = torch.ops.aten
@@ -38,7 +38,7 @@ def count_bytes(tensor: Tensor) -> int:
     return math.prod(sizes) * tensor.element_size()
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts while it is entered.
 
     Attributes:
@@ -48,7 +48,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, mode: FakeTensorMode) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.mode, self.stage = mode, ""
         self.launches: list[Launch] = []
         self.peak_bytes: dict[str, int] = defaultdict(int)
@@ -75,8 +75,8 @@ class Recorder(TorchDispatchMode):
                 self.track(output)
             read, wrote = (sum(map(count_bytes, tensors)) for tensors in (filter(_is_tensor, inputs), outputs))
             for _ in range(region.num_kernels - 1):  # one that reads everything, and leaves next to nothing
-                self._add(f"region {region.name}, first", Kind.FUSED, read)
-            self._add(f"region {region.name}", Kind.FUSED, read + wrote)
+                self._add(f"region {region.name}, first", KernelKind.FUSED, read)
+            self._add(f"region {region.name}", KernelKind.FUSED, read + wrote)
             return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
         with mock.patch.object(Region, "__call__", call):
@@ -148,7 +148,7 @@ class Recorder(TorchDispatchMode):
         kind, flops, shape = _arithmetic(packet, args, outputs)
         self._add(str(func).removeprefix("aten."), kind, read + wrote, flops=flops, shape=shape)
 
-    def _add(self, name: str, kind: Kind, num_bytes: int, *, flops: int = 0, shape: Any = None) -> None:
+    def _add(self, name: str, kind: KernelKind, num_bytes: int, *, flops: int = 0, shape: Any = None) -> None:
         self.launches.append(
             Launch(
                 stage=self.stage,
@@ -166,7 +166,7 @@ class Recorder(TorchDispatchMode):
         for output in pytree.tree_leaves(outputs):
             if isinstance(output, Tensor):
                 self.track(output)
-        self._add(packet.__name__, Kind.ATTENTION, sum(map(count_bytes, tensors)), flops=flops)
+        self._add(packet.__name__, KernelKind.ATTENTION, sum(map(count_bytes, tensors)), flops=flops)
         return outputs
 
     def _move(self, packet: Any, args: Any, kwargs: dict[str, Any]) -> Tensor | None:
@@ -197,14 +197,14 @@ class Recorder(TorchDispatchMode):
     def _index_by_mask(self, packet: Any, args: Any, mask: Tensor) -> Tensor:
         """The host waits for the number of places here; it is known from where the mask was made."""
         values, count = args[0], self._num_true[id(mask.untyped_storage())]
-        self._add("nonzero", Kind.ELEMENTWISE, count_bytes(mask) + 8 * count)
+        self._add("nonzero", KernelKind.ELEMENTWISE, count_bytes(mask) + 8 * count)
         if packet is aten.index:
             with self.mode:
                 result = torch.empty((count, *values.shape[mask.dim() :]), dtype=values.dtype, device=values.device)
             self.track(result)
-            self._add("index", Kind.GATHER, 2 * count_bytes(result) + 8 * count)
+            self._add("index", KernelKind.GATHER, 2 * count_bytes(result) + 8 * count)
             return result
-        self._add("index_put_", Kind.GATHER, 2 * count_bytes(args[2]) + 8 * count)
+        self._add("index_put_", KernelKind.GATHER, 2 * count_bytes(args[2]) + 8 * count)
         return values  # type: ignore[no-any-return]
 
     def _forget(self, key: int) -> None:
@@ -212,19 +212,19 @@ class Recorder(TorchDispatchMode):
         self._num_true.pop(key, None)
 
 
-def _arithmetic(packet: Any, args: Any, outputs: Sequence[Tensor]) -> tuple[Kind, int, Any]:
+def _arithmetic(packet: Any, args: Any, outputs: Sequence[Tensor]) -> tuple[KernelKind, int, Any]:
     if packet in _PRODUCTS:
         first, second = (args[index] for index in _PRODUCTS[packet])
         count = first.shape[0] if first.dim() == 3 else 1
         shape = (count, first.shape[-2], second.shape[-1], first.shape[-1])
-        kind = Kind.MATRIX_SINGLE if first.dtype is torch.float32 else Kind.MATRIX
+        kind = KernelKind.MATRIX_SINGLE if first.dtype is torch.float32 else KernelKind.MATRIX
         return kind, 2 * math.prod(shape), shape
     if packet is aten.convolution:
         (output,), weight = outputs, args[1]
         depth = math.prod(weight.shape[1:])
         shape = (1, output.numel() // weight.shape[0], weight.shape[0], depth)
-        return Kind.MATRIX, 2 * math.prod(shape), shape
-    kind = Kind.GATHER if packet in _GATHERS else Kind.COPY if packet in _COPIES else Kind.ELEMENTWISE
+        return KernelKind.MATRIX, 2 * math.prod(shape), shape
+    kind = KernelKind.GATHER if packet in _GATHERS else KernelKind.COPY if packet in _COPIES else KernelKind.ELEMENTWISE
     return kind, 0, None
 
 

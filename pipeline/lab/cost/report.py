@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.lab.cost.roofline import CAUTIOUS, Kind, Machine, add_up, by_kind
+from pipeline.lab.cost.roofline import CAUTIOUS, KernelKind, Machine, add_up, by_kind
 from pipeline.lab.cost.stages import ENCODE, FINAL, PREFILL, CountedStages, score_stage
 from pipeline.planning.flop_floor import RunWork, count_flops
 
@@ -92,7 +92,7 @@ def _kind_lines(before: CountedStages, after: CountedStages, machine: Machine) -
     lines = ["| encode, prefill by kind | GB before | after | TFLOP | ms before | after |", "|---|---|---|---|---|---|"]
     for stage in (ENCODE, PREFILL):
         one, other = found[0][stage], found[1][stage]
-        for kind in Kind:
+        for kind in KernelKind:
             costs = [costs.get(kind) for costs in (one, other)]
             if any(costs):
                 size = [f"{cost.num_bytes / 1e9:.1f}" if cost else "" for cost in costs]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class KernelKind(StrEnum):
     """What a kernel mostly does."""
 
     MATRIX = "matrix products"
@@ -37,7 +37,7 @@ class Launch:
 
     stage: str
     name: str
-    kind: Kind
+    kind: KernelKind
     num_bytes: int
     flops: int = 0
     shape: tuple[int, int, int, int] | None = None
@@ -105,11 +105,11 @@ class Machine:
         return quantised * depth / (depth + self.depth)
 
     def _arithmetic_seconds(self, launch: Launch) -> float:
-        if launch.kind is Kind.ATTENTION:
+        if launch.kind is KernelKind.ATTENTION:
             return launch.flops / (self.flops_per_s * self.attention_share)
-        if launch.kind is Kind.MATRIX_SINGLE:
+        if launch.kind is KernelKind.MATRIX_SINGLE:
             return launch.flops / (self.single_flops_per_s * self.matrix_share)
-        if launch.kind is Kind.MATRIX:
+        if launch.kind is KernelKind.MATRIX:
             return launch.flops / (self.matrix_flops_per_s * (self.fill(launch.shape) if launch.shape else 1.0))
         return 0.0
 
@@ -141,9 +141,9 @@ def add_up(launches: Iterable[Launch], machine: Machine, *, peak_bytes: int = 0)
     )
 
 
-def by_kind(launches: Iterable[Launch], machine: Machine) -> dict[Kind, StageCost]:
+def by_kind(launches: Iterable[Launch], machine: Machine) -> dict[KernelKind, StageCost]:
     """Likewise for each kind of kernel, the longest first; seconds on the device alone."""
-    kinds: dict[Kind, list[Launch]] = {}
+    kinds: dict[KernelKind, list[Launch]] = {}
     for launch in launches:
         kinds.setdefault(launch.kind, []).append(launch)
     costs = {

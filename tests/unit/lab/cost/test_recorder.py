@@ -9,7 +9,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 from pipeline.lab.cost.fake_gpu import DEVICE, fake_gpu, place_module
 from pipeline.lab.cost.recorder import Recorder
-from pipeline.lab.cost.roofline import Kind
+from pipeline.lab.cost.roofline import KernelKind
 from pipeline.models.devices.transfer import Download, upload
 from pipeline.models.fusion.regions import Region
 
@@ -44,7 +44,7 @@ def test_a_linear_layer_is_one_product_with_its_bias():
         on_gpu(nn.Linear(D, N), recorder)(half(T, D))
     read_and_written = HALF * (T * D + D * N + N + T * N)
     assert counts(recorder) == [("addmm.default", read_and_written, 2 * T * D * N)]
-    assert (recorder.launches[0].kind, recorder.launches[0].shape) == (Kind.MATRIX, (1, T, N, D))
+    assert (recorder.launches[0].kind, recorder.launches[0].shape) == (KernelKind.MATRIX, (1, T, N, D))
 
 
 def test_a_stock_norm_is_eight_kernels():
@@ -77,7 +77,7 @@ def test_a_fused_norm_is_one_launch_and_its_results_are_all_that_it_takes():
         assert recorder.live_bytes - before == 2 * T * D * HALF
     assert total.shape == normed.shape == (T, D)
     assert counts(recorder) == [("region add_rms_norm", HALF * (4 * T * D + D), 0)]
-    assert recorder.launches[0].kind is Kind.FUSED
+    assert recorder.launches[0].kind is KernelKind.FUSED
 
 
 def test_a_region_of_two_kernels_reads_twice():
@@ -114,7 +114,7 @@ def test_attention_is_one_kernel_that_keeps_no_scores(is_causal, pairs):
         out = nn.functional.scaled_dot_product_attention(states, states.clone(), states.clone(), is_causal=is_causal)
     assert out.shape == states.shape
     attention = recorder.launches[-1]
-    assert (attention.kind, attention.flops) == (Kind.ATTENTION, 4 * 4 * 16 * pairs)
+    assert (attention.kind, attention.flops) == (KernelKind.ATTENTION, 4 * 4 * 16 * pairs)
     assert attention.num_bytes == 4 * 4 * 7 * 16 * HALF
 
 

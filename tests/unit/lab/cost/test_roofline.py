@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.lab.cost.roofline import Kind, Launch, Machine, add_up, by_kind
+from pipeline.lab.cost.roofline import KernelKind, Launch, Machine, add_up, by_kind
 
 PLAIN = Machine(
     bytes_per_s=100.0,
@@ -17,7 +17,7 @@ PLAIN = Machine(
 )
 
 
-def launch(kind=Kind.ELEMENTWISE, num_bytes=0, **facts):
+def launch(kind=KernelKind.ELEMENTWISE, num_bytes=0, **facts):
     return Launch(stage="encode", name="one", kind=kind, num_bytes=num_bytes, **facts)
 
 
@@ -26,11 +26,17 @@ def launch(kind=Kind.ELEMENTWISE, num_bytes=0, **facts):
     [
         (launch(num_bytes=100), 2.0),  # 100 bytes at half of 100 per second
         (launch(num_bytes=1), 0.1),  # the least that a kernel takes
-        (launch(Kind.ATTENTION, 10, flops=500), 2.0),  # arithmetic is longer than memory: a quarter of 1,000 per second
-        (launch(Kind.ATTENTION, 200, flops=500), 4.0),  # memory is longer
-        (launch(Kind.MATRIX_SINGLE, flops=500), 10.0),
-        (launch(Kind.MATRIX, flops=500), 1.0),  # without a shape: as a large product
-        (launch(Kind.MATRIX, flops=500, shape=(1, 8, 8, 8)), 2.0),  # two full waves; depth 8 of 8 + 8 halves the rate
+        (
+            launch(KernelKind.ATTENTION, 10, flops=500),
+            2.0,
+        ),  # arithmetic is longer than memory: a quarter of 1,000 per second
+        (launch(KernelKind.ATTENTION, 200, flops=500), 4.0),  # memory is longer
+        (launch(KernelKind.MATRIX_SINGLE, flops=500), 10.0),
+        (launch(KernelKind.MATRIX, flops=500), 1.0),  # without a shape: as a large product
+        (
+            launch(KernelKind.MATRIX, flops=500, shape=(1, 8, 8, 8)),
+            2.0,
+        ),  # two full waves; depth 8 of 8 + 8 halves the rate
     ],
 )
 def test_a_kernel_takes_the_longest_of_memory_arithmetic_and_the_least(one, seconds):
@@ -61,12 +67,12 @@ def test_a_stage_takes_no_less_than_the_host_needs_and_a_replayed_kernel_costs_t
 
 
 def test_costs_add_up_by_kind_with_the_longest_first():
-    listed = [launch(num_bytes=100), launch(Kind.MATRIX, 10, flops=2_000), launch(num_bytes=50)]
+    listed = [launch(num_bytes=100), launch(KernelKind.MATRIX, 10, flops=2_000), launch(num_bytes=50)]
     total, kinds = add_up(listed, PLAIN, peak_bytes=7), by_kind(listed, PLAIN)
     assert (total.launches, total.num_bytes, total.flops, total.peak_bytes) == (3, 160, 2_000, 7)
     assert total.seconds == pytest.approx(7.0)
-    assert list(kinds) == [Kind.MATRIX, Kind.ELEMENTWISE]
-    assert kinds[Kind.ELEMENTWISE].seconds == pytest.approx(3.0)
+    assert list(kinds) == [KernelKind.MATRIX, KernelKind.ELEMENTWISE]
+    assert kinds[KernelKind.ELEMENTWISE].seconds == pytest.approx(3.0)
 
 
 def test_the_floor_of_an_h200_is_counted_at_four_fifths_of_its_data_sheet():

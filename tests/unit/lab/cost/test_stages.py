@@ -8,7 +8,7 @@ import pytest
 from pipeline.lab.benchmarks.model_shapes import SHAPES, ModelShape
 from pipeline.lab.cost import stages as counting
 from pipeline.lab.cost.report import format_table, predict_video
-from pipeline.lab.cost.roofline import Kind, Machine
+from pipeline.lab.cost.roofline import KernelKind, Machine
 from pipeline.lab.cost.stages import ENCODE, FINAL, PREFILL, TOKEN, CostCase, count_stages, score_stage
 from pipeline.planning.flop_floor import LanguageFlops, count_vision_flops
 
@@ -30,7 +30,7 @@ def counted(is_fused):
 
 
 def flops(stage, *, is_fused=True):
-    kinds = (Kind.MATRIX, Kind.ATTENTION)
+    kinds = (KernelKind.MATRIX, KernelKind.ATTENTION)
     return sum(launch.flops for launch in counted(is_fused).launches[stage] if launch.kind in kinds)
 
 
@@ -52,7 +52,9 @@ def test_flops_are_those_of_the_configuration(is_fused):
 def test_fusion_leaves_the_products_and_takes_most_of_the_rest():
     for stage in counted(False).launches:
         before, after = (counted(is_fused).launches[stage] for is_fused in (False, True))
-        products = [[launch.shape for launch in launches if launch.kind is Kind.MATRIX] for launches in (before, after)]
+        products = [
+            [launch.shape for launch in launches if launch.kind is KernelKind.MATRIX] for launches in (before, after)
+        ]
         assert products[0] == products[1]
         assert len(after) < 0.65 * len(before)
         assert sum(launch.num_bytes for launch in after) < sum(launch.num_bytes for launch in before)
@@ -60,7 +62,7 @@ def test_fusion_leaves_the_products_and_takes_most_of_the_rest():
 
 def test_a_fused_layer_of_the_language_model_launches_what_it_must():
     layers = counted(True).config.text_config.num_hidden_layers
-    regions = [launch.name for launch in counted(True).launches[PREFILL] if launch.kind is Kind.FUSED]
+    regions = [launch.name for launch in counted(True).launches[PREFILL] if launch.kind is KernelKind.FUSED]
     assert regions.count("region gated_silu") == layers
     assert regions.count("region rotate") == 2 * layers  # queries, and keys
     assert regions.count("region add_rms_norm") == 2 * layers - 1
