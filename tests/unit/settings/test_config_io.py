@@ -213,6 +213,15 @@ def test_ways_to_compute_the_same_leave_the_hash_as_it_is(pair):
     assert config_hash(changed, model_revision="r") == config_hash(RunConfig(), model_revision="r")
 
 
+def test_a_bare_off_is_no_truth_value_but_the_setting(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model:\n  fusion: off\n")
+    assert load_config(RunConfig(), yaml_uri=str(path)).model.fusion == "off"
+    assert load_config(RunConfig(), sets=["model.fusion=off"]).model.fusion == "off"
+    with pytest.raises(ValueError, match=r"model.attention must be one of 'auto', 'sdpa', got False"):
+        load_config(RunConfig(), sets=["attention=off"])
+
+
 def test_an_unknown_fusion_is_refused():
     with pytest.raises(ValueError, match=r"model.fusion must be 'auto' or 'off', got 'on'"):
         ModelConfig(fusion="on")
