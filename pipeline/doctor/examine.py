@@ -17,6 +17,7 @@ from pipeline.manifest.questions import Question
 from pipeline.models.adapter import Adapter
 from pipeline.models.devices.map import place_layers
 from pipeline.models.devices.memory_plan import estimate_need, plan_workload
+from pipeline.models.fusion.setup import fusion_of
 from pipeline.models.interface import ranking_layers
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model, load_model
 from pipeline.passes.group_pass import ScoredGroup, score_group
@@ -134,7 +135,20 @@ def _load(found: Examination, config: RunConfig, *, is_cuda: bool) -> Adapter[An
     attention = {part: getattr(model.stock.config, part)._attn_implementation for part in _PARTS}
     has_linear = len(model.ranking_layers) < model.num_layers
     found.facts["Attention"] = list_kernels(attention, has_linear=has_linear)
+    _note_fusion(found, model)
     return model
+
+
+def _note_fusion(found: Examination, adapter: Adapter[Any]) -> None:
+    """What was checked while loading; a region that is not exact is not used, so no answer is in doubt."""
+    fusion = fusion_of(adapter.stock)
+    if fusion is None:
+        found.add("fusion", is_ok=None, found="nothing is fused: model.fusion=off, or no GPU")
+        return
+    found.add("fusion", is_ok=True if fusion.is_whole else None, found=str(fusion))
+    found.facts["Fusion"] = [
+        (str(check.need), f"{'taken' if check.is_exact else 'not taken'}: {check.found}") for check in fusion.checks
+    ]
 
 
 def _check_passes(found: Examination, adapter: Adapter[Any], config: RunConfig) -> None:

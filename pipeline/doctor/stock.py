@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.adapter import Adapter
+from pipeline.models.fusion.setup import unfused
 from pipeline.models.interface import FrameGeometry
 from pipeline.models.internvl.layout import InternVLLayout
 from pipeline.models.internvl.preprocess import normalize_frames
@@ -44,12 +45,13 @@ class StockRun:
 
 @contextmanager
 def eager_attention(adapter: Adapter[Any]) -> Iterator[Any]:
-    """The stock model with eager attention everywhere; the adapter's own comes back afterwards."""
+    """The stock model with eager attention everywhere and nothing fused; the adapter's own comes back afterwards."""
     model = adapter.stock
     before = {part: getattr(model.config, part)._attn_implementation for part in _PARTS}
     model.set_attn_implementation(dict.fromkeys(_PARTS, "eager"))
     try:
-        yield model
+        with unfused(model):
+            yield model
     finally:
         model.set_attn_implementation(before)
 

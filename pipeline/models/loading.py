@@ -22,6 +22,7 @@ from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.devices.map import module_devices, place_layers
 from pipeline.models.devices.memory import check_memory
 from pipeline.models.devices.memory_plan import NO_WORK, ModelSize, estimate_need, plan_workload
+from pipeline.models.fusion.setup import set_up_fusion
 from pipeline.models.interface import ModelLayout, VideoModel, ranking_layers
 from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.registry import Family
@@ -130,6 +131,7 @@ def load_model(
             model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
             model.eval().requires_grad_(False)
             fit_layers_to_gpu(model)
+            set_up_fusion(model, config.fusion)
             return family.build(model, tokenizer, name=config.model, revision=found.revision)
         except torch.OutOfMemoryError as error:
             remedy = "raise execution.gpus_per_scorer, or use a smaller checkpoint or model.dtype=bfloat16"

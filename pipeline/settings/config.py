@@ -142,16 +142,19 @@ class ModelConfig:
         model: ``demo``, a folder, a hub id or ``s3://bucket/prefix``.
         revision: of a hub id a branch, tag or commit; else the revision that an earlier run recorded, as a check.
         attention: of the vision tower; ``auto`` takes the ``flash_attn`` package where it is installed.
+        fusion: of norms, rotary positions and activations; ``auto``: on a GPU, each where it has been found exact.
     """
 
     model: str = DEMO_MODEL
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attention: Literal["auto", "sdpa"] = "auto"
+    fusion: Literal["auto", "off"] = "auto"
 
     def __post_init__(self) -> None:
         _check(bool(self.model), "model.model", self.model, "'demo', a folder, a hub id or s3://bucket/prefix")
         _check(self.attention in ("auto", "sdpa"), "model.attention", self.attention, "'auto' or 'sdpa'")
+        _check(self.fusion in ("auto", "off"), "model.fusion", self.fusion, "'auto' or 'off'")
         allowed = ("auto", "float32", "bfloat16", "float16")
         _check(self.dtype in allowed, "model.dtype", self.dtype, f"one of {', '.join(allowed)}")
 

@@ -1,20 +1,18 @@
 """``torch.cuda`` of a simulated machine: inside ``simulated`` it has devices, also on a build of torch for the CPU."""
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
 
+from pipeline.lab.cost.fake_gpu import device_guard
 from pipeline.models.qwen.preprocess import color_scale
 from tests.cuda_on_cpu.device_tensor import DeviceTensor, FactoryMode
 from tests.cuda_on_cpu.graphs import Graph, capturing
 from tests.cuda_on_cpu.machine import Machine
 
-_CUDA, _META, _NUM_TYPES = 1, 14, 20  # c10::DeviceType
 _GIB = 1 << 30
 
 
@@ -45,7 +43,7 @@ def simulated(num_devices: int = 1) -> Iterator[Machine]:
     }
     with ExitStack() as stack:
         stack.callback(color_scale.cache_clear)  # kept by device for all of a process, and there was but one machine
-        stack.enter_context(_device_guard())
+        stack.enter_context(device_guard())
         for name, value in replaced.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
         stack.enter_context(mock.patch.object(torch.Tensor, "pin_memory", _pinner(machine)))
@@ -62,25 +60,6 @@ def _pinner(machine: Machine) -> Any:
         return tensor if machine.pinned.has(tensor) else machine.pinned.pin(tensor.clone())
 
     return pin_memory
-
-
-@contextmanager
-def _device_guard() -> Iterator[None]:
-    """C++ code switches to a tensor's device before it indexes it, which takes a guard, even if one that does nothing.
-
-    A build for CUDA that finds no GPU has one. In one for the CPU that of the meta device takes its place.
-    """
-    library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
-    guards = (ctypes.c_void_p * _NUM_TYPES).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
-    before = guards[_CUDA]
-    if not before:
-        guards[_CUDA] = guards[_META]
-    torch._C._ensureCUDADeviceGuardSet()
-    try:
-        yield
-    finally:
-        if not before:
-            guards[_CUDA] = None
 
 
 __all__ = ["DeviceTensor", "simulated"]

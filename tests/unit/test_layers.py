@@ -50,6 +50,7 @@ WITHIN = {  # parts of a room that stand on floors of their own: which others of
     "pipeline.engine.one_video": ("pipeline.engine.messages",),
     "pipeline.models.devices": ("pipeline.models.interface", "pipeline.models.shared_prefix"),
     "pipeline.models.checkpoints": (),
+    "pipeline.models.fusion": (),
     "pipeline.evaluation.importers": tuple(f"pipeline.evaluation.{name}" for name in EVALUATION),
     "pipeline.evaluation.scoring": tuple(f"pipeline.evaluation.{name}" for name in EVALUATION),
     "pipeline.lab.benchmarks": (),

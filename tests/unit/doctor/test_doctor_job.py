@@ -3,16 +3,18 @@
 import json
 import re
 import shutil
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from jobs import doctor
-from pipeline.doctor import environment
+from pipeline.doctor import environment, stock
 from pipeline.doctor import examine as examination
 from pipeline.doctor.examine import examine
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.models import prefix_attention, recurrent_prefix
+from pipeline.models import loading, prefix_attention, recurrent_prefix
+from pipeline.models.fusion.setup import fuse_exact
 from tests.unit.models.tiny_models import BUILDERS, build_case
 
 SMALL = (
@@ -23,8 +25,8 @@ SMALL = (
     "scoring.reference_layer=1",
 )
 WORDS = [word for setting in SMALL for word in ("--set", setting)]
-NAMES = ["devices", "versions", "decoders", "checkpoint", "load", "group pass, float32", "final pass, float32"]
-NAMES += ["group time", "memory plan", "needles"]
+NAMES = ["devices", "versions", "decoders", "checkpoint", "load", "fusion", "group pass, float32"]
+NAMES += ["final pass, float32", "group time", "memory plan", "needles"]
 CASES = ["qwen2_5_vl-wide", "qwen3_vl-small", "qwen3_vl_moe-experts", "internvl-qwen3-text", "internvl-llama-text"]
 CASES += ["qwen3_5-small", "qwen3_5_moe-experts"]
 CASES += ["glm4v-dense", "glm4v_moe-experts", "glm46v-seconds", "llava_onevision-odd"]
@@ -201,3 +203,23 @@ def test_the_demo_model_finds_its_needles_and_gets_settings_proposed(capsys):
     assert needles.startswith("ok      needles: layer ")
     assert "6 of 6 colours right" in needles
     assert re.search(r"--set scoring.reference_layer=[01] --set stopping.stop_entropy=0\.\d+$", needles)
+
+
+def test_a_fused_model_is_compared_with_an_unfused_one_and_the_card_says_what_was_taken(folders, monkeypatch):
+    monkeypatch.setattr(
+        loading, "set_up_fusion", lambda model, setting: fuse_exact(model, is_compiled=False, row_counts=(67, 1))
+    )
+    inside, eager = [], stock.eager_attention
+
+    @contextmanager
+    def watched(adapter):
+        with eager(adapter) as model:
+            inside.append("forward" in model.model.language_model.layers[0].__dict__)
+            yield model
+
+    monkeypatch.setattr(stock, "eager_attention", watched)
+    found = examine(str(folders["qwen3_vl-small"]), device="cpu", sets=SMALL)
+    assert found.has_passed
+    assert verdicts(found)["fusion"] == "ok"
+    assert set(inside) == {False}
+    assert ("add_deepstack 32", "taken: error 1.00 times stock's") in found.facts["Fusion"]

@@ -206,6 +206,27 @@ def test_every_other_setting_changes_the_hash(pair):
     assert config_hash(changed, model_revision="r") != config_hash(RunConfig(), model_revision="r")
 
 
+@pytest.mark.parametrize("pair", ["fusion=off", "attention=sdpa"])
+def test_ways_to_compute_the_same_leave_the_hash_as_it_is(pair):
+    changed = load_config(RunConfig(), sets=[pair])
+    assert changed != RunConfig()
+    assert config_hash(changed, model_revision="r") == config_hash(RunConfig(), model_revision="r")
+
+
+def test_a_bare_off_is_no_truth_value_but_the_setting(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model:\n  fusion: off\n")
+    assert load_config(RunConfig(), yaml_uri=str(path)).model.fusion == "off"
+    assert load_config(RunConfig(), sets=["model.fusion=off"]).model.fusion == "off"
+    with pytest.raises(ValueError, match=r"model.attention must be one of 'auto', 'sdpa', got False"):
+        load_config(RunConfig(), sets=["attention=off"])
+
+
+def test_an_unknown_fusion_is_refused():
+    with pytest.raises(ValueError, match=r"model.fusion must be 'auto' or 'off', got 'on'"):
+        ModelConfig(fusion="on")
+
+
 def test_the_loaded_revision_stands_for_the_model_however_its_path_is_spelled():
     configs = [RunConfig(model=ModelConfig(model=path)) for path in ("demo", "/mnt/demo", "../demo/")]
     assert len({config_hash(config, model_revision="r") for config in configs}) == 1
