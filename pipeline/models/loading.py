@@ -132,7 +132,9 @@ def load_model(
             model.eval().requires_grad_(False)
             fit_layers_to_gpu(model)
             set_up_fusion(model, config.fusion)
-            return family.build(model, tokenizer, name=config.model, revision=found.revision)
+            adapter = family.build(model, tokenizer, name=config.model, revision=found.revision)
+            adapter.use_fast_paths(is_wanted=config.fusion != "off" and model.device.type == "cuda")
+            return adapter
         except torch.OutOfMemoryError as error:
             remedy = "raise execution.gpus_per_scorer, or use a smaller checkpoint or model.dtype=bfloat16"
             message = f"model {config.model!r} does not fit into {devices[0]}; {remedy}: {error}"

@@ -18,11 +18,12 @@ from transformers import (
     Qwen3VLMoeForConditionalGeneration,
 )
 
+from pipeline.models.adapter import Adapter
 from pipeline.models.attention_probe import PROBED_ATTENTION
 from pipeline.models.glm import prompt as glm_prompt
 from pipeline.models.glm.glm4v import Glm4V
 from pipeline.models.glm.layout import GlmLayout
-from pipeline.models.interface import ModelLayout, VideoModel
+from pipeline.models.interface import ModelLayout
 from pipeline.models.internvl import internvl
 from pipeline.models.internvl import prompt as internvl_prompt
 from pipeline.models.internvl.internvl import InternVL
@@ -48,7 +49,7 @@ class LayoutReader(Protocol):
 class AdapterBuilder(Protocol):
     """Puts a loaded checkpoint behind the interface."""
 
-    def __call__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> VideoModel: ...  # noqa: D102
+    def __call__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> Adapter[Any]: ...  # noqa: D102
 
 
 class PrefixReader(Protocol):

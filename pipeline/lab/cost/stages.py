@@ -19,10 +19,14 @@ from pipeline.lab.benchmarks.random_models import build_config, family_tokenizer
 from pipeline.lab.cost.fake_gpu import DEVICE, fake_gpu, place_module
 from pipeline.lab.cost.recorder import Recorder
 from pipeline.lab.cost.roofline import Launch
+from pipeline.models.devices import graphs
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
+from pipeline.models.fast_paths import FastPaths
 from pipeline.models.fusion.setup import use_uncompiled
 from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt
+from pipeline.models.prefix_attention import CascadePrefixAttention
 from pipeline.models.registry import FAMILIES
+from pipeline.models.static_greedy import StaticGreedy
 from pipeline.settings.config import RunConfig
 
 ENCODE, PREFILL, FINAL, TOKEN = "encode", "prefill", "final pass", "open answer, a token"
@@ -83,9 +87,9 @@ def count_stages(case: CostCase) -> CountedStages:
         recorder = Recorder(mode)
         with ExitStack() as stack:
             stack.enter_context(recorder.counting_regions())
+            stack.enter_context(_graphs_counted(recorder))
             model, tokenizer, config = _build(case, recorder)
             stack.enter_context(recorder)
-            stack.enter_context(_graphs_counted(recorder))
             return _run_stages(case, recorder, model, tokenizer, config)
 
 
@@ -104,7 +108,11 @@ def _build(case: CostCase, recorder: Recorder) -> tuple[Any, Any, Any]:
         recorder.track(tensor)
     if case.is_fused:
         use_uncompiled(stock)
-    return family.build(stock, tokenizer, name=case.shape, revision="0"), tokenizer, config
+    model = family.build(stock, tokenizer, name=case.shape, revision="0")
+    if case.is_fused:
+        capture = graphs.capture_on(model.device)
+        model.use(FastPaths(attention=CascadePrefixAttention(), greedy=StaticGreedy(capture=capture)))
+    return model, tokenizer, config
 
 
 def _run_stages(case: CostCase, recorder: Recorder, model: Any, tokenizer: Any, config: Any) -> CountedStages:
