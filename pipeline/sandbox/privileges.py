@@ -27,13 +27,11 @@ class Limits:
         private_bytes: of memory, beyond what is held when the limits are set.
         cpu_s: of one process's whole life.
         written_bytes: of any one file; its messages are written to one.
-        has_threads: whether threads may be started.
     """
 
     private_bytes: int
     cpu_s: float
     written_bytes: int = 1024**2
-    has_threads: bool = False
 
 
 def die_with(parent: int) -> None:
@@ -62,7 +60,7 @@ def gain_nothing_by_programs() -> None:
 
 
 def set_limits(limits: Limits) -> None:
-    """Set them for good: the hard ones, too.
+    """Set them for good: the hard ones, too. Processes are the filter's matter, as the kernel counts threads with them.
 
     Raises:
         OSError: Refused.
@@ -77,8 +75,6 @@ def set_limits(limits: Limits) -> None:
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
-    if not limits.has_threads:
-        ceilings[resource.RLIMIT_NPROC] = 0
     for kind, ceiling in ceilings.items():
         most = resource.getrlimit(kind)[1]
         ceiling = ceiling if most == resource.RLIM_INFINITY else min(ceiling, most)

@@ -39,9 +39,7 @@ def main(options: str) -> None:
     library: str = given["library"]
     load_for_good(library)
     forget_environment()
-    limits = Limits(
-        private_bytes=given["memory_bytes"] + _MADE_TO_CHECK, cpu_s=given["cpu_s"], has_threads=library != "pyav"
-    )
+    limits = Limits(private_bytes=given["memory_bytes"] + _MADE_TO_CHECK, cpu_s=given["cpu_s"])
     report = enter_sandbox(parent=given["parent"], limits=limits, layers=given["layers"])
     connection: Connection[Any, Any] = Connection(given["descriptor"])
     connection.send_bytes(READY + report.pack())
