@@ -145,6 +145,17 @@ class DecodeChild:
         self._stderr.close()
 
 
+def try_sandbox(reading: ReadingConfig) -> SandboxReport:
+    """What a decoding process on this machine has; says so in the log.
+
+    Raises:
+        PipelineError: As ``DecodeChild``.
+    """
+    child = DecodeChild(reading)
+    child.kill()
+    return child.sandbox
+
+
 @cache
 def _tell_once(summary: str, lack: str) -> None:
     """Per process: what protects it from its videos, and what does not."""

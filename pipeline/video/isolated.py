@@ -115,6 +115,7 @@ class IsolatedReader:
             decoder=reply.decoder,
             num_frames_decoded=reply.num_frames_decoded,
             bad_frames=reply.bad_frames,
+            sandbox=self._sandbox,
         )
 
     def _ask(self, request: ProbeRequest | DecodeRequest, *, shared: int | None = None) -> Reply:
