@@ -156,6 +156,14 @@ class IsolatedReader:
             self._sandbox = self._child.sandbox.summary
         return self._child
 
+    def start(self) -> int:
+        """Start the child now, if none runs; returns its process id.
+
+        Raises:
+            PipelineError: As ``DecodeChild``.
+        """
+        return self._start().pid
+
     @property
     def sandbox(self) -> str:
         """What the latest child was confined by, for a row; empty before the first one."""

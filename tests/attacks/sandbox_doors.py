@@ -79,7 +79,7 @@ def find_open_doors(layers: tuple[str, ...]) -> tuple[dict[str, str | None], str
         found = json.loads(_ask(reader, video).message)
         video.write_text(json.dumps(facts | {"program": True}))
         answer = _ask(reader, video)
-        found[PROGRAM] = answer.message if "PermissionError" in answer.message else None
+        found[PROGRAM] = answer.message if "Error:" in answer.message else None  # else it ended as another program
         if found["overwrite a result"] and found["truncate a result"] and found["remove a result"]:
             assert result.read_bytes() == b"a result"
             assert not (folder / "planted").exists()
