@@ -62,7 +62,8 @@ def _format(report: FuzzReport) -> str:
     )
     verdict = "\n".join(report.problems) or "no file hung, nothing crashed, nothing leaked"
     return (
-        f"{table}\nsandbox: {report.sandbox}\n{report.num_files} files in {report.wall_s:.0f} s, slowest answer {report.slowest_s:.1f} s\n"
+        f"{table}\nsandbox: {report.sandbox}\n"
+        f"{report.num_files} files in {report.wall_s:.0f} s, slowest answer {report.slowest_s:.1f} s\n"
         f"memory after 20 -> 200 videos: {memory}\n{verdict}"
     )
 

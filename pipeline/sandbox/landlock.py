@@ -1,6 +1,7 @@
 """No file, no TCP, no signal and no socket outside: Landlock, which any process may put on itself (Linux 5.13)."""
 
 import ctypes
+import os
 import struct
 
 from pipeline.sandbox.kernel import syscall
@@ -45,5 +46,8 @@ def confine() -> str:
     version = landlock_version()
     packed = ruleset(version)
     descriptor = syscall("landlock_create_ruleset", ctypes.create_string_buffer(packed, len(packed)), len(packed), 0)
-    syscall("landlock_restrict_self", descriptor, 0)
+    try:
+        syscall("landlock_restrict_self", descriptor, 0)
+    finally:
+        os.close(descriptor)
     return f"version {version}"

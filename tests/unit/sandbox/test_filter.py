@@ -16,9 +16,6 @@ HEADERS = {
     "x86_64": ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h",),
     "aarch64": ("/usr/include/asm-generic/unistd.h",),
 }
-    "x86_64": ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h",),
-    "aarch64": ("/usr/include/asm-generic/unistd.h",),
-}
 GENERIC = {"fcntl": 25, "fstat": 80, "lseek": 62, "mmap": 222, "newfstatat": 79}  # behind macros in that header
 THREAD = 0x3D0F00  # as the C library starts one
 

@@ -15,7 +15,7 @@ from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import probe_video
 from pipeline.video.probe_codec import pack_probe
 from pipeline.video.video_file import HandedFile, UnreadableError, handed_over, open_file
-from tests.unit.video.odd_videos import ODD_NAMES, make_odd_video
+from tests.unit.video.odd_videos import ODD_VIDEOS, make_odd_video
 
 SIZE = (40, 56)
 
@@ -27,7 +27,7 @@ def reader():
     reader.close()
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("name", ODD_VIDEOS)
 def test_times_and_pixels_are_those_of_a_process_without_one(reader, name, tmp_path):
     path = make_odd_video(name, tmp_path)
     expected = probe_video(path)
@@ -57,7 +57,7 @@ def _write_palette(path):
             frame = av.VideoFrame(32, 24, "pal8")
             pixels, palette = frame.planes
             pixels.update(bytes([index * 20 + 1]) * pixels.buffer_size)
-            palette.update(np.arange(256, dtype="<u4").astype("<u4").__mul__(0x00010203).tobytes())
+            palette.update((np.arange(256, dtype="<u4") * 0x00010203).tobytes())
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
     return str(path)
