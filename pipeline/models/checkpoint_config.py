@@ -11,7 +11,7 @@ from transformers import AutoConfig
 from pipeline.models.checkpoints.configuration import read_raw_config, says_tied
 from pipeline.models.checkpoints.files import ExplainErrors
 from pipeline.models.checkpoints.headers import StoredTensor, read_headers, stored_names
-from pipeline.models.checkpoints.layer_counts import check_layer_counts
+from pipeline.models.checkpoints.layer_counts import check_announced, check_layer_counts
 from pipeline.models.devices.memory_plan import ModelSize, StoredPart, measure_model
 from pipeline.models.devices.stored_parts import scale_parts, sum_parts
 from pipeline.models.interface import ModelLayout
@@ -52,6 +52,7 @@ def read_checkpoint(name: str, folder: Path) -> CheckpointConfig:
     raw = read_raw_config(name, folder, FAMILIES)
     family = FAMILIES[raw["model_type"]]
     with ExplainErrors(name, "has a config.json that transformers cannot read", _COPY_AGAIN):
+        check_announced(raw)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     with ExplainErrors(name, "has a config.json of which no model can be made, or lacks weights", _COPY_AGAIN):
         tensors = read_headers(name, folder)

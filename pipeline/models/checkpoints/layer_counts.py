@@ -1,7 +1,7 @@
 """Whether a checkpoint's configuration and its files speak of as many layers, before a model is made of the former."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 MOST_LAYERS = 1_000  # of any published model there are fewer than 200; a model is made of them, if only in outline
@@ -9,8 +9,24 @@ _IN_A_STACK = re.compile(r"(.*?\.(?:layers|layer|blocks))\.(\d+)\.")
 _VISION = re.compile(r"visual|vision")
 
 
+def check_announced(raw: Mapping[str, Any]) -> None:
+    """Refuse numbers of layers that no model has, before anybody makes a list of them.
+
+    Args:
+        raw: content of config.json.
+
+    Raises:
+        ValueError: Such a number.
+    """
+    for part in (raw, *(value for value in raw.values() if isinstance(value, dict))):
+        for key in ("num_hidden_layers", "depth"):
+            count = part.get(key)
+            if isinstance(count, int) and not 1 <= count <= MOST_LAYERS:
+                raise ValueError(f"config.json says {key} {count}, there must be 1 to {MOST_LAYERS} layers")
+
+
 def check_layer_counts(config: Any, names: Collection[str]) -> None:
-    """Refuse numbers of layers that no model has, or that the files do not hold.
+    """Refuse a number of layers that is not the files'.
 
     Args:
         config: stock configuration.
@@ -21,8 +37,6 @@ def check_layer_counts(config: Any, names: Collection[str]) -> None:
     """
     held = _count_held(names)
     for part, announced in _announced(config):
-        if not 1 <= announced <= MOST_LAYERS:
-            raise ValueError(f"config.json says {announced} layers of the {part}, there must be 1 to {MOST_LAYERS}")
         if held.get(part, announced) != announced:
             raise ValueError(f"config.json says {announced} layers of the {part}, its files hold {held[part]}")
 
