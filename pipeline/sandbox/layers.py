@@ -1,6 +1,7 @@
 """The sandbox as a whole: layers, each of which the kernel may refuse, and what must be there when it is required."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -24,6 +25,7 @@ LAYERS = (LIMITS, NETWORK, MOUNTS, PRIVILEGES, LANDLOCK, SECCOMP)
 OFF = "off"
 # One of each line is enough to close all doors: the filter alone does, the others hold should it have a gap.
 _NEEDED = ((LIMITS,), (PRIVILEGES,), (SECCOMP,), (LANDLOCK, MOUNTS))
+_OF_ONE_THREAD = (PRIVILEGES, LANDLOCK)  # the kernel does not put these on others of the process
 _REMEDY = (
     "run it where the kernel and the container allow them (Linux 5.13, x86-64 or aarch64; a seccomp profile that lets "
     "processes confine themselves), or set reading.sandbox=auto"
@@ -95,6 +97,7 @@ def enter_sandbox(*, parent: int, limits: Limits, layers: Collection[str] = LAYE
     }
     if not sys.platform.startswith("linux"):
         return SandboxReport(missing=dict.fromkeys(layers, f"not on {sys.platform}"))
+    num_threads = _count_threads()
     for early in (be_first_to_go, gain_nothing_by_programs):  # without the latter the last two layers are refused
         with suppress(OSError):
             early()
@@ -104,7 +107,20 @@ def enter_sandbox(*, parent: int, limits: Limits, layers: Collection[str] = LAYE
         if name not in layers:
             continue
         try:
-            in_force[name] = steps[name]() or ""
+            detail = steps[name]() or ""
         except OSError as error:
             missing[name] = str(error.strerror or error)
+            continue
+        if name in _OF_ONE_THREAD and num_threads != 1:
+            missing[name] = f"{num_threads} threads ran already"
+        else:
+            in_force[name] = detail
     return SandboxReport(in_force=in_force, missing=missing)
+
+
+def _count_threads() -> int:
+    """Of this process, native ones included; 0 where nobody can tell."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return 0
