@@ -102,6 +102,7 @@ class DecoderActor:
         done = DecodeDone(
             bundles={number: self._store.put(bundle) for number, bundle in bundles.items()},
             decoder=decoded.decoder,
+            sandbox=decoded.sandbox,
             num_frames_decoded=decoded.num_frames_decoded,
             bad_frames=tuple(int(wanted[row]) for row in decoded.bad_frames),
         )

@@ -19,6 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=2_000, help="how many mutants (default: 2,000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--timeout-s", type=float, default=20.0, help="the reader's deadline (default: 20)")
+    modes = ("require", "auto", "off")
+    parser.add_argument("--sandbox", choices=modes, default="require", help="as reading.sandbox (default: require)")
     parser.add_argument("--output", help="JSON file that receives the report")
     options = parser.parse_args(arguments)
     if options.count < 1 or options.timeout_s <= 0:
@@ -30,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             count=options.count,
             seed=options.seed,
             timeout_s=options.timeout_s,
+            sandbox=options.sandbox,
             on_file=lambda index: _show_progress(index, options.count),
         )
     print(_format(report))
@@ -59,7 +62,8 @@ def _format(report: FuzzReport) -> str:
     )
     verdict = "\n".join(report.problems) or "no file hung, nothing crashed, nothing leaked"
     return (
-        f"{table}\n{report.num_files} files in {report.wall_s:.0f} s, slowest answer {report.slowest_s:.1f} s\n"
+        f"{table}\nsandbox: {report.sandbox}\n"
+        f"{report.num_files} files in {report.wall_s:.0f} s, slowest answer {report.slowest_s:.1f} s\n"
         f"memory after 20 -> 200 videos: {memory}\n{verdict}"
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs.wiring.configuration import resolve_config
 from jobs.wiring.logs import LOG
+from jobs.wiring.sandbox import check_sandbox
 from jobs.wiring.storage_options import check_storage_options
 from pipeline.demo.archive import demo_spec, write_archive
 from pipeline.manifest.reading import Manifest, read_manifest
@@ -52,6 +53,7 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
     config, identity = resolve_config(options)
     stamp = _make_stamp(config, identity, started_at)
     LOG.info("run %s: method %s, settings %s", stamp.run_id, stamp.method, stamp.config_hash)
+    check_sandbox(config.reading)
     LOG.info("model %s at revision %s, family %s", strip_secrets(identity.name), identity.revision, identity.family)
     manifest = _read_manifest(options)
     plan = plan_job(

@@ -79,6 +79,7 @@ def _known_of_video(video: VideoState, state: QuestionState, stamp: RunStamp) ->
         "memory_rung": state.memory_rung,
         "video_fingerprint": video.task.fingerprint,
         "decoder": "+".join(sorted(video.spent.decoders)) or None,
+        "sandbox": ", ".join(sorted(video.spent.sandboxes)) or None,
         "video_num_frames_decoded": video.spent.num_frames_decoded,
         "video_num_decode_passes": 0 if video.planned is None else video.planned.frames.num_passes_started,
         "video_num_groups_encoded": video.spent.num_groups_encoded,

@@ -1,6 +1,7 @@
 """A checkpoint's configuration: read without letting stock code's complaints through, and counted in bytes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from transformers import AutoConfig
 
 from pipeline.models.checkpoints.configuration import read_raw_config, says_tied
 from pipeline.models.checkpoints.files import ExplainErrors
-from pipeline.models.checkpoints.headers import read_headers, stored_names
+from pipeline.models.checkpoints.headers import StoredTensor, read_headers, stored_names
+from pipeline.models.checkpoints.layer_counts import check_announced, check_layer_counts
 from pipeline.models.devices.memory_plan import ModelSize, StoredPart, measure_model
 from pipeline.models.devices.stored_parts import scale_parts, sum_parts
 from pipeline.models.interface import ModelLayout
@@ -50,17 +52,25 @@ def read_checkpoint(name: str, folder: Path) -> CheckpointConfig:
     raw = read_raw_config(name, folder, FAMILIES)
     family = FAMILIES[raw["model_type"]]
     with ExplainErrors(name, "has a config.json that transformers cannot read", _COPY_AGAIN):
+        check_announced(raw)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     with ExplainErrors(name, "has a config.json of which no model can be made, or lacks weights", _COPY_AGAIN):
+        tensors = read_headers(name, folder)
+        index = None if tensors else stored_names(folder)
+        check_layer_counts(config, set(tensors) or (index[0] if index else set()))
         layout = family.read_layout(config)
-        size = _measure(name, folder, raw, config, family)
+        size = _measure(tensors, index, raw, config, family)
     return CheckpointConfig(config=config, family=family, layout=layout, size=size)
 
 
-def _measure(name: str, folder: Path, raw: dict[str, Any], config: Any, family: Family) -> ModelSize:
+def _measure(
+    tensors: Mapping[str, StoredTensor],
+    index: tuple[set[str], int | None] | None,
+    raw: dict[str, Any],
+    config: Any,
+    family: Family,
+) -> ModelSize:
     """Count the parts; what the files hold, packed weights included, goes before what the configuration says."""
-    tensors = read_headers(name, folder)
-    index = None if tensors else stored_names(folder)
     names = set(tensors) or (index[0] if index else set())
     says = says_tied(raw)
     if says is False and config.tie_word_embeddings:  # stock code goes by the text model's word in some families

@@ -7,12 +7,10 @@ from itertools import chain, zip_longest
 from string import ascii_uppercase
 from typing import Any
 
-from jinja2 import TemplateError
+from pipeline.models.rendering import Surroundings, surroundings_of
 
 _PRIVATE_USE = range(0xE000, 0xF900)  # characters that Unicode leaves without a meaning
 LETTER_INSTRUCTION = "Answer with the option's letter from the given choices directly."
-# A template is a small program of the checkpoint; this is how one ends that was written for other messages.
-_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,42 +44,35 @@ def question_text(question: str, options: Sequence[str] | None) -> str:
 def render_around_video(
     tokenizer: Any, *, video_token: str, question: str, options: Sequence[str] | None
 ) -> tuple[str, str]:
-    """Render the checkpoint's own chat template with the video before the text: what stands before and after it.
+    """What the checkpoint's own chat template writes before and after the video, with the text after it.
 
     A template that can let the model think is told not to (``enable_thinking``); others do not read that.
 
     Raises:
-        ValueError: If the template fails, drops the video, or shows it more than once.
+        ValueError: As ``surroundings_of``, if the template is of no use.
     """
-    return _render(tokenizer, question_text(question, options), video_token=video_token)
+    return surroundings_of(tokenizer, video_token=video_token).around(question_text(question, options))
 
 
-def _render(tokenizer: Any, text: str, *, video_token: str) -> tuple[str, str]:
-    messages = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}]
-    try:
-        rendered = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-    except _TEMPLATE_ERRORS as error:
-        raise ValueError(
-            f"the chat template fails ({type(error).__name__}: {error}), as a text model's does; put the vision "
-            "model's own chat_template.jinja or chat_template.json into the checkpoint"
-        ) from error
-    if rendered.count(video_token) != 1:
-        raise ValueError(
-            f"the rendered prompt must hold {video_token!r} exactly once, it does {rendered.count(video_token)} times; "
-            "the chat template must be the vision model's own (chat_template.jinja or chat_template.json), not a text "
-            "model's"
-        )
-    before, after = rendered.split(video_token)
-    return before, after
-
-
-def build_prompt(tokenizer: Any, *, video_token: str, question: str, options: Sequence[str] | None) -> Prompt:
+def build_prompt(
+    tokenizer: Any,
+    *,
+    video_token: str,
+    question: str,
+    options: Sequence[str] | None,
+    surroundings: Surroundings | None = None,
+) -> Prompt:
     """Token ids on both sides of the video token in the checkpoint's own chat template.
 
     What looks like a control token in the question or an option is text: it goes through the template as a mark that
     nothing else in the text looks like, and is encoded letter by letter. All other text is encoded in one piece.
+
+    Args:
+        tokenizer: of the checkpoint.
+        video_token: where the chat template puts a video.
+        question: of the user.
+        options: of multiple choice.
+        surroundings: what the template writes; None: it is asked.
 
     Raises:
         ValueError: As ``question_text`` and ``render_around_video``; also if the tokenizer cannot encode such a text.
@@ -89,7 +80,9 @@ def build_prompt(tokenizer: Any, *, video_token: str, question: str, options: Se
     text = question_text(question, options)
     controls = _control_pattern(tokenizer, video_token)
     mark = next(mark for mark in map(chr, _PRIVATE_USE) if mark not in text)
-    before, after = _render(tokenizer, controls.sub(mark, text), video_token=video_token)
+    before, after = (surroundings or surroundings_of(tokenizer, video_token=video_token)).around(
+        controls.sub(mark, text)
+    )
     pieces = [tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in after.split(mark)]
     literals = [_encode_as_text(tokenizer, control) for control in controls.findall(text)]
     assert len(pieces) == len(literals) + 1, "the chat template repeats or drops the question"

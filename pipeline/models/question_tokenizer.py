@@ -5,18 +5,23 @@ from typing import Any
 
 from pipeline.models.interface import QuestionPrompt
 from pipeline.models.prompt import build_prompt, letter_ids
+from pipeline.models.rendering import surroundings_of
 
 
 class QuestionTokenizer:
-    """Of one checkpoint; picklable.
+    """Of one checkpoint; picklable. Its chat template has run when this is made, and does not run for a question.
 
     Args:
         tokenizer: of the checkpoint.
         video_token: where the chat template puts a video.
+
+    Raises:
+        ValueError: As ``surroundings_of``.
     """
 
     def __init__(self, tokenizer: Any, *, video_token: str) -> None:
         self._tokenizer, self._video_token = tokenizer, video_token
+        self._surroundings = surroundings_of(tokenizer, video_token=video_token)
 
     def build(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
         """See ``VideoModel.build_question``.
@@ -24,7 +29,13 @@ class QuestionTokenizer:
         Raises:
             ValueError: If there are more options than letters, or a text that the tokenizer cannot write.
         """
-        prompt = build_prompt(self._tokenizer, video_token=self._video_token, question=question, options=options)
+        prompt = build_prompt(
+            self._tokenizer,
+            video_token=self._video_token,
+            question=question,
+            options=options,
+            surroundings=self._surroundings,
+        )
         if options is None:
             return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=None, max_tokens=response_tokens)
         ids = letter_ids(self._tokenizer, num_options=len(options))

@@ -21,8 +21,8 @@ MAX_SPANS = 200
 MAX_PATCHES = 400
 _FACTS = (
     *("video", "video_fingerprint", "run_id", "finished_at", "method", "model", "model_revision", "config_hash"),
-    *("decoder", "num_sampled_frames", "attempts", "memory_rung", "num_groups_wasted", "video_num_frames_decoded"),
-    *("video_num_decode_passes", "video_num_groups_encoded"),
+    *("decoder", "sandbox", "num_sampled_frames", "attempts", "memory_rung", "num_groups_wasted"),
+    *("video_num_frames_decoded", "video_num_decode_passes", "video_num_groups_encoded"),
 )
 
 

@@ -117,6 +117,7 @@ class QuestionResult:
     num_token_columns: int | None = None
     duration_s: float | None = None
     decoder: str | None = None
+    sandbox: str | None = None
     memory_rung: int | None = None
     video_num_frames_decoded: int = 0
     video_num_decode_passes: int = 0

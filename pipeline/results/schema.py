@@ -65,6 +65,7 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("num_token_columns", _INT, "columns of visual tokens in one temporal patch; null when planning failed"),
     ("duration_s", _FLOAT, "duration of the video, seconds of presentation time"),
     ("decoder", _TEXT, "library that decoded the frames"),
+    ("sandbox", _TEXT, "layers that held the process which decoded them; off: none"),
     ("memory_rung", _INT, "how often batches were halved for lack of device memory, 0 normally; null when unknown"),
     ("video_num_frames_decoded", _LONG, "frames decoded for all questions of the video together"),
     ("video_num_decode_passes", _INT, "readings of the video for all its questions together"),

@@ -19,7 +19,7 @@ _NOT_SUMMED = frozenset(
             "model",
             "model_revision",
         ),
-        *("method", "config_hash", "video_fingerprint", "run_id", "finished_at", "stop_reason", "decoder"),
+        *("method", "config_hash", "video_fingerprint", "run_id", "finished_at", "stop_reason", "decoder", "sandbox"),
         *("num_runs",),
     }
 )

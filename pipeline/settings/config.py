@@ -249,6 +249,8 @@ class ReadingConfig:
         allow_http: whether ``http(s)://`` addresses may be fetched; never from private networks.
         cache_dir: node-local folder for copies of remote videos; None is one in the system's temporary folder.
         cache_bytes: size to which that folder is trimmed; videos in use are never removed.
+        sandbox: of the process that reads videos: ``auto`` takes the layers that the kernel allows, ``require`` refuses
+            to read without enough of them, ``off`` takes none.
         outage_s: how long a storage that fails for one video after another is waited for, before the job ends with
             those videos as they were; 0: each such video fails on its own.
     """
@@ -262,6 +264,7 @@ class ReadingConfig:
     allow_http: bool = False
     cache_dir: str | None = None
     cache_bytes: int = 64 * 1024**3
+    sandbox: Literal["require", "auto", "off"] = "auto"
     outage_s: float = 600.0
 
     def __post_init__(self) -> None:
@@ -269,6 +272,8 @@ class ReadingConfig:
             _check(getattr(self, name) >= 1, f"reading.{name}", getattr(self, name), "at least 1")
         for name in ("max_duration_s", "decode_timeout_s"):
             _check(getattr(self, name) > 0, f"reading.{name}", getattr(self, name), "positive")
+        allowed = ("require", "auto", "off")
+        _check(self.sandbox in allowed, "reading.sandbox", self.sandbox, "'require', 'auto' or 'off'")
         _check(self.outage_s >= 0, "reading.outage_s", self.outage_s, "at least 0 s")
 
 

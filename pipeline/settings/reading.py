@@ -168,8 +168,8 @@ def _checked(key: str, value: object) -> object:
     """
     hint = _TYPES[key]
     if get_origin(hint) is Literal:
-        if value is False and "off" in get_args(hint):  # as YAML reads a bare off
-            return "off"
+        if value is False and "off" in get_args(hint):
+            return "off"  # YAML reads the bare word as a truth value
         if isinstance(value, str) and value in get_args(hint):
             return value
         allowed = "one of " + ", ".join(map(repr, get_args(hint)))

@@ -1,9 +1,9 @@
 """Which container a file is, judged by its first bytes, before FFmpeg sees it. Names and suffixes prove nothing."""
 
 from enum import StrEnum
-from pathlib import Path
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.video.video_file import open_file
 
 HEAD_BYTES = 4096
 _TS_PACKET_BYTES = (188, 192, 204)  # plain, with time code (m2ts), with error correction
@@ -68,7 +68,7 @@ def identify_container(path: str) -> Container:
 
 def read_head(path: str) -> bytes:
     """The first bytes of a local file."""
-    with Path(path).open("rb") as file:
+    with open_file(path) as file:
         return file.read(HEAD_BYTES)
 
 

@@ -20,13 +20,14 @@ class DecodedFrames:
 
     ``frames`` is (n, height, width, 3) RGB; ``bad_frames`` are positions in it that show a neighbour (or black) because
     their own frame could not be decoded, or a picture that the decoder had to patch up. ``decoder`` is the name of the
-    library that read them.
+    library that read them; ``sandbox`` says which layers held it (``SandboxReport.summary``), empty in this process.
     """
 
     frames: npt.NDArray[np.uint8]
     decoder: str
     num_frames_decoded: int
     bad_frames: tuple[int, ...] = ()
+    sandbox: str = ""
 
 
 def decode_stretch(

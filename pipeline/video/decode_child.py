@@ -1,26 +1,30 @@
 """The parent's end of a ``decode_process``: starts it, waits for replies, kills it past its deadline or its memory."""
 
+import logging
 import mmap
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Collection, Sequence
+from functools import cache
 from multiprocessing import Pipe, reduction
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.sandbox.child import start_child
+from pipeline.sandbox.layers import LAYERS, SandboxReport, unpack_report
 from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode_requests import READY, DecodeRequest, ProbeRequest, Reply, unpack_reply
 
+_MODULE = "pipeline.video.decode_process"
 START_TIMEOUT_S = 120.0
 RECYCLE_BYTES = 512 * 1024**2
 RECYCLE_REQUESTS = 200
 _TICK_S = 0.1
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR")  # no credentials
+_MOST_GREETING_BYTES = 65_536
+_LOG = logging.getLogger("adapttoken.video")
 
 
 class ReaderLostError(Exception):
@@ -32,33 +36,49 @@ class ReaderLostError(Exception):
 
 
 class DecodeChild:
-    """One running ``decode_process``."""
+    """One running ``decode_process``.
 
-    def __init__(self) -> None:
+    Args:
+        reading: ``sandbox``, and the limits that go with it.
+        library: that it loads beside PyAV; nothing can be loaded later.
+        layers: of the sandbox; all but in tests of one alone.
+
+    Raises:
+        PipelineError: ``INTERNAL``: it cannot start, or has less of a sandbox than ``reading.sandbox`` requires.
+    """
+
+    def __init__(self, reading: ReadingConfig, *, library: str = "pyav", layers: Collection[str] = LAYERS) -> None:
         self._connection, theirs = Pipe()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in kill
-        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        environment |= {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "OMP_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.video.decode_process", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._stderr,
-            env=environment,
-        )
+        options = {
+            "descriptor": theirs.fileno(),
+            "library": library,
+            "layers": [] if reading.sandbox == "off" else list(layers),
+            "memory_bytes": reading.decode_memory_bytes,
+            "cpu_s": reading.decode_timeout_s * RECYCLE_REQUESTS + START_TIMEOUT_S,
+        }
+        descriptors = [theirs.fileno()]
+        self._process = start_child(_MODULE, options, stderr=self._stderr, descriptors=descriptors)
         theirs.close()
         self._num_requests = 0
-        if not self._connection.poll(START_TIMEOUT_S) or not self._has_greeted():
-            tail = self._last_words()
-            self.kill()
-            raise PipelineError(FailureClass.INTERNAL, f"the decoding process could not start: {tail}")
+        greeting = self._greeting() if self._connection.poll(START_TIMEOUT_S) else b""
+        if not greeting.startswith(READY):
+            self._give_up(f"the decoding process could not start: {self._last_words()}")
+        self.sandbox: SandboxReport = unpack_report(greeting[len(READY) :])
+        refusal = self.sandbox.refusal() if reading.sandbox == "require" else None
+        if refusal is not None:
+            self._give_up(refusal)
+        _tell_once(self.sandbox.summary, self.sandbox.lack)
 
-    def _has_greeted(self) -> bool:
+    def _greeting(self) -> bytes:
         try:
-            return self._connection.recv_bytes(len(READY)) == READY
+            return self._connection.recv_bytes(_MOST_GREETING_BYTES)
         except (EOFError, OSError):
-            return False
+            return b""
+
+    def _give_up(self, reason: str) -> NoReturn:
+        self.kill()
+        raise PipelineError(FailureClass.INTERNAL, reason)
 
     @property
     def pid(self) -> int:
@@ -71,16 +91,16 @@ class DecodeChild:
         return self._num_requests >= RECYCLE_REQUESTS or private_bytes(self.pid) > RECYCLE_BYTES
 
     def ask(
-        self, request: ProbeRequest | DecodeRequest, path: str, reading: ReadingConfig, *, descriptor: int | None
+        self, request: ProbeRequest | DecodeRequest, path: str, reading: ReadingConfig, *, descriptors: Sequence[int]
     ) -> Reply:
-        """Send one request and wait for the reply, up to the deadline and the memory limit."""
+        """Send one request with its descriptors and wait for the reply, up to the deadline and the memory limit."""
         self._num_requests += 1
         self._stderr.truncate(0)
         connection: Connection[Any, Any] = self._connection
         deadline = time.monotonic() + reading.decode_timeout_s
         try:
             connection.send(request)
-            if descriptor is not None:
+            for descriptor in descriptors:
                 reduction.send_handle(connection, descriptor, self.pid)
             while not connection.poll(_TICK_S):
                 if time.monotonic() > deadline:
@@ -123,6 +143,26 @@ class DecodeChild:
         self._process.wait()
         self._connection.close()
         self._stderr.close()
+
+
+def try_sandbox(reading: ReadingConfig) -> SandboxReport:
+    """What a decoding process on this machine has; says so in the log.
+
+    Raises:
+        PipelineError: As ``DecodeChild``.
+    """
+    child = DecodeChild(reading)
+    child.kill()
+    return child.sandbox
+
+
+@cache
+def _tell_once(summary: str, lack: str) -> None:
+    """Per process: what protects it from its videos, and what does not."""
+    if lack:
+        _LOG.warning("videos are decoded in a sandbox of %s; not to be had here: %s", summary, lack)
+    else:
+        _LOG.info("videos are decoded in a sandbox of %s", summary)
 
 
 def private_bytes(pid: int) -> int:

@@ -1,53 +1,84 @@
-"""The child process in which untrusted files are read: it is killed without harm. Started by ``isolated``.
+"""The child process in which untrusted files are read: it is killed without harm. Started by ``decode_child``.
 
-It has no network where the kernel lets a process give that up, dies with its parent, and is the first to go when the
-machine runs out of memory. Run as ``python -m pipeline.video.decode_process DESCRIPTOR``.
+It loads what it needs, goes into the sandbox, and reads what it is handed as a descriptor. It dies with its parent, and
+is the first to go when the machine runs out of memory.
 """
 
-import ctypes
+import errno
+import json
 import mmap
 import os
-import signal
-import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.failures import PipelineError
+from pipeline.failures import FailureClass, PipelineError
+from pipeline.sandbox.child import forget_environment
+from pipeline.sandbox.layers import enter_sandbox
+from pipeline.sandbox.privileges import Limits
 from pipeline.video.decode import decode_stretch
-from pipeline.video.decode_requests import READY, DecodeReply, DecodeRequest, ProbeRequest, pack_reply
-from pipeline.video.probe import VideoProbe, probe_video
+from pipeline.video.decode_requests import READY, DecodeReply, DecodeRequest, ProbeRequest, Reply, pack_reply
+from pipeline.video.loaded_first import load_for_good
+from pipeline.video.probe import probe_video
+from pipeline.video.video_file import UnreadableError, handed_over
 
-_PR_SET_PDEATHSIG = 1
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_MADE_TO_CHECK = 4 * 1024**3  # bytes that a file may announce and never fill; the parent counts what is filled
 
 
-def main(descriptor: int) -> None:
-    """Serve requests until the parent closes its end."""
-    _guard_process()
-    import av  # noqa: F401 - every request needs it, and no deadline should count its loading
+def main(options: str) -> None:
+    """Serve requests until the parent closes its end.
 
-    connection: Connection[Any, Any] = Connection(descriptor)
-    connection.send_bytes(READY)
+    Args:
+        options: ``DecodeChild``'s, as JSON.
+    """
+    given = json.loads(options)
+    library: str = given["library"]
+    load_for_good(library)
+    forget_environment()
+    limits = Limits(private_bytes=given["memory_bytes"] + _MADE_TO_CHECK, cpu_s=given["cpu_s"])
+    report = enter_sandbox(parent=given["parent"], limits=limits, layers=given["layers"])
+    connection: Connection[Any, Any] = Connection(given["descriptor"])
+    connection.send_bytes(READY + report.pack())
     while True:
         try:
             request = connection.recv()
         except EOFError:
             return
-        try:
-            reply = pack_reply(_answer(request, connection))
-        except PipelineError as error:
-            reply = pack_reply(error)
-        connection.send_bytes(reply)
+        connection.send_bytes(pack_reply(_answer(request, connection)))
 
 
-def _answer(request: ProbeRequest | DecodeRequest, connection: "Connection[Any, Any]") -> VideoProbe | DecodeReply:
-    if isinstance(request, ProbeRequest):
-        return probe_video(request.path, max_missing_share=request.max_bad_frames_share, reading=request.reading)
+def _answer(request: ProbeRequest | DecodeRequest, connection: "Connection[Any, Any]") -> Reply:
+    try:
+        with _handed_over(request, connection):
+            if isinstance(request, ProbeRequest):
+                share = request.max_bad_frames_share
+                return probe_video(request.path, max_missing_share=share, reading=request.reading)
+            return _decode(request, connection)
+    except PipelineError as error:
+        return error
+    except UnreadableError as error:
+        return PipelineError(FailureClass.TRANSFER, f"{request.path} cannot be read ({error}); it is tried again.")
+    except MemoryError:
+        return _out_of_memory(request.path)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        return _out_of_memory(request.path)
+
+
+@contextmanager
+def _handed_over(request: ProbeRequest | DecodeRequest, connection: "Connection[Any, Any]") -> Iterator[None]:
+    with ExitStack() as handed:
+        if request.is_handed_over:
+            handed.enter_context(handed_over(request.path, reduction.recv_handle(connection)))
+        yield
+
+
+def _decode(request: DecodeRequest, connection: "Connection[Any, Any]") -> DecodeReply:
     descriptor = reduction.recv_handle(connection)
     height, width = request.size
     shape = (len(request.frame_indices), height, width, 3)
@@ -60,17 +91,9 @@ def _answer(request: ProbeRequest | DecodeRequest, connection: "Connection[Any, 
     )
 
 
-def _guard_process() -> None:
-    """What the kernel offers, where it does; without it the parent's deadline and memory limit still hold."""
-    if not sys.platform.startswith("linux"):
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    if libc.unshare(_CLONE_NEWNET) != 0:
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
+def _out_of_memory(path: str) -> PipelineError:
+    return PipelineError(
+        FailureClass.OUT_OF_MEMORY,
+        f"{path}: decoding asked for more memory than it may have; re-encode the video or raise "
+        "reading.decode_memory_bytes.",
+    )

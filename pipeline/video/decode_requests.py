@@ -18,21 +18,34 @@ from pipeline.video.probe_codec import pack_probe, unpack_probe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeRequest:
-    """Answered by a ``VideoProbe``, or by the ``PipelineError`` that says why there is none."""
+    """Answered by a ``VideoProbe``, or by the ``PipelineError`` that says why there is none.
+
+    ``is_handed_over``: followed by a descriptor of the file, which need not be opened by its path then.
+    """
 
     path: str
+    is_handed_over: bool = False
     max_bad_frames_share: float
     reading: ReadingConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DecodeRequest:
-    """Followed by a file descriptor that receives (n, height, width, 3) bytes; answered by a ``DecodeReply``."""
+    """Followed by the file as a ``ProbeRequest`` is, and by a descriptor that receives (n, height, width, 3) bytes.
+
+    Answered by a ``DecodeReply``.
+    """
 
     probe: VideoProbe
+    is_handed_over: bool = False
     frame_indices: npt.NDArray[np.int64]
     size: tuple[int, int]
     backend: Backend
+
+    @property
+    def path(self) -> str:
+        """Of the file."""
+        return self.probe.path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +57,7 @@ class DecodeReply:
     bad_frames: tuple[int, ...]
 
 
-READY = b"ready"  # the process has started
+READY = b"ready"  # the process has started; its sandbox's report follows
 Reply = VideoProbe | DecodeReply | PipelineError
 _PROBE, _DECODED, _FAILED = b"P", b"D", b"F"
 

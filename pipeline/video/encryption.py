@@ -1,10 +1,8 @@
 """Whether a file that cannot be read is encrypted: then no other copy of it helps."""
 
-import os
-from pathlib import Path
-
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.containers import HEAD_BYTES, Container, find_mpeg_ts
+from pipeline.video.video_file import file_status, open_file
 
 _LOOKED_AT = 1024**2  # bytes at the start, and as many at the end, where an index may lie
 _MARKS = {
@@ -29,9 +27,9 @@ def encrypted_error(path: str) -> PipelineError:
 
 def looks_encrypted(path: str, container: Container) -> bool:
     """Whether the marks of an encrypted file lie where they would; asked of files that cannot be read."""
-    with Path(path).open("rb") as file:
+    with open_file(path) as file:
         head = file.read(_LOOKED_AT)
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))
+        file.seek(max(0, file_status(path).st_size - _LOOKED_AT))
         tail = file.read(_LOOKED_AT)
     if container is Container.MPEG_TS:
         return _is_scrambled(head)

@@ -6,25 +6,39 @@ Frames come back through shared memory. What another library did not survive is 
 import mmap
 import os
 import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.sandbox.layers import LAYERS
 from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode import Backend, DecodedFrames
 from pipeline.video.decode_child import DecodeChild, ReaderLostError
 from pipeline.video.decode_requests import DecodeReply, DecodeRequest, ProbeRequest, Reply
 from pipeline.video.probe import VideoProbe
+from pipeline.video.video_file import open_to_hand_over
 
 
 class IsolatedReader:
-    """One child process at a time, started when needed. For one thread."""
+    """One child process at a time, started when needed. For one thread.
 
-    def __init__(self, reading: ReadingConfig, *, max_bad_frames_share: float) -> None:
-        self._reading, self._max_bad_share = reading, max_bad_frames_share
+    Args:
+        reading: limits, and whether there must be a sandbox.
+        max_bad_frames_share: of a probe.
+        layers: of the sandbox; all but in tests of one alone.
+    """
+
+    def __init__(
+        self, reading: ReadingConfig, *, max_bad_frames_share: float, layers: Collection[str] = LAYERS
+    ) -> None:
+        self._reading, self._max_bad_share, self._layers = reading, max_bad_frames_share, layers
+        self._is_handed_over = reading.sandbox != "off"
         self._child: DecodeChild | None = None
+        self._library, self._sandbox = "pyav", ""
 
     def probe(self, path: str) -> VideoProbe:
         """As ``probe_video``.
@@ -33,9 +47,14 @@ class IsolatedReader:
             PipelineError: as ``probe_video``; ``DECODE_TIMEOUT``, ``OUT_OF_MEMORY``, or ``CORRUPT_MEDIA`` for a file
                 that crashes the demuxer.
         """
-        request = ProbeRequest(path=path, max_bad_frames_share=self._max_bad_share, reading=self._reading)
+        request = ProbeRequest(
+            path=path,
+            is_handed_over=self._is_handed_over,
+            max_bad_frames_share=self._max_bad_share,
+            reading=self._reading,
+        )
         try:
-            return cast(VideoProbe, self._ask(request, path))
+            return cast(VideoProbe, self._ask(request))
         except ReaderLostError as lost:
             raise lost.failure from lost
 
@@ -79,23 +98,32 @@ class IsolatedReader:
     ) -> DecodedFrames:
         height, width = size or (probe.height, probe.width)
         shape = (len(frame_indices), height, width, 3)
-        request = DecodeRequest(probe=probe, frame_indices=frame_indices, size=(height, width), backend=backend)
+        request = DecodeRequest(
+            probe=probe,
+            is_handed_over=self._is_handed_over,
+            frame_indices=frame_indices,
+            size=(height, width),
+            backend=backend,
+        )
         with _open_shared_memory() as file:
             num_bytes = int(np.prod(shape, dtype=np.int64))
             os.ftruncate(file.fileno(), num_bytes)
-            reply = cast(DecodeReply, self._ask(request, probe.path, descriptor=file.fileno()))
+            reply = cast(DecodeReply, self._ask(request, shared=file.fileno()))
             frames = np.frombuffer(mmap.mmap(file.fileno(), num_bytes), dtype=np.uint8).reshape(shape)
         return DecodedFrames(
             frames=frames,
             decoder=reply.decoder,
             num_frames_decoded=reply.num_frames_decoded,
             bad_frames=reply.bad_frames,
+            sandbox=self._sandbox,
         )
 
-    def _ask(self, request: ProbeRequest | DecodeRequest, path: str, *, descriptor: int | None = None) -> Reply:
-        child = self._start()
+    def _ask(self, request: ProbeRequest | DecodeRequest, *, shared: int | None = None) -> Reply:
+        child = self._start(request.backend if isinstance(request, DecodeRequest) else "pyav")
         try:
-            reply = child.ask(request, path, self._reading, descriptor=descriptor)
+            with self._opened(request) as descriptors:
+                descriptors += [] if shared is None else [shared]
+                reply = child.ask(request, request.path, self._reading, descriptors=descriptors)
         except ReaderLostError:
             self.close()
             raise
@@ -105,10 +133,41 @@ class IsolatedReader:
             raise reply
         return reply
 
-    def _start(self) -> DecodeChild:
+    @contextmanager
+    def _opened(self, request: ProbeRequest | DecodeRequest) -> Iterator[list[int]]:
+        if not request.is_handed_over:
+            yield []
+            return
+        try:
+            file = open_to_hand_over(request.path)
+        except OSError as error:
+            raise PipelineError(
+                FailureClass.TRANSFER, f"{request.path} cannot be read ({error.strerror}); it is tried again."
+            ) from error
+        with file:
+            yield [file.fileno()]
+
+    def _start(self, backend: str = "pyav") -> DecodeChild:
+        if backend not in ("auto", "pyav", self._library):
+            self._library = backend
+            self.close()  # in a sandbox nothing can be loaded later
         if self._child is None:
-            self._child = DecodeChild()
+            self._child = DecodeChild(self._reading, library=self._library, layers=self._layers)
+            self._sandbox = self._child.sandbox.summary
         return self._child
+
+    def start(self) -> int:
+        """Start the child now, if none runs; returns its process id.
+
+        Raises:
+            PipelineError: As ``DecodeChild``.
+        """
+        return self._start().pid
+
+    @property
+    def sandbox(self) -> str:
+        """What the latest child was confined by, for a row; empty before the first one."""
+        return self._sandbox
 
     @property
     def child_pid(self) -> int | None:

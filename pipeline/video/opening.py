@@ -1,27 +1,29 @@
 """Opens a video for reading: one demuxer, local files only, the stream that is the film."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.containers import Container
+from pipeline.video.video_file import is_handed_over, open_file
 
 _PICTURES = ("mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpeg2000")  # where a container does not count its frames
 
 
 @contextmanager
 def open_video(path: str, container: Container) -> Iterator[tuple[Any, Any]]:
-    """Open (container, the film among its video streams), single-threaded, with this one demuxer and local files only.
+    """Open (container, the film among its video streams), single-threaded, with this one demuxer and this file only.
 
     Raises:
         PipelineError: ``UNSUPPORTED_MEDIA`` where there is none.
     """
     import av
 
-    with av.open(
-        path, format=container.value, options={"protocol_whitelist": "file"}, metadata_errors="ignore"
-    ) as opened:
+    with ExitStack() as files:
+        source = files.enter_context(open_file(path)) if is_handed_over(path) else path
+        options = {"protocol_whitelist": "file" if source is path else "none"}
+        opened = files.enter_context(av.open(source, format=container.value, options=options, metadata_errors="ignore"))
         stream = _choose_film(opened)
         if stream is None or stream.codec_context is None:
             found = "no video stream" if stream is None else "a video stream of an unknown codec"

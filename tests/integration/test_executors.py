@@ -47,6 +47,15 @@ def test_each_group_is_encoded_and_prefilled_once_for_all_questions_of_its_video
         assert sum(span["weight"] for span in row["evidence"]) == pytest.approx(1)
 
 
+def test_rows_say_what_held_the_decoding_process_and_are_the_same_without_it(make_job, rows_of, serial_rows, stable):
+    held, free = serial_rows("adapttoken"), rows_of(run_serial(make_job("adapttoken", **{"reading.sandbox": "off"})))
+    assert {row["sandbox"] for row in free} == {"off"}
+    (layers,) = {row["sandbox"] for row in held}
+    assert layers != "off"
+    without = [[{**row, "sandbox": None} for row in stable(rows)] for rows in (held, free)]
+    assert without[0] == without[1]
+
+
 def test_lite_stops_early_and_pays_for_fewer_groups(serial_rows):
     rows = serial_rows("adapttoken-lite")
     assert all(2 <= row["num_groups_scored"] < 19 for row in rows if row["options"])

@@ -1,7 +1,8 @@
 """The doors of the house: which room may need which, and the bans that hold everywhere.
 
 ``jobs -> {actors, cluster} -> engine -> passes -> planning -> models, results -> method, video -> settings, manifest
--> failures, uris``; a room may need those that stand in its line below, and nothing else of the project.
+-> failures, uris``; a room may need those that stand in its line below, and nothing else of the project. ``sandbox``
+needs nothing; only video and models need it.
 """
 
 import ast
@@ -26,8 +27,9 @@ DOORS = {
     "settings": GROUND,
     "manifest": GROUND,
     "method": DATA,
-    "video": DATA,
-    "models": MIDDLE,
+    "sandbox": set(),
+    "video": DATA | {"sandbox"},
+    "models": MIDDLE | {"sandbox"},
     "results": MIDDLE,
     "planning": PLANNING,
     "passes": PASSES,

@@ -143,12 +143,14 @@ class DecodeDone:
 
     Attributes:
         bundles: number of the bundle -> reference to a mapping of group position to ``FramePiece``.
+        decoder: library that read them; ``sandbox``: what held its process.
     """
 
     bundles: Mapping[int, Ref]
     decoder: str
     num_frames_decoded: int
     bad_frames: tuple[int, ...] = ()
+    sandbox: str = ""
 
 
 class ScoreDone(NamedTuple):

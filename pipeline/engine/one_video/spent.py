@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.messages.work import DecodeDone
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -12,18 +13,21 @@ class Spent:
     Attributes:
         seconds: of work that all questions share.
         decoders: names of the libraries that read the video.
+        sandboxes: what held the processes that did.
     """
 
     seconds: StageSeconds = field(default_factory=StageSeconds)
     decoders: set[str] = field(default_factory=set)
+    sandboxes: set[str] = field(default_factory=set)
     num_frames_decoded: int = 0
     num_groups_encoded: int = 0
     num_groups_prefilled: int = 0
 
-    def count_decoded(self, decoder: str, num_frames: int) -> None:
+    def count_decoded(self, done: DecodeDone) -> None:
         """One stretch was read."""
-        self.decoders.add(decoder)
-        self.num_frames_decoded += num_frames
+        self.decoders.add(done.decoder)
+        self.sandboxes |= {done.sandbox} - {""}
+        self.num_frames_decoded += done.num_frames_decoded
 
     def count_group(self, *, was_prefilled: bool) -> None:
         """One group was encoded."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import numpy as np
 
@@ -44,6 +45,7 @@ class FuzzReport:
 
     Attributes:
         outcomes: files by how they ended: ``ok``, ``ok-with-warning`` or a failure class.
+        sandbox: layers that held the child.
         slowest_s: the longest wait for one answer of the reader.
         late: files of which an answer took longer than the deadline and ``GRACE_S``.
         internal: files that ended as ``internal``, with the message.
@@ -51,6 +53,7 @@ class FuzzReport:
     """
 
     num_files: int
+    sandbox: str
     seed: int
     timeout_s: float
     wall_s: float
@@ -122,6 +125,7 @@ def fuzz_reader(
     count: int,
     seed: int,
     timeout_s: float,
+    sandbox: Literal["require", "auto", "off"] = "auto",
     on_file: Callable[[int], None] = lambda index: None,
 ) -> FuzzReport:
     """Send mutants through one ``IsolatedReader``: probe, then some sampled frames.
@@ -132,10 +136,11 @@ def fuzz_reader(
         count: how many mutants.
         seed: mutant n depends on the seed and n only.
         timeout_s: the reader's deadline.
+        sandbox: ``reading.sandbox``.
         on_file: called after each file with its number.
     """
     names = sorted(sources)
-    reading = ReadingConfig(decode_timeout_s=timeout_s, decode_memory_bytes=1024**3)
+    reading = ReadingConfig(decode_timeout_s=timeout_s, decode_memory_bytes=1024**3, sandbox=sandbox)
     children_before, started, tally = child_pids(), time.monotonic(), _Tally()
     reader = IsolatedReader(reading, max_bad_frames_share=MAX_BAD_SHARE)
     try:
@@ -152,6 +157,7 @@ def fuzz_reader(
     total: Counter[str] = sum(tally.outcomes.values(), Counter())
     return FuzzReport(
         num_files=count,
+        sandbox=reader.sandbox,
         seed=seed,
         timeout_s=timeout_s,
         wall_s=time.monotonic() - started,

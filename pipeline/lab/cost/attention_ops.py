@@ -35,7 +35,11 @@ def attend(packet: Any, args: Any, kwargs: dict[str, Any], mode: FakeTensorMode)
     flops = count_flops(query, key.shape[2], is_causal=is_causal)
     if packet in _PLAIN:
         return output, touched, flops
-    return (output, sums, *[None] * 7), [*touched, sums], flops
+    with mode:
+        unused = torch.empty(0, dtype=torch.int64, device=query.device)
+    if packet in _WITH_SUMS:  # output, sums, bounds of queries and keys, longest of both, random state, mask
+        return (output, sums, unused, unused, rows, key.shape[2], *[unused] * 3), [*touched, sums], flops
+    return (output, sums, unused, unused), [*touched, sums], flops
 
 
 def count_flops(query: Tensor, num_keys: int, *, is_causal: bool) -> int:
@@ -72,4 +76,6 @@ def _attend_packed(args: Any, kwargs: dict[str, Any], mode: FakeTensorMode) -> t
     num = -(-query.shape[0] // most_rows)
     pairs = most_rows * (most_rows + 1) // 2 if is_causal else most_rows * most_keys
     flops = int(4 * query.shape[1] * query.shape[2] * num * pairs)
-    return (output, sums, None, None, None), [query, key, value, output, sums], flops
+    with mode:
+        unused = torch.empty(0, dtype=torch.int64, device=query.device)
+    return (output, sums, unused, unused, unused), [query, key, value, output, sums], flops

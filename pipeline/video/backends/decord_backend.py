@@ -1,5 +1,7 @@
 """Frames by decord, whose word about time and rotation is checked against the probe each time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,10 @@ from pipeline.video.backends.interface import DecodeReport, Images, IntArray, Re
 from pipeline.video.containers import Container
 from pipeline.video.decode_plan import frames_to_decode
 from pipeline.video.probe import VideoProbe
+from pipeline.video.video_file import file_status, is_handed_over, open_file
 
 TOLERANCE_S = 0.001
+MOST_IN_MEMORY_BYTES = 1024**3
 
 
 def decode_with_decord(probe: VideoProbe, frame_indices: IntArray, frames: Images) -> DecodeReport:
@@ -32,7 +36,8 @@ def decode_with_decord(probe: VideoProbe, frame_indices: IntArray, frames: Image
     _, height, width, _ = frames.shape
     reader = None
     try:
-        reader = decord.VideoReader(probe.path, ctx=decord.cpu(0), width=width, height=height, num_threads=1)
+        with _source_of(probe) as source:
+            reader = decord.VideoReader(source, ctx=decord.cpu(0), width=width, height=height, num_threads=1)
         _compare_timelines(reader, probe)
         for chunk in iter_chunks(frames):
             frames[chunk] = reader.get_batch(frame_indices[chunk].tolist()).asnumpy()
@@ -42,6 +47,18 @@ def decode_with_decord(probe: VideoProbe, frame_indices: IntArray, frames: Image
     finally:
         del reader
     return DecodeReport(num_frames_decoded=frames_to_decode(probe, frame_indices))
+
+
+@contextmanager
+def _source_of(probe: VideoProbe) -> Iterator[Any]:
+    """The path; where nothing may be opened by one, the file, of which decord takes all bytes into memory."""
+    if not is_handed_over(probe.path):
+        yield probe.path
+        return
+    if file_status(probe.path).st_size > MOST_IN_MEMORY_BYTES:
+        raise RefusedError(f"decord reads at most {MOST_IN_MEMORY_BYTES:,} bytes in a sandbox (reading.sandbox=off)")
+    with open_file(probe.path) as file:
+        yield file
 
 
 def _known_refusal(probe: VideoProbe) -> str | None:

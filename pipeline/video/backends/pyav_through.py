@@ -4,7 +4,6 @@ One reader is kept, in the process that decodes; who asks for an earlier frame, 
 a piece shows never depends on it: a frame comes out of the decoder the same, whoever asked for those before.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -17,6 +16,7 @@ from pipeline.video.backends.pyav_scaler import Scaler
 from pipeline.video.decode_plan import last_of_gop
 from pipeline.video.opening import open_video
 from pipeline.video.probe import VideoProbe
+from pipeline.video.video_file import file_status
 
 Targets = dict[int, Images]  # pts, ascending -> where its (height, width, 3) pixels go
 
@@ -124,5 +124,5 @@ def read_through(probe: VideoProbe, gop: int, targets: Targets, scaler: Scaler) 
 
 
 def _identity(probe: VideoProbe, gop: int) -> tuple[object, ...]:
-    status = os.stat(probe.path)
+    status = file_status(probe.path)
     return probe.path, status.st_ino, status.st_size, status.st_mtime_ns, probe.num_frames, len(probe.keyframe_pts), gop

@@ -4,6 +4,8 @@ At a video's own size and 8 bits the pixels are PyAV's, bit for bit. It resizes 
 same bilinear filter, where PyAV and decord resize before it: so resized pixels are close, not equal.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from pipeline.video.backends.interface import DecodeReport, Images, IntArray, RefusedError, iter_chunks
 from pipeline.video.decode_plan import frames_to_decode
 from pipeline.video.probe import VideoProbe
+from pipeline.video.video_file import is_handed_over, open_file
 
 TOLERANCE_S = 1e-6
 
@@ -34,9 +37,10 @@ def decode_with_torchcodec(
         ) from error
     height, width = frames.shape[1:3]
     is_resized = (height, width) != (probe.height, probe.width) or probe.pixel_aspect != 1
-    try:
+    with ExitStack() as files, _explained():
+        source = files.enter_context(open_file(probe.path)) if is_handed_over(probe.path) else probe.path
         decoder = decoders.VideoDecoder(
-            probe.path,
+            source,
             dimension_order="NHWC",
             num_ffmpeg_threads=1,
             device=device,
@@ -48,9 +52,15 @@ def decode_with_torchcodec(
             batch = decoder.get_frames_at(frame_indices[chunk].tolist())
             _compare_times(batch.pts_seconds, probe, frame_indices[chunk])
             frames[chunk] = batch.data.cpu().numpy()
+    return DecodeReport(num_frames_decoded=frames_to_decode(probe, frame_indices))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, ValueError, IndexError) as error:
         raise RefusedError(f"torchcodec failed: {_first_line(error)}") from error
-    return DecodeReport(num_frames_decoded=frames_to_decode(probe, frame_indices))
 
 
 def _compare_times(pts_seconds: Any, probe: VideoProbe, frame_indices: IntArray) -> None:

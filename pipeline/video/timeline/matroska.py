@@ -4,8 +4,8 @@
 """
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
+
+from pipeline.video.video_file import ReadableFile, file_status, open_file
 
 _EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 _IN_SEGMENT = {_CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1254C367, 0x1043A770, 0x1941A469, 0xEC, 0xBF}
@@ -23,8 +23,8 @@ def is_whole_matroska(path: str, *, last_pos: int) -> bool:
         path: of the file.
         last_pos: where the last packet of the video stream lies.
     """
-    size = Path(path).stat().st_size
-    with Path(path).open("rb") as file:
+    size = file_status(path).st_size
+    with open_file(path) as file:
         try:
             top = list(_walk(file, 0, size, {_EBML, _SEGMENT, 0xEC}))
             inside = [(start, stop) for name, start, stop in top if name == _SEGMENT]
@@ -39,7 +39,7 @@ def is_whole_matroska(path: str, *, last_pos: int) -> bool:
     return last_pos >= start - 16  # a packet's place may be that of its cluster
 
 
-def _walk(file: BinaryIO, start: int, stop: int, names: set[int]) -> Iterator[tuple[int, int, int]]:
+def _walk(file: ReadableFile, start: int, stop: int, names: set[int]) -> Iterator[tuple[int, int, int]]:
     """(name, start, stop) of each element in a part of the file."""
     while start < stop:
         file.seek(start)

@@ -23,7 +23,7 @@ AGREED = [
     *("warnings", "attempts", "num_runs", "answer", "answer_text", "option_probabilities", "answer_entropy"),
     *("evidence", "kept_tokens", "groups", "num_groups", "num_groups_scored", "num_groups_wasted", "stop_reason"),
     *("num_sampled_frames", "num_tokens_offered", "num_tokens_kept", "num_token_rows", "num_token_columns"),
-    *("duration_s", "decoder", "memory_rung", "video_num_frames_decoded"),
+    *("duration_s", "decoder", "sandbox", "memory_rung", "video_num_frames_decoded"),
     *("video_num_decode_passes", "video_num_groups_encoded", "video_num_groups_prefilled", "decode_s", "encode_s"),
     *("prefill_s", "score_s", "scorer_wait_s", "answer_s", "total_s", "model", "model_revision", "method"),
     *("config_hash", "video_fingerprint", "schema_version", "run_id", "finished_at"),

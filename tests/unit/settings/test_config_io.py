@@ -237,3 +237,10 @@ def test_the_loaded_revision_stands_for_the_model_however_its_path_is_spelled():
 def test_a_number_written_as_an_integer_hashes_like_the_float():
     config = RunConfig(budget=BudgetConfig(tau=2))
     assert config_hash(config, model_revision="r") == config_hash(RunConfig(), model_revision="r")
+
+
+@pytest.mark.parametrize("text", ["off", "'off'", "require", "auto"])
+def test_off_is_a_word_where_a_setting_has_it_though_yaml_reads_it_as_false(text):
+    assert load_config(RunConfig(), sets=[f"reading.sandbox={text}"]).reading.sandbox == text.strip("'")
+    with pytest.raises(ValueError, match=r"sampling.seek must be one of 'exact', 'keyframe', got False"):
+        load_config(RunConfig(), sets=["sampling.seek=off"])

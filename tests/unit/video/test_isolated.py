@@ -99,6 +99,7 @@ def test_a_probe_that_hangs_is_killed_at_its_deadline(make_reader, videos):
 def test_frames_that_cost_a_child_its_life_are_read_by_pyav_in_another(make_reader, videos, blow):
     reader = make_reader(decode_timeout_s=2.0)
     probe = reader.probe(videos["b_frames"])
+    assert reader.decode(probe, INDICES, backend="decord").decoder == "decord"
     os.kill(reader.child_pid, blow)
     decoded = reader.decode(probe, INDICES, backend="decord")
     assert decoded.decoder == "pyav"
@@ -179,8 +180,7 @@ def test_a_child_knows_no_credentials_and_no_network(make_reader, videos, monkey
     reader = make_reader()
     reader.probe(videos["b_frames"])
     environment = Path(f"/proc/{reader.child_pid}/environ").read_bytes()
-    assert b"PYTHONPATH" in environment
-    assert b"secret" not in environment
+    assert environment.replace(b"LD_LIBRARY_PATH=", b"").count(b"=") == 0
     networks = [os.readlink(f"/proc/{pid}/ns/net") for pid in ("self", reader.child_pid)]
     if networks[0] == networks[1]:
         pytest.skip("this kernel does not let a process leave the network")

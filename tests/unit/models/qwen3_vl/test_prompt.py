@@ -66,8 +66,7 @@ def test_the_suffix_starts_with_the_end_of_the_last_block(case):
 
 
 def test_a_template_that_puts_no_vision_tokens_around_the_video_is_refused(case):
-    tokenizer = type(
-        "Tokenizer", (), {"apply_chat_template": lambda self, *args, **kwargs: "user <|video_pad|> text"}
-    )()
+    template = "user <|video_pad|> {{ messages[0].content[1].text }}"
+    tokenizer = type("Tokenizer", (), {"get_chat_template": lambda self: template, "special_tokens_map": {}})()
     with pytest.raises(ValueError, match=r"must put <\|vision_start\|> and <\|vision_end\|> around <\|video_pad\|>"):
         Qwen3VL(case.adapter._model, tokenizer, name="tiny", revision="0")
