@@ -4,7 +4,7 @@ Encode and prefill of one group, scoring it for some questions, one final pass, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
@@ -19,19 +19,15 @@ from pipeline.lab.benchmarks.random_models import build_config, family_tokenizer
 from pipeline.lab.cost.fake_gpu import DEVICE, fake_gpu, place_module
 from pipeline.lab.cost.recorder import Recorder
 from pipeline.lab.cost.roofline import Launch
-from pipeline.models.devices import graphs
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
-from pipeline.models.fast_paths import FastPaths
 from pipeline.models.fusion.setup import use_uncompiled
 from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt
-from pipeline.models.prefix_attention import CascadePrefixAttention
 from pipeline.models.registry import FAMILIES
-from pipeline.models.static_greedy import StaticGreedy
 from pipeline.settings.config import RunConfig
 
 ENCODE, PREFILL, FINAL, TOKEN = "encode", "prefill", "final pass", "open answer, a token"
 _OPEN_TOKENS = 9  # of the answer from which the cost of one is taken
-_GRAPHS = "pipeline.models.devices.graphs"
+_PATHS = "pipeline.models.fast_paths"
 
 
 def score_stage(num_questions: int) -> str:
@@ -45,7 +41,7 @@ class CostCase:
 
     Attributes:
         shape: a key of ``SHAPES``.
-        is_fused: with ``model.fusion=auto``, as where every region is exact.
+        is_fused: with ``model.fusion=auto``, as where every region is exact; and with all other fast ways there are.
         height: of the frames as they come; ``width`` likewise.
     """
 
@@ -87,7 +83,6 @@ def count_stages(case: CostCase) -> CountedStages:
         recorder = Recorder(mode)
         with ExitStack() as stack:
             stack.enter_context(recorder.counting_regions())
-            stack.enter_context(_graphs_counted(recorder))
             model, tokenizer, config = _build(case, recorder)
             stack.enter_context(recorder)
             return _run_stages(case, recorder, model, tokenizer, config)
@@ -110,8 +105,8 @@ def _build(case: CostCase, recorder: Recorder) -> tuple[Any, Any, Any]:
         use_uncompiled(stock)
     model = family.build(stock, tokenizer, name=case.shape, revision="0")
     if case.is_fused:
-        capture = graphs.capture_on(model.device)
-        model.use(FastPaths(attention=CascadePrefixAttention(), greedy=StaticGreedy(capture=capture)))
+        with recorder:
+            _use_fast_paths(model, recorder)
     return model, tokenizer, config
 
 
@@ -135,8 +130,8 @@ def _run_stages(case: CostCase, recorder: Recorder, model: Any, tokenizer: Any, 
         batches = [prompts[start : min(start + batch, count)] for start in range(0, count, batch)]
         for pending in [model.launch(prefix, asked, settings) for asked in batches]:
             pending.read()
-    for most in (1, _OPEN_TOKENS):
-        recorder.stage = f"{TOKEN}, {most}"
+    for name, most in (("captured", _OPEN_TOKENS), (f"{TOKEN}, 1", 1), (f"{TOKEN}, {_OPEN_TOKENS}", _OPEN_TOKENS)):
+        recorder.stage = name
         prompt = replace(prompts[0], option_ids=None, max_tokens=most)
         model.launch(prefix, [prompt], settings).read()
     recorder.stage = FINAL
@@ -144,7 +139,7 @@ def _run_stages(case: CostCase, recorder: Recorder, model: Any, tokenizer: Any, 
     stages = (ENCODE, PREFILL, *(score_stage(count) for count in case.question_counts), FINAL)
     launches: dict[str, Sequence[Launch]] = {stage: recorder.of(stage) for stage in stages}
     longer = recorder.of(f"{TOKEN}, {_OPEN_TOKENS}")[len(recorder.of(f"{TOKEN}, 1")) :]
-    launches[TOKEN] = longer[: len(longer) // (_OPEN_TOKENS - 1)]
+    launches[TOKEN] = longer[-(len(longer) // (_OPEN_TOKENS - 1)) :]
     return CountedStages(
         case=case,
         config=config,
@@ -183,28 +178,27 @@ def _run_final(
     return len(sequence.ids_T) + len(prompt.suffix_ids)
 
 
-@contextmanager
-def _graphs_counted(recorder: Recorder) -> Any:
-    """Where steps are captured as graphs, playing one again costs the host one launch."""
-    if find_spec(_GRAPHS) is None:
-        yield
+def _use_fast_paths(model: Any, recorder: Recorder) -> None:
+    """Attention by parts and captured steps, where this checkout has them; playing a step costs the host one launch."""
+    if find_spec(_PATHS) is None:
         return
 
     def capture_on(device: torch.device) -> Callable[[Callable[[], None]], Callable[[], None]]:
-        def capture(step: Callable[[], None]) -> Callable[[], None]:
-            def play() -> None:
-                first = len(recorder.launches)
-                recorder.is_replayed = True
-                try:
-                    step()
-                finally:
-                    recorder.is_replayed = False
-                if first < len(recorder.launches):
-                    recorder.launches[first] = replace(recorder.launches[first], is_replayed=False)
+        return lambda step: lambda: _play(step, recorder)
 
-            return play
+    taken: dict[str, Any] = {
+        "_is_taken": lambda *_: True,
+        "capture_on": capture_on,
+    }  # numbers, which would be compared, there are none
+    with mock.patch.multiple(_PATHS, measure_cascade=mock.DEFAULT, measure_slots=mock.DEFAULT, **taken):
+        model.use_fast_paths()
 
-        return capture
 
-    with mock.patch(f"{_GRAPHS}.capture_on", capture_on):
-        yield
+def _play(step: Callable[[], None], recorder: Recorder) -> None:
+    first, recorder.is_replayed = len(recorder.launches), True
+    try:
+        step()
+    finally:
+        recorder.is_replayed = False
+    if first < len(recorder.launches):
+        recorder.launches[first] = replace(recorder.launches[first], is_replayed=False)

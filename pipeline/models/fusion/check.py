@@ -30,7 +30,7 @@ _EPS = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Exactness:
+class RegionCheck:
     """What one region's check found.
 
     Attributes:
@@ -44,7 +44,7 @@ class Exactness:
 
 
 @torch.inference_mode()
-def check_region(need: Need, region: Region, *, row_counts: tuple[int, ...] = ROW_COUNTS) -> Exactness:
+def check_region(need: Need, region: Region, *, row_counts: tuple[int, ...] = ROW_COUNTS) -> RegionCheck:
     """Run a region, which may compile it, and compare; what it raises is a reason not to use it."""
     worst, largest = 0.0, 0.0
     try:
@@ -56,13 +56,13 @@ def check_region(need: Need, region: Region, *, row_counts: tuple[int, ...] = RO
                 worst = max(worst, _rms(ours) / max(_rms(theirs), _NEGLIGIBLE))
                 largest = max(largest, float(ours.max()) - float(theirs.max()))
                 if not bool(ours.isfinite().all()):
-                    return Exactness(need=need, is_exact=False, found="values that are not finite")
+                    return RegionCheck(need=need, is_exact=False, found="values that are not finite")
     except (RuntimeError, ImportError, OSError, AssertionError, TypeError, ValueError, AttributeError) as error:
         line = next(iter(str(error).strip().splitlines()), "")
-        return Exactness(need=need, is_exact=False, found=f"{type(error).__name__}: {line[:200]}")
+        return RegionCheck(need=need, is_exact=False, found=f"{type(error).__name__}: {line[:200]}")
     found = f"error {worst:.2f} times stock's"
     is_exact = worst <= _SLACK and largest <= _MOST_MORE
-    return Exactness(
+    return RegionCheck(
         need=need, is_exact=is_exact, found=found + ("" if is_exact else f", the largest {largest:+.2f} ulp")
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pipeline.models.fusion.check import ROW_COUNTS, Exactness, check_region
+from pipeline.models.fusion.check import ROW_COUNTS, RegionCheck, check_region
 from pipeline.models.fusion.regions import build_regions
 from pipeline.models.fusion.swap import FusedLayers, Need, fuse_layers, plan_swaps
 
@@ -29,7 +29,7 @@ class Fusion:
     """
 
     layers: FusedLayers
-    checks: tuple[Exactness, ...]
+    checks: tuple[RegionCheck, ...]
     num_calls: int
     seconds: float
 

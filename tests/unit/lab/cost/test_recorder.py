@@ -118,6 +118,15 @@ def test_attention_is_one_kernel_that_keeps_no_scores(is_causal, pairs):
     assert attention.num_bytes == 4 * 4 * 7 * 16 * HALF
 
 
+@pytest.mark.parametrize("name", ["_scaled_dot_product_flash_attention", "_scaled_dot_product_cudnn_attention"])
+def test_kernels_that_say_their_sums_are_counted_with_them(name):
+    with recording() as recorder:
+        states, more = half(1, 4, 7, 16), (None, True) if "cudnn" in name else ()
+        output, sums, *_ = getattr(torch.ops.aten, name)(states, states.clone(), states.clone(), *more, 0.0, False)
+    assert (output.shape, sums.shape, sums.dtype) == (states.shape, (1, 4, 7), torch.float32)
+    assert recorder.launches[-1].num_bytes == 4 * 4 * 7 * 16 * HALF + 4 * 7 * SINGLE
+
+
 def test_copies_between_host_and_device_are_no_kernels_but_are_counted():
     with recording() as recorder:
         there = upload(torch.arange(5), DEVICE)
