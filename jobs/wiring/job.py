@@ -123,6 +123,8 @@ def _execute(
                 display.show(event, outlook)
                 _note_progress(folder, event, outlook)
             else:
+                for note in event.notes:
+                    LOG.warning("%s", note)
                 commit(event.rows)
 
 

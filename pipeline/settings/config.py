@@ -262,8 +262,36 @@ class ReadingConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FrameStoreConfig:
+    """Where decoded frames are kept for the next question about their video. Only ``quality`` can change an answer.
+
+    Attributes:
+        uri: a folder or ``s3://bucket/prefix``; None keeps none.
+        quality: ``lossless`` gives the rows of a run without a store; ``high`` takes much less room and loses a little.
+        max_bytes: size to which a folder is trimmed, least recently used first; an object store has its own rules.
+    """
+
+    uri: str | None = None
+    quality: Literal["lossless", "high"] = "lossless"
+    max_bytes: int = 256 * 1024**3
+
+    def __post_init__(self) -> None:
+        scheme = (self.uri or "").partition("://")[0].lower() if "://" in (self.uri or "") else ""
+        is_writable = self.uri != "" and scheme not in ("http", "https")
+        _check(is_writable, "frame_store.uri", self.uri, "a folder or s3://bucket/prefix")
+        qualities = ("lossless", "high")
+        _check(self.quality in qualities, "frame_store.quality", self.quality, "'lossless' or 'high'")
+        is_used = self.quality == "lossless" or self.uri is not None
+        _check(is_used, "frame_store.quality", self.quality, "'lossless' without frame_store.uri (--frame-store)")
+        _check(self.max_bytes >= 1, "frame_store.max_bytes", self.max_bytes, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """One run. ``execution`` and ``reading`` never change an answer; every other section does."""
+    """One run. ``execution`` and ``reading`` never change an answer; every other section does.
+
+    Of ``frame_store`` only ``quality=high`` does.
+    """
 
     method: str = "adapttoken"
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -274,3 +302,4 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
+    frame_store: FrameStoreConfig = field(default_factory=FrameStoreConfig)

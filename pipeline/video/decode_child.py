@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ReadingConfig
-from pipeline.video.decode_requests import READY, DecodeRequest, ProbeRequest, Reply, unpack_reply
+from pipeline.video.decode_requests import READY, Reply, Request, unpack_reply
 
 START_TIMEOUT_S = 120.0
 RECYCLE_BYTES = 512 * 1024**2
@@ -70,9 +70,7 @@ class DecodeChild:
         """Whether a fresh process is due: this one has grown, or has served for long."""
         return self._num_requests >= RECYCLE_REQUESTS or private_bytes(self.pid) > RECYCLE_BYTES
 
-    def ask(
-        self, request: ProbeRequest | DecodeRequest, path: str, reading: ReadingConfig, *, descriptor: int | None
-    ) -> Reply:
+    def ask(self, request: Request, path: str, reading: ReadingConfig, *, descriptor: int | None) -> Reply:
         """Send one request and wait for the reply, up to the deadline and the memory limit."""
         self._num_requests += 1
         self._stderr.truncate(0)

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.failures import PipelineError
+from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.decode import decode_stretch
-from pipeline.video.decode_requests import READY, DecodeReply, DecodeRequest, ProbeRequest, pack_reply
+from pipeline.video.decode_requests import READY, DecodeReply, ProbeRequest, Request, UnpackRequest, pack_reply
+from pipeline.video.frame_store.pictures import unpack_pictures
 from pipeline.video.probe import VideoProbe, probe_video
 
 _PR_SET_PDEATHSIG = 1
@@ -30,6 +32,7 @@ def main(descriptor: int) -> None:
     """Serve requests until the parent closes its end."""
     _guard_process()
     import av  # noqa: F401 - every request needs it, and no deadline should count its loading
+    from PIL import WebPImagePlugin  # noqa: F401 - likewise
 
     connection: Connection[Any, Any] = Connection(descriptor)
     connection.send_bytes(READY)
@@ -45,19 +48,30 @@ def main(descriptor: int) -> None:
         connection.send_bytes(reply)
 
 
-def _answer(request: ProbeRequest | DecodeRequest, connection: "Connection[Any, Any]") -> VideoProbe | DecodeReply:
+def _answer(request: Request, connection: "Connection[Any, Any]") -> VideoProbe | DecodeReply:
     if isinstance(request, ProbeRequest):
         return probe_video(request.path, max_missing_share=request.max_bad_frames_share, reading=request.reading)
     descriptor = reduction.recv_handle(connection)
     height, width = request.size
-    shape = (len(request.frame_indices), height, width, 3)
+    num_frames = len(request.lengths if isinstance(request, UnpackRequest) else request.frame_indices)
+    shape = (num_frames, height, width, 3)
     with os.fdopen(descriptor, "r+b") as file:
         shared = mmap.mmap(file.fileno(), int(np.prod(shape, dtype=np.int64)))
     out = np.frombuffer(shared, dtype=np.uint8).reshape(shape)
+    if isinstance(request, UnpackRequest):
+        return _unpack(request, out)
     decoded = decode_stretch(request.probe, request.frame_indices, size=request.size, backend=request.backend, out=out)
     return DecodeReply(
         decoder=decoded.decoder, num_frames_decoded=decoded.num_frames_decoded, bad_frames=decoded.bad_frames
     )
+
+
+def _unpack(request: UnpackRequest, out: npt.NDArray[np.uint8]) -> DecodeReply:
+    try:
+        unpack_pictures(request.packed, request.lengths, out)
+    except ValueError as error:
+        raise PipelineError(FailureClass.CORRUPT_MEDIA, str(error)) from error
+    return DecodeReply(decoder="", num_frames_decoded=0, bad_frames=())
 
 
 def _guard_process() -> None:

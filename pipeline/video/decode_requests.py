@@ -35,6 +35,15 @@ class DecodeRequest:
     backend: Backend
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class UnpackRequest:
+    """Pictures of a frame store, one after another; followed and answered as a ``DecodeRequest``."""
+
+    packed: bytes
+    lengths: tuple[int, ...]
+    size: tuple[int, int]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecodeReply:
     """What ``DecodedFrames`` says beside the pixels."""
@@ -45,6 +54,7 @@ class DecodeReply:
 
 
 READY = b"ready"  # the process has started
+Request = ProbeRequest | DecodeRequest | UnpackRequest
 Reply = VideoProbe | DecodeReply | PipelineError
 _PROBE, _DECODED, _FAILED = b"P", b"D", b"F"
 

@@ -15,8 +15,10 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode import Backend, DecodedFrames
 from pipeline.video.decode_child import DecodeChild, ReaderLostError
-from pipeline.video.decode_requests import DecodeReply, DecodeRequest, ProbeRequest, Reply
+from pipeline.video.decode_requests import DecodeReply, DecodeRequest, ProbeRequest, Reply, Request, UnpackRequest
 from pipeline.video.probe import VideoProbe
+
+Images = npt.NDArray[np.uint8]
 
 
 class IsolatedReader:
@@ -77,14 +79,9 @@ class IsolatedReader:
         size: tuple[int, int] | None,
         backend: Backend,
     ) -> DecodedFrames:
-        height, width = size or (probe.height, probe.width)
-        shape = (len(frame_indices), height, width, 3)
-        request = DecodeRequest(probe=probe, frame_indices=frame_indices, size=(height, width), backend=backend)
-        with _open_shared_memory() as file:
-            num_bytes = int(np.prod(shape, dtype=np.int64))
-            os.ftruncate(file.fileno(), num_bytes)
-            reply = cast(DecodeReply, self._ask(request, probe.path, descriptor=file.fileno()))
-            frames = np.frombuffer(mmap.mmap(file.fileno(), num_bytes), dtype=np.uint8).reshape(shape)
+        size = size or (probe.height, probe.width)
+        request = DecodeRequest(probe=probe, frame_indices=frame_indices, size=size, backend=backend)
+        frames, reply = self._fill(request, probe.path, (len(frame_indices), *size, 3))
         return DecodedFrames(
             frames=frames,
             decoder=reply.decoder,
@@ -92,7 +89,26 @@ class IsolatedReader:
             bad_frames=reply.bad_frames,
         )
 
-    def _ask(self, request: ProbeRequest | DecodeRequest, path: str, *, descriptor: int | None = None) -> Reply:
+    def unpack(self, packed: bytes, lengths: tuple[int, ...], *, size: tuple[int, int], path: str) -> Images:
+        """As ``unpack_pictures``; ``path`` is the video's, for messages.
+
+        Raises:
+            ReaderLostError: they are more than the decoder survives.
+            PipelineError: ``CORRUPT_MEDIA``: they are no such pictures.
+        """
+        request = UnpackRequest(packed=packed, lengths=lengths, size=size)
+        return self._fill(request, path, (len(lengths), *size, 3))[0]
+
+    def _fill(
+        self, request: DecodeRequest | UnpackRequest, path: str, shape: tuple[int, int, int, int]
+    ) -> tuple[Images, DecodeReply]:
+        with _open_shared_memory() as file:
+            num_bytes = int(np.prod(shape, dtype=np.int64))
+            os.ftruncate(file.fileno(), num_bytes)
+            reply = cast(DecodeReply, self._ask(request, path, descriptor=file.fileno()))
+            return np.frombuffer(mmap.mmap(file.fileno(), num_bytes), dtype=np.uint8).reshape(shape), reply
+
+    def _ask(self, request: Request, path: str, *, descriptor: int | None = None) -> Reply:
         child = self._start()
         try:
             reply = child.ask(request, path, self._reading, descriptor=descriptor)

@@ -143,12 +143,14 @@ class DecodeDone:
 
     Attributes:
         bundles: number of the bundle -> reference to a mapping of group position to ``FramePiece``.
+        notes: for the log; the rows are what they are without.
     """
 
     bundles: Mapping[int, Ref]
     decoder: str
     num_frames_decoded: int
     bad_frames: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class ScoreDone(NamedTuple):

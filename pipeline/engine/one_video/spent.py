@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pipeline.engine.messages.stage_seconds import StageSeconds
+from pipeline.engine.messages.work import DecodeDone
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -12,6 +13,7 @@ class Spent:
     Attributes:
         seconds: of work that all questions share.
         decoders: names of the libraries that read the video.
+        notes: what went wrong on the way without changing a row.
     """
 
     seconds: StageSeconds = field(default_factory=StageSeconds)
@@ -19,11 +21,13 @@ class Spent:
     num_frames_decoded: int = 0
     num_groups_encoded: int = 0
     num_groups_prefilled: int = 0
+    notes: list[str] = field(default_factory=list)
 
-    def count_decoded(self, decoder: str, num_frames: int) -> None:
+    def count_decoded(self, done: DecodeDone) -> None:
         """One stretch was read."""
-        self.decoders.add(decoder)
-        self.num_frames_decoded += num_frames
+        self.decoders.update(done.decoder.split("+"))
+        self.num_frames_decoded += done.num_frames_decoded
+        self.notes += done.notes
 
     def count_group(self, *, was_prefilled: bool) -> None:
         """One group was encoded."""

@@ -184,7 +184,7 @@ class VideoState:
     def take_decoded(self, planned: Planned, key: WorkKey, done: DecodeDone) -> None:
         """File one stretch; a video of which too much is lost fails."""
         self._note_read(key)
-        self.spent.count_decoded(done.decoder, done.num_frames_decoded)
+        self.spent.count_decoded(done)
         try:
             planned.take_decoded(key, done)
         except PipelineError as error:
