@@ -32,7 +32,7 @@ def main(descriptor: int) -> None:
     """Serve requests until the parent closes its end."""
     _guard_process()
     import av  # noqa: F401 - every request needs it, and no deadline should count its loading
-    from PIL import WebPImagePlugin  # noqa: F401 - likewise
+    from PIL import JpegImagePlugin, WebPImagePlugin  # noqa: F401 - likewise
 
     connection: Connection[Any, Any] = Connection(descriptor)
     connection.send_bytes(READY)

@@ -1,7 +1,7 @@
-"""One frame as one WebP picture: its coding, and the decoding of pictures that nobody vouches for.
+"""One frame as one picture: its coding, and the decoding of pictures that nobody vouches for.
 
-WebP by Pillow was chosen by measurement (docs/video.md). ``lossless`` gives the same pixels back; ``high`` loses a
-little, and a checksum of what it decodes to is kept beside it.
+WebP and JPEG by Pillow were chosen by measurement (docs/video.md). ``lossless`` is WebP and gives the same pixels back;
+``high`` is JPEG without subsampling of colours, loses a little, and a checksum of what it decodes to is kept beside it.
 """
 
 import io
@@ -17,10 +17,11 @@ Quality = Literal["lossless", "high"]
 Images = npt.NDArray[np.uint8]
 MAX_SIDE = 16_383  # of the format
 _OPTIONS: dict[Quality, dict[str, Any]] = {
-    "lossless": {"lossless": True, "quality": 0, "method": 0},
-    "high": {"quality": 90, "method": 2},
+    "lossless": {"format": "WEBP", "lossless": True, "quality": 0, "method": 0},
+    "high": {"format": "JPEG", "quality": 90, "subsampling": 0},
 }
 _OVERHEAD_BYTES = 4_096
+_JPEG = b"\xff\xd8\xff"
 
 
 def pack_picture(image: Images, quality: Quality) -> bytes:
@@ -28,7 +29,7 @@ def pack_picture(image: Images, quality: Quality) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "WEBP", **_OPTIONS[quality])
+    Image.fromarray(image).save(buffer, **_OPTIONS[quality])
     return buffer.getvalue()
 
 
@@ -41,7 +42,7 @@ def unpack_pictures(packed: bytes, lengths: Sequence[int], out: Images) -> None:
     """Decode n pictures that lie one after another into ``out`` (n, height, width, 3).
 
     Raises:
-        ValueError: One is no plain WebP picture of this size; its header is read before a byte of it is decoded.
+        ValueError: One is no plain picture of this size; its header is read before a byte of it is decoded.
     """
     from PIL import Image
 
@@ -52,10 +53,13 @@ def unpack_pictures(packed: bytes, lengths: Sequence[int], out: Images) -> None:
     for target, length in zip(out, lengths, strict=True):
         content = packed[start : start + length]
         start += length
-        if _announced_size(content) != (height, width):
+        is_jpeg = content.startswith(_JPEG)  # whose header Pillow reads alone; of WebP it prepares the whole picture
+        if not is_jpeg and _webp_size(content) != (height, width):
             raise ValueError(f"a picture that is no WebP of {width} x {height}")
         try:
-            with Image.open(io.BytesIO(content), formats=("WEBP",)) as image:
+            with Image.open(io.BytesIO(content), formats=("JPEG" if is_jpeg else "WEBP",)) as image:
+                if image.size != (width, height):
+                    raise ValueError(f"a picture that is not {width} x {height}")
                 target[:] = np.asarray(image.convert("RGB"))
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f"a picture that cannot be decoded ({error})") from error
@@ -66,7 +70,7 @@ def check_pixels(frame: Images) -> int:
     return zlib.crc32(np.ascontiguousarray(frame).data)
 
 
-def _announced_size(content: bytes) -> tuple[int, int] | None:
+def _webp_size(content: bytes) -> tuple[int, int] | None:
     """Height and width in the header of a file that holds one picture and nothing else; None: it is another file."""
     if len(content) < 30 or content[:4] != b"RIFF" or content[8:12] != b"WEBP":
         return None

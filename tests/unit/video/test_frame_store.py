@@ -181,6 +181,11 @@ DAMAGE = {
     "frames that are not there": _header(frames=[0, 3, 4, 17, 25, 10**9]),
     "bad ones beyond": _header(bad=[6]),
     "other pixels, right checksum": _header(checks=[0] * 6),
+    "a JPEG of another size": _first_picture(_picture("JPEG", size=(33, 40))),
+    "a JPEG that announces itself huge": _first_picture(
+        _picture("JPEG").replace(struct.pack(">HH", *SIZE), struct.pack(">HH", 65_000, 65_000))
+    ),
+    "a JPEG cut off": _first_picture(_picture("JPEG")[:200]),
     "a PNG": _first_picture(_picture("PNG")),
     "another size": _first_picture(_picture("WEBP", size=(33, 40), lossless=True)),
     "another picture": _first_picture(_picture("WEBP", lossless=True)),
