@@ -7,7 +7,7 @@ on the machine count little; every figure is the smallest of some repetitions.
 import os
 import resource
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -78,12 +78,10 @@ def measure_film(
     checks: dict[str, list[int]] = {}
     with closing(IsolatedReader(ReadingConfig(), max_bad_frames_share=0.05)) as reader:
         reader.probe(str(path))  # starts its child
+        others = _others(probe, wanted, size) if with_others else {}
         for _ in range(repeats):
-            for name, read in _others(probe, wanted, size) if with_others else ():
-                try:
-                    core_s.setdefault(name, []).append(_core_seconds(reader, read))
-                except ImportError:
-                    core_s.pop(name)
+            for name, read in others.items():
+                core_s.setdefault(name, []).append(_core_seconds(reader, read))
             read_all = partial(_read_all, probe, wanted, size)
             found, spent_s = _timed(reader, partial(read_all, FrameReader(reader, FrameStoreConfig())))
             core_s.setdefault("front end", []).append(spent_s)
@@ -120,10 +118,20 @@ def measure_film(
     )
 
 
-def _others(probe: VideoProbe, wanted: IntArray, size: tuple[int, int]) -> Iterator[tuple[str, Callable[[], None]]]:
-    yield "decord sequential", partial(decord_sequential, probe, wanted, size)
-    yield "PyAV sequential", partial(pyav_sequential, probe, wanted, size)
-    yield "torchcodec sequential", partial(torchcodec_sequential, probe, wanted, size)
+def _others(probe: VideoProbe, wanted: IntArray, size: tuple[int, int]) -> dict[str, Callable[[], None]]:
+    """Those that are installed; each has read one frame, so that its loading does not count."""
+    found: dict[str, Callable[[], None]] = {}
+    for name, read in (
+        ("decord", decord_sequential),
+        ("PyAV", pyav_sequential),
+        ("torchcodec", torchcodec_sequential),
+    ):
+        try:
+            read(probe, wanted[:1], size)
+        except ImportError:
+            continue
+        found[f"{name} sequential"] = partial(read, probe, wanted, size)
+    return found
 
 
 def _read_all(
