@@ -22,7 +22,7 @@ class SamplingConfig:
     seek: Literal["exact", "keyframe"] = "exact"
     snap_tolerance_s: float = 0.25
     resize: Literal["decode", "model"] = "decode"
-    decoder: Literal["auto", "decord", "pyav", "torchcodec"] = "auto"
+    decoder: Literal["auto", "decord", "nvdec", "pyav", "torchcodec"] = "auto"
     min_pixels: int = 128 * 28 * 28
     max_pixels: int = 308 * 560
     frames_per_group: int = 64
@@ -41,7 +41,7 @@ class SamplingConfig:
             f"between 0 and half the sampling interval ({half_interval_s} s)",
         )
         _check(self.resize in ("decode", "model"), "sampling.resize", self.resize, "'decode' or 'model'")
-        allowed = ("auto", "decord", "pyav", "torchcodec")
+        allowed = ("auto", "decord", "nvdec", "pyav", "torchcodec")
         _check(self.decoder in allowed, "sampling.decoder", self.decoder, f"one of {', '.join(allowed)}")
         _check(self.min_pixels >= 1, "sampling.min_pixels", self.min_pixels, "positive")
         _check(self.max_pixels >= self.min_pixels, "sampling.max_pixels", self.max_pixels, ">= sampling.min_pixels")

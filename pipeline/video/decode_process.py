@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.video.decode import decode_stretch
 from pipeline.video.decode_requests import READY, DecodeReply, ProbeRequest, Request, UnpackRequest, pack_reply
-from pipeline.video.frame_store.pictures import unpack_pictures
+from pipeline.video.frame_store.pictures import load_codecs, unpack_pictures
 from pipeline.video.probe import VideoProbe, probe_video
 
 _PR_SET_PDEATHSIG = 1
@@ -32,8 +32,8 @@ def main(descriptor: int) -> None:
     """Serve requests until the parent closes its end."""
     _guard_process()
     import av  # noqa: F401 - every request needs it, and no deadline should count its loading
-    from PIL import JpegImagePlugin, WebPImagePlugin  # noqa: F401 - likewise
 
+    load_codecs()
     connection: Connection[Any, Any] = Connection(descriptor)
     connection.send_bytes(READY)
     while True:
@@ -68,7 +68,7 @@ def _answer(request: Request, connection: "Connection[Any, Any]") -> VideoProbe 
 
 def _unpack(request: UnpackRequest, out: npt.NDArray[np.uint8]) -> DecodeReply:
     try:
-        unpack_pictures(request.packed, request.lengths, out)
+        unpack_pictures(request.packed, request.lengths, out, request.quality)
     except ValueError as error:
         raise PipelineError(FailureClass.CORRUPT_MEDIA, str(error)) from error
     return DecodeReply(decoder="", num_frames_decoded=0, bad_frames=())

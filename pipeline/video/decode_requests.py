@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode import Backend
+from pipeline.video.frame_store.pictures import Quality
 from pipeline.video.probe import VideoProbe
 from pipeline.video.probe_codec import pack_probe, unpack_probe
 
@@ -42,6 +43,7 @@ class UnpackRequest:
     packed: bytes
     lengths: tuple[int, ...]
     size: tuple[int, int]
+    quality: Quality
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,7 @@ from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode import Backend, DecodedFrames
 from pipeline.video.decode_child import DecodeChild, ReaderLostError
 from pipeline.video.decode_requests import DecodeReply, DecodeRequest, ProbeRequest, Reply, Request, UnpackRequest
+from pipeline.video.frame_store.pictures import Quality
 from pipeline.video.probe import VideoProbe
 
 Images = npt.NDArray[np.uint8]
@@ -89,14 +90,16 @@ class IsolatedReader:
             bad_frames=reply.bad_frames,
         )
 
-    def unpack(self, packed: bytes, lengths: tuple[int, ...], *, size: tuple[int, int], path: str) -> Images:
+    def unpack(
+        self, packed: bytes, lengths: tuple[int, ...], *, size: tuple[int, int], quality: Quality, path: str
+    ) -> Images:
         """As ``unpack_pictures``; ``path`` is the video's, for messages.
 
         Raises:
             ReaderLostError: they are more than the decoder survives.
             PipelineError: ``CORRUPT_MEDIA``: they are no such pictures.
         """
-        request = UnpackRequest(packed=packed, lengths=lengths, size=size)
+        request = UnpackRequest(packed=packed, lengths=lengths, size=size, quality=quality)
         return self._fill(request, path, (len(lengths), *size, 3))[0]
 
     def _fill(

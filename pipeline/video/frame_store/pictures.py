@@ -1,13 +1,14 @@
-"""One frame as one picture: its coding, and the decoding of pictures that nobody vouches for.
+"""One frame as bytes: its coding, and the decoding of bytes that nobody vouches for.
 
-WebP and JPEG by Pillow were chosen by measurement (docs/video.md). ``lossless`` is WebP and gives the same pixels back;
-``high`` is JPEG without subsampling of colours, loses a little, and a checksum of what it decodes to is kept beside it.
+Chosen by measurement (docs/video.md). ``lossless``: the difference of red and blue to green, each row less the one
+above it, plane by plane, then zstd. ``high``: JPEG by Pillow without subsampling of colours; it loses a little, and a
+checksum of what it decodes to is kept beside it.
 """
 
 import io
-import struct
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -15,21 +16,39 @@ import numpy.typing as npt
 
 Quality = Literal["lossless", "high"]
 Images = npt.NDArray[np.uint8]
-MAX_SIDE = 16_383  # of the format
-_OPTIONS: dict[Quality, dict[str, Any]] = {
-    "lossless": {"format": "WEBP", "lossless": True, "quality": 0, "method": 0},
-    "high": {"format": "JPEG", "quality": 90, "subsampling": 0},
-}
+MAX_SIDE = 65_500  # of a JPEG
+_JPEG_QUALITY, _ZSTD_LEVEL = 90, 1
 _OVERHEAD_BYTES = 4_096
-_JPEG = b"\xff\xd8\xff"
+
+
+@cache
+def _zstd() -> Any:
+    import pyarrow as pa
+
+    return pa.Codec("zstd", compression_level=_ZSTD_LEVEL)
+
+
+def load_codecs() -> None:
+    """Before work begins, so that it need not load anything."""
+    from PIL import JpegImagePlugin  # noqa: F401
+
+    _zstd()
 
 
 def pack_picture(image: Images, quality: Quality) -> bytes:
     """(height, width, 3) RGB as one picture."""
+    if quality == "lossless":
+        planes = np.ascontiguousarray(np.moveaxis(image, 2, 0))
+        planes[0] -= planes[1]
+        planes[2] -= planes[1]
+        rows = planes.copy()
+        rows[:, 1:] -= planes[:, :-1]
+        packed: bytes = _zstd().compress(rows, asbytes=True)
+        return packed
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, **_OPTIONS[quality])
+    Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
@@ -38,46 +57,47 @@ def most_bytes(height: int, width: int) -> int:
     return 2 * height * width * 3 + _OVERHEAD_BYTES
 
 
-def unpack_pictures(packed: bytes, lengths: Sequence[int], out: Images) -> None:
+def unpack_pictures(packed: bytes, lengths: Sequence[int], out: Images, quality: Quality) -> None:
     """Decode n pictures that lie one after another into ``out`` (n, height, width, 3).
 
     Raises:
-        ValueError: One is no plain picture of this size; its header is read before a byte of it is decoded.
+        ValueError: One is no picture of this size; what it says of its own size is compared before it is decoded.
     """
-    from PIL import Image
-
     if len(lengths) != len(out) or sum(lengths) != len(packed):
         raise ValueError(f"{len(lengths)} pictures of {sum(lengths)} bytes in all, {len(out)} of {len(packed)} wanted")
-    height, width = out.shape[1:3]
+    unpack = _unpack_lossless if quality == "lossless" else _unpack_jpeg
     start = 0
     for target, length in zip(out, lengths, strict=True):
-        content = packed[start : start + length]
+        unpack(memoryview(packed)[start : start + length], target)
         start += length
-        is_jpeg = content.startswith(_JPEG)  # whose header Pillow reads alone; of WebP it prepares the whole picture
-        if not is_jpeg and _webp_size(content) != (height, width):
-            raise ValueError(f"a picture that is no WebP of {width} x {height}")
-        try:
-            with Image.open(io.BytesIO(content), formats=("JPEG" if is_jpeg else "WEBP",)) as image:
-                if image.size != (width, height):
-                    raise ValueError(f"a picture that is not {width} x {height}")
-                target[:] = np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f"a picture that cannot be decoded ({error})") from error
+
+
+def _unpack_lossless(content: memoryview, target: Images) -> None:
+    height, width = target.shape[:2]
+    try:
+        rows = _zstd().decompress(content, target.nbytes, asbytes=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"a picture that cannot be decompressed ({error})") from error
+    planes = np.cumsum(np.frombuffer(rows, np.uint8).reshape(3, height, width), axis=1, dtype=np.uint8)
+    planes[0] += planes[1]
+    planes[2] += planes[1]
+    for channel, plane in enumerate(planes):
+        target[..., channel] = plane
+
+
+def _unpack_jpeg(content: memoryview, target: Images) -> None:
+    from PIL import Image
+
+    height, width = target.shape[:2]
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:  # reads the header alone
+            if image.size != (width, height):
+                raise ValueError(f"a picture that is not {width} x {height}")
+            target[:] = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"a picture that cannot be decoded ({error})") from error
 
 
 def check_pixels(frame: Images) -> int:
     """What tells that a frame came back as it was."""
     return zlib.crc32(np.ascontiguousarray(frame).data)
-
-
-def _webp_size(content: bytes) -> tuple[int, int] | None:
-    """Height and width in the header of a file that holds one picture and nothing else; None: it is another file."""
-    if len(content) < 30 or content[:4] != b"RIFF" or content[8:12] != b"WEBP":
-        return None
-    if content[12:16] == b"VP8L" and content[20] == 0x2F:
-        bits = struct.unpack_from("<I", content, 21)[0]
-        return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
-    if content[12:16] == b"VP8 " and content[23:26] == b"\x9d\x01\x2a":
-        width, height = struct.unpack_from("<HH", content, 26)
-        return height & 0x3FFF, width & 0x3FFF
-    return None

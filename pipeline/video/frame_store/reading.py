@@ -116,7 +116,7 @@ class FrameReader:
         lengths = tuple(len(picture.content) for picture in pictures)
         packed = b"".join(picture.content for picture in pictures)
         try:
-            frames = self._reader.unpack(packed, lengths, size=piece.size, path=path)
+            frames = self._reader.unpack(packed, lengths, size=piece.size, quality=self._quality, path=path)
         except ReaderLostError as lost:
             if lost.failure.failure_class is FailureClass.OUT_OF_MEMORY:
                 raise lost.failure from lost
@@ -152,7 +152,9 @@ class FrameReader:
         for chunk in (slice(start, start + most) for start in range(0, len(rows), most)):
             contents = [pack_picture(frame, self._quality) for frame in decoded.frames[chunk]]
             if self._quality != "lossless":
-                unpack_pictures(b"".join(contents), [len(content) for content in contents], frames[chunk])
+                unpack_pictures(
+                    b"".join(contents), [len(content) for content in contents], frames[chunk], self._quality
+                )
             piece = StoredPiece(
                 key=shelf.key,
                 size=shelf.size,

@@ -24,6 +24,7 @@ from pipeline.video.probe import VideoProbe
 from pipeline.video.versions import digest
 
 IntArray = npt.NDArray[np.int64]
+_PACKAGES = {"pyav": "av", "nvdec": "torchcodec"}
 _VERSION = 1  # of the files and of how frames are made; another one is never read
 
 
@@ -43,7 +44,7 @@ def shelf_of(probe: VideoProbe, *, fingerprint: str, size: tuple[int, int], back
     the kind of processor, which may scale otherwise. Which frames are wanted is not: they are kept by number.
     """
     names = AUTO_ORDER if backend == "auto" else (backend,)
-    libraries = {name: _version({"pyav": "av"}.get(name, name)) for name in (*names, "pyav")}  # PyAV stands in for all
+    libraries = {name: _version(_PACKAGES.get(name, name)) for name in (*names, "pyav")}  # PyAV stands in for all
     timeline = hashlib.sha256()
     for array in (probe.pts, probe.keyframe_indices, probe.keyframe_pts, probe.packet_pts, probe.packet_pos):
         timeline.update(np.ascontiguousarray(array).tobytes())

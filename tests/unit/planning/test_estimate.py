@@ -222,5 +222,5 @@ def test_the_table_says_what_a_store_and_keyframes_would_save_and_how_many_cores
     assert "with --frame-store, once frames are there" in text
     assert "with sampling.seek=keyframe" in text
     assert "seek=keyframe" not in format_plan(replace(slow, keyframe_core_s=800.0))
-    assert full.store_core_s == pytest.approx(sum(SIZES) * 56 * 56 * 2.4e-8)
-    assert store_seconds(FILM, "lossless")[1] == pytest.approx(128 * 3_136 * 2.4e-8)
+    assert full.store_core_s == pytest.approx(sum(SIZES) * 56 * 56 * 1.6e-8)
+    assert store_seconds(FILM, "lossless")[1] == pytest.approx(128 * 3_136 * 1.6e-8)
