@@ -88,8 +88,8 @@ def _cheaper_decoding(plan: JobEstimate) -> list[tuple[str, str, str]]:
     """What a frame store and sampling at keyframes would make of it."""
     size = f"about {_bytes(int(plan.store_bytes))}"
     set_it = "frame_store" if plan.frame_store else "--frame-store"
-    note = f"with {set_it}, once frames are there: {size}, filling it takes {plan.fill_core_s:,.0f} core-s more"
-    rows = [("decoding from a store", f"{plan.store_core_s:,.0f} core-s", note)]
+    note = f"with {set_it}, once frames are there: {size}, filling it takes {_seconds(plan.fill_core_s)} core-s more"
+    rows = [("decoding from a store", f"{_seconds(plan.store_core_s)} core-s", note)]
     if plan.keyframe_core_s is not None and plan.keyframe_core_s * _PAYS < plan.decode_core_s:
         offer = "with sampling.seek=keyframe: times move to keyframes near by, so answers are others"
         rows.append(("decoding at keyframes", f"{plan.keyframe_core_s:,.0f} core-s", offer))
@@ -109,6 +109,10 @@ def _placement(plan: JobEstimate) -> list[tuple[str, str, str]]:
         ("frame buffer", _bytes(plan.frame_buffer_bytes), "all videos together"),
         ("workers", f"{gpus:g} GPUs" if model.on_gpu else "no GPU", f"{asked}: {fits}"),
     ]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _bytes(count: int) -> str:
