@@ -33,7 +33,7 @@ _STORED_BYTES = {"lossless": 1.2, "high": 0.4}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DecodeWork:
+class FrameReading:
     """What is read of one video.
 
     Attributes:
@@ -54,7 +54,7 @@ class DecodeWork:
     wanted_pixels: int
 
 
-def decode_seconds(work: DecodeWork) -> float:
+def decode_seconds(work: FrameReading) -> float:
     """Core seconds; a codec that was not measured counts as H.264."""
     codec = CODECS.get(work.codec, CODECS["h264"])
     per_frame = work.frame_pixels / codec.pixels_per_s + work.coded_bytes * codec.s_per_byte
@@ -63,12 +63,12 @@ def decode_seconds(work: DecodeWork) -> float:
     return work.num_decoded * per_frame + work.num_wanted * per_wanted
 
 
-def store_seconds(work: DecodeWork, quality: str) -> tuple[float, float]:
+def store_seconds(work: FrameReading, quality: str) -> tuple[float, float]:
     """Core seconds to put the wanted frames into a frame store, and to take them out again."""
     pixels = work.num_wanted * work.wanted_pixels
     return pixels * _PACK_S[quality], pixels * _UNPACK_S[quality]
 
 
-def store_bytes(work: DecodeWork, quality: str) -> float:
+def store_bytes(work: FrameReading, quality: str) -> float:
     """About what the wanted frames take in a frame store."""
     return work.num_wanted * work.wanted_pixels * _STORED_BYTES[quality]

@@ -12,7 +12,7 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry, ModelLayout
 from pipeline.planning.assumed_video import assume_video
-from pipeline.planning.decode_cost import DecodeWork
+from pipeline.planning.decode_cost import FrameReading
 from pipeline.planning.headers import Header, fetch_header
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.settings.config import RunConfig
@@ -42,7 +42,7 @@ class VideoCost:
     num_frames_to_decode: int
     num_passes: int
     num_tokens: int
-    decoding: DecodeWork
+    decoding: FrameReading
     num_keyframes_decoded: int | None
     group_patches: tuple[int, ...]
     geometry: FrameGeometry
@@ -131,7 +131,7 @@ def plan_cost(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout, size
         num_frames_to_decode=_count_decoded(plan),
         num_passes=len(plan.passes),
         num_tokens=sum(patches) * plan.geometry.tokens_per_patch,
-        decoding=DecodeWork(
+        decoding=FrameReading(
             codec=probe.codec,
             bit_depth=probe.bit_depth,
             frame_pixels=probe.width * probe.height,

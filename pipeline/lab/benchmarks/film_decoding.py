@@ -9,7 +9,7 @@ import resource
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.lab.benchmarks.decode_readers import decord_sequential, pyav_sequential, torchcodec_sequential
-from pipeline.planning.decode_cost import DecodeWork, decode_seconds
+from pipeline.planning.decode_cost import FrameReading, decode_seconds
 from pipeline.settings.config import FrameStoreConfig, ReadingConfig
 from pipeline.video.decode import DecodedFrames
 from pipeline.video.decode_plan import STRETCH_BYTES, cut_stretches
@@ -73,49 +73,60 @@ def measure_film(
     """
     probe = probe_video(str(path))
     wanted = np.arange(0, probe.num_frames, encoded_per_wanted, dtype=np.int64)[:max_wanted]
-    core_s: dict[str, list[float]] = {}
-    stored_bytes: dict[str, int] = {}
-    checks: dict[str, list[int]] = {}
+    measured = _Measured()
     with closing(IsolatedReader(ReadingConfig(), max_bad_frames_share=0.05)) as reader:
         reader.probe(str(path))  # starts its child
         others = _others(probe, wanted, size) if with_others else {}
         for _ in range(repeats):
             for name, read in others.items():
-                core_s.setdefault(name, []).append(_core_seconds(reader, read))
-            read_all = partial(_read_all, probe, wanted, size)
-            found, spent_s = _timed(reader, partial(read_all, FrameReader(reader, FrameStoreConfig())))
-            core_s.setdefault("front end", []).append(spent_s)
-            checks["decoded"], num_decoded = found
-            qualities: tuple[Quality, ...] = ("lossless", "high")
-            for quality in qualities:
-                with tempfile.TemporaryDirectory(prefix="bench-store-") as folder:
-                    config = FrameStoreConfig(uri=folder, quality=quality)
-                    for step in (f"front end, filling a {quality} store", f"front end, from a {quality} store"):
-                        found, spent_s = _timed(reader, partial(read_all, FrameReader(reader, config)))
-                        core_s.setdefault(step, []).append(spent_s)
-                        checks[step] = found[0]
-                    stored_bytes[quality] = sum(file.stat().st_size for file in Path(folder).glob("*/*.frames"))
-    work = DecodeWork(
+                measured.core_s.setdefault(name, []).append(_core_seconds(reader, read))
+            measured.read_all(reader, probe, wanted, size)
+    reading = FrameReading(
         codec=probe.codec,
         bit_depth=probe.bit_depth,
         frame_pixels=probe.width * probe.height,
         coded_bytes=path.stat().st_size / probe.num_frames,
-        num_decoded=num_decoded,
+        num_decoded=measured.num_decoded,
         num_wanted=len(wanted),
         wanted_pixels=size[0] * size[1],
     )
-    pairs = zip(checks["decoded"], checks["front end, from a lossless store"], strict=True)
     return FilmTimes(
         name=path.stem,
         size=size,
         encoded_per_wanted=encoded_per_wanted,
         num_wanted=len(wanted),
-        num_decoded=num_decoded,
-        core_s={name: min(values) for name, values in core_s.items()},
-        predicted_s=decode_seconds(work) * decode_factor,
-        stored_bytes=stored_bytes,
-        num_differing=sum(one != other for one, other in pairs),
+        num_decoded=measured.num_decoded,
+        core_s={name: min(values) for name, values in measured.core_s.items()},
+        predicted_s=decode_seconds(reading) * decode_factor,
+        stored_bytes=measured.stored_bytes,
+        num_differing=measured.num_differing,
     )
+
+
+@dataclass(slots=True)
+class _Measured:
+    """What the front end's readings gave so far."""
+
+    core_s: dict[str, list[float]] = field(default_factory=dict)
+    stored_bytes: dict[str, int] = field(default_factory=dict)
+    num_decoded: int = 0
+    num_differing: int = 0
+
+    def read_all(self, reader: IsolatedReader, probe: VideoProbe, wanted: IntArray, size: tuple[int, int]) -> None:
+        """Without a store; then for each quality into an empty one, and out of it."""
+        read = partial(_read_all, probe, wanted, size)
+        (decoded, self.num_decoded), spent_s = _timed(reader, partial(read, FrameReader(reader, FrameStoreConfig())))
+        self.core_s.setdefault("front end", []).append(spent_s)
+        qualities: tuple[Quality, ...] = ("lossless", "high")
+        for quality in qualities:
+            with tempfile.TemporaryDirectory(prefix="bench-store-") as folder:
+                config = FrameStoreConfig(uri=folder, quality=quality)
+                for step in (f"front end, filling a {quality} store", f"front end, from a {quality} store"):
+                    (found, _), spent_s = _timed(reader, partial(read, FrameReader(reader, config)))
+                    self.core_s.setdefault(step, []).append(spent_s)
+                    if quality == "lossless":
+                        self.num_differing += sum(one != other for one, other in zip(decoded, found, strict=True))
+                self.stored_bytes[quality] = sum(file.stat().st_size for file in Path(folder).glob("*/*.frames"))
 
 
 def _others(probe: VideoProbe, wanted: IntArray, size: tuple[int, int]) -> dict[str, Callable[[], None]]:

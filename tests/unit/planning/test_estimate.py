@@ -10,7 +10,7 @@ from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.manifest.reading import read_manifest
 from pipeline.models.interface import FrameGeometry
 from pipeline.models.loading import describe_model
-from pipeline.planning.decode_cost import DecodeWork, decode_seconds, store_seconds
+from pipeline.planning.decode_cost import FrameReading, decode_seconds, store_seconds
 from pipeline.planning.estimate import estimate_job
 from pipeline.planning.job_plan import plan_job
 from pipeline.planning.model_cost import ModelCost, ScorerSpeed, count_video_flops, judge_memory, read_checkpoint_config
@@ -20,7 +20,7 @@ from pipeline.results.rows import RunStamp
 from pipeline.settings.config import ExecutionConfig
 from pipeline.settings.presets import preset_for
 
-FILM = DecodeWork(
+FILM = FrameReading(
     codec="h264",
     bit_depth=8,
     frame_pixels=19_200,
