@@ -18,6 +18,8 @@ from pipeline.manifest.questions import Question
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.settings.config import RunConfig
+from pipeline.uris import strip_secrets
+from pipeline.video.frame_store.reading import FrameReader
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import VideoProbe
 from pipeline.video.probe_cache import ProbeCache
@@ -42,6 +44,7 @@ class DecoderActor:
         self._config, self._storage_options = config, storage_options
         self._max_bad_share = config.sampling.max_bad_frames_share
         self._reader = IsolatedReader(config.reading, max_bad_frames_share=self._max_bad_share)
+        self._frames = FrameReader(self._reader, config.frame_store, storage_options)
         self._is_aborted = False
         self._latest: tuple[str, VideoProbe] | None = None
         self._probes = ProbeCache(cache_folder(config.reading) / "probes")
@@ -91,8 +94,13 @@ class DecoderActor:
         wanted = work.stretch.frame_indices
         with self._staged(work) as path:
             self._check_wanted()
-            decoded = self._reader.decode(
-                self._timeline_of(work, path), wanted, size=work.size, backend=self._config.sampling.decoder
+            decoded = self._frames.decode(
+                self._timeline_of(work, path),
+                wanted,
+                size=work.size,
+                backend=self._config.sampling.decoder,
+                fingerprint=work.fingerprint,
+                uri=strip_secrets(work.uri),
             )
         bundles: dict[int, dict[int, FramePiece]] = {}
         for position, slots, frames in work.slots.items():
@@ -105,6 +113,7 @@ class DecoderActor:
             sandbox=decoded.sandbox,
             num_frames_decoded=decoded.num_frames_decoded,
             bad_frames=tuple(int(wanted[row]) for row in decoded.bad_frames),
+            notes=self._frames.take_notes(),
         )
         return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
 

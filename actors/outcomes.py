@@ -11,17 +11,22 @@ from pipeline.results.rows import QuestionResult, RunStamp
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoOutcome:
-    """All rows of one finished video: what one commit holds."""
+    """All rows of one finished video: what one commit holds; ``notes`` are for the log."""
 
     video_id: int
     rows: tuple[QuestionResult, ...]
+    notes: tuple[str, ...] = ()
 
 
 def take_outcomes(state: JobState, stamp: RunStamp) -> list[VideoOutcome]:
     """Videos that finished since the last call."""
     now = datetime.now(UTC)
     return [
-        VideoOutcome(video_id=video.task.video_id, rows=tuple(build_rows(video, stamp=stamp, finished_at=now)))
+        VideoOutcome(
+            video_id=video.task.video_id,
+            rows=tuple(build_rows(video, stamp=stamp, finished_at=now)),
+            notes=tuple(video.spent.notes),
+        )
         for video in state.take_finished()
     ]
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "analyze": "the paper's analyses over finished runs, and ablations",
     "calibrate": "choose when AdaptToken-Lite stops",
     "doctor": "examine a checkpoint on this machine: loads, answers as published, memory, time",
+    "frames": "list, check and empty a frame store",
     "convert-internvl": "make a folder of InternVL as its authors publish it readable here",
     "make-demo-archive": "write videos with short needles, and the manifest that asks about them",
 }

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.lab.bench_films import add_film_arguments, run_films
 from jobs.lab.bench_model import add_model_arguments, run_model
 from pipeline.settings.config import ModelConfig
 from pipeline.settings.presets import preset_for
@@ -26,6 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
     decode.add_argument("--videos", type=Path, default=Path("bench_videos"), help="folder of generated videos")
     decode.add_argument("--repeats", type=int, default=3)
     decode.add_argument("--cases", nargs="*", metavar="CASE", help="some of the cases by name")
+    films = commands.add_parser(
+        "films", help="core seconds per wanted frame of 720p, 1080p and 2160p, with and without a frame store"
+    )
+    add_film_arguments(films)
     memory = commands.add_parser("memory", help="peak memory of a job, all processes, by length of the video")
     memory.add_argument("--videos", type=Path, default=Path("bench_videos"), help="folder of generated videos")
     memory.add_argument("--frame-buffer-bytes", type=int, default=192 * 1024**2)
@@ -33,11 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         "model", help="seconds by stage of a model shape, against its floor and a naive baseline"
     )
     add_model_arguments(model)
-    for command in (decode, memory, model):
+    for command in (decode, films, memory, model):
         command.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args(arguments)
-    if options.command == "model":
-        return run_model(options)
+    if options.command in ("films", "model"):
+        return run_films(options) if options.command == "films" else run_model(options)
     figures = _run_decode(options) if options.command == "decode" else _run_memory(options)
     if options.output:
         options.output.write_text(json.dumps({"machine": platform.platform(), "cases": figures}, indent=2) + "\n")

@@ -14,6 +14,7 @@ _SHORTCUTS = {
     "frames_per_group": "sampling.frames_per_group",
     "token_budget": "budget.token_budget",
     "num_scorers": "execution.num_scorers",
+    "frame_store": "frame_store.uri",
 }
 # Which preset applies is known only once the model is; until then no setting may clash with another's default.
 _NO_MODEL = "(none named)"

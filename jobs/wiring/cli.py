@@ -49,6 +49,9 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--frames-per-group", type=int, metavar="N", help="sampled frames per group")
     group.add_argument("--token-budget", type=int, metavar="N", help="visual tokens in the final pass")
     group.add_argument("--num-scorers", type=int, metavar="N", help="processes that own a copy of the model")
+    group.add_argument(
+        "--frame-store", metavar="URI", help="folder or s3://… of decoded frames: the next question decodes no video"
+    )
     group.add_argument("--config", metavar="FILE", help="YAML with the sections of pipeline/settings/config.py")
     group.add_argument(
         "--set",

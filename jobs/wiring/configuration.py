@@ -37,5 +37,11 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
 
 def _check_decoder(decoder: str) -> None:
     """Refuse a decoder that is not installed; PyAV, which ``auto`` takes, always is."""
-    if decoder not in ("auto", "pyav") and find_spec(decoder) is None:
-        raise ValueError(f"sampling.decoder {decoder!r} is not installed here; pip install {decoder}, or use 'auto'")
+    package = {"nvdec": "torchcodec"}.get(decoder, decoder)
+    if decoder not in ("auto", "pyav") and find_spec(package) is None:
+        raise ValueError(f"sampling.decoder {decoder!r} is not installed here; pip install {package}, or use 'auto'")
+    if decoder == "nvdec":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError("sampling.decoder 'nvdec' needs an NVIDIA GPU, and this machine shows none; use 'auto'")

@@ -142,6 +142,8 @@ def _execute(
                 display.show(event, outlook)
                 _note_progress(folder, event, outlook)
             else:
+                for note in event.notes:
+                    LOG.warning("%s", note)
                 commit(event.rows)
 
 

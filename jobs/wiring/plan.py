@@ -12,6 +12,7 @@ from pipeline.planning.model_cost import judge_memory, read_checkpoint_config, s
 from pipeline.planning.plan_table import format_plan
 from pipeline.planning.video_sample import sample_videos
 from pipeline.results.atomic_files import write_bytes_atomic
+from pipeline.video.machine_speed import relative_decode_time
 
 
 def print_plan(run: PreparedRun, options: argparse.Namespace) -> None:
@@ -50,6 +51,7 @@ def print_plan(run: PreparedRun, options: argparse.Namespace) -> None:
         ),
         config=config,
         speed=scorer_speed(config, options.plan_tflops),
+        decode_factor=relative_decode_time() if run.plan.tasks else 1.0,
     )
     print(format_plan(estimate))
     if options.plan_output:

@@ -8,6 +8,7 @@ Shape suffixes: F = frames of a group, H W 3 = pixels, G = groups visited
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,11 @@ from pipeline.passes.records import FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, to_questions
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.planning.video_warnings import check_lost, warn_about
+from pipeline.results.keys import video_fingerprint
 from pipeline.settings.config import RunConfig
+from pipeline.uris import strip_secrets
+from pipeline.video.decode import DecodedFrames
+from pipeline.video.frame_store.reading import FrameReader
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.slot_table import FramePiece
 
@@ -50,11 +55,15 @@ def answer_video(
     asked = to_questions(questions, path)
     if not Path(path).is_file():
         raise PipelineError(FailureClass.NOT_FOUND, f"there is no video at {path}: check the path")
+    uri = str(Path(path).absolute())
     with closing(IsolatedReader(config.reading, max_bad_frames_share=config.sampling.max_bad_frames_share)) as reader:
         # 1. sampling, 2. grouping (1 video → F sampled frames → G groups in visiting order)
         plan = plan_video(reader.probe(path), layout=model, selector=get_selector(config.method), config=config)
         bad_frames: set[int] = set()
-        frames = _read_groups(reader, plan, config, bad_frames)
+        decode = partial(
+            FrameReader(reader, config.frame_store).decode, fingerprint=video_fingerprint(uri), uri=strip_secrets(uri)
+        )
+        frames = _read_groups(decode, plan, config, bad_frames)
         return answer_groups(plan, frames, asked, model=model, config=config, bad_frames=bad_frames)
 
 
@@ -167,12 +176,12 @@ def _final_of(plan: VideoPlan, question: Question, selector: Selector, config: R
 
 
 def _read_groups(
-    reader: IsolatedReader, plan: VideoPlan, config: RunConfig, bad_frames: set[int]
+    decode: Callable[..., DecodedFrames], plan: VideoPlan, config: RunConfig, bad_frames: set[int]
 ) -> Iterator[FramesFHW3]:
     """Frames of each group; one reading of the video per decode pass, each as large as the frame buffer allows."""
     for reading in plan.passes:
         wanted = reading.frame_indices
-        decoded = reader.decode(plan.probe, wanted, size=plan.decode_size, backend=config.sampling.decoder)
+        decoded = decode(plan.probe, wanted, size=plan.decode_size, backend=config.sampling.decoder)
         bad_frames.update(int(wanted[row]) for row in decoded.bad_frames)
         for position in reading.group_positions:
             yield decoded.frames[np.searchsorted(wanted, plan.group_frames(position))]

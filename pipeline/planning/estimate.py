@@ -1,17 +1,17 @@
 """What a job will take, as numbers: sums over sampled videos, scaled to all. Pure; headers are read elsewhere."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pipeline.method.selectors.registry import get_selector
+from pipeline.planning.decode_cost import decode_seconds, store_bytes, store_seconds
 from pipeline.planning.job_plan import JobPlan
 from pipeline.planning.model_cost import ModelCost, ScorerSpeed, count_video_flops
 from pipeline.planning.video_sample import VideoCost, VideoSample
 from pipeline.settings.config import RunConfig
 
-DECODE_PIXELS_PER_S, DELIVER_PIXELS_PER_S = 2.0e8, 1.2e8
-DECODE_SOURCE = "PyAV, one core: 200 Mpixel/s decoded, 120 Mpixel/s handed on (docs/results.md, H.264)"
+DECODE_SOURCE = "from codec, pixels and bit rate"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,11 @@ class VideoTotals:
     Attributes:
         question_groups: groups times the questions of their video: at most so many scores.
         final_tokens: visual tokens in final passes, all questions together.
-        decode_core_s: seconds of one CPU core.
+        decode_core_s: seconds of one CPU core, on a machine of ``decode_factor``.
+        keyframe_core_s: the same with ``sampling.seek=keyframe``; None where that is set or not possible.
+        store_core_s: the same where all frames come from a frame store.
+        fill_core_s: what putting them there takes beside decoding.
+        store_bytes: what they take there.
         flops: matrix arithmetic by stage.
     """
 
@@ -34,6 +38,10 @@ class VideoTotals:
     question_groups: float
     final_tokens: float
     decode_core_s: float
+    keyframe_core_s: float | None
+    store_core_s: float
+    fill_core_s: float
+    store_bytes: float
     flops: Mapping[str, float]
 
 
@@ -47,6 +55,9 @@ class JobEstimate(VideoTotals):
         probe_failures: class -> videos that will fail, as their headers say.
         scorer_s: seconds of the arithmetic on one scorer that does ``scorer_tflops``.
         can_stop: whether a question may stop before its last group.
+        decode_factor: core seconds of decoding here by those on the machine the costs were measured on.
+        cores_per_gpu: decoders with which decoding takes as long as one GPU's (or one CPU scorer's) arithmetic.
+        frame_store: whether one is set.
     """
 
     num_videos: int
@@ -59,6 +70,9 @@ class JobEstimate(VideoTotals):
     probe_failures: Mapping[str, int]
     header_bytes: int
     decode_source: str
+    decode_factor: float
+    cores_per_gpu: float
+    frame_store: bool
     scorer_tflops: float
     scorer_source: str
     scorer_s: float
@@ -71,7 +85,14 @@ class JobEstimate(VideoTotals):
 
 
 def estimate_job(
-    plan: JobPlan, sample: VideoSample, *, checkpoint: Any, model: ModelCost, config: RunConfig, speed: ScorerSpeed
+    plan: JobPlan,
+    sample: VideoSample,
+    *,
+    checkpoint: Any,
+    model: ModelCost,
+    config: RunConfig,
+    speed: ScorerSpeed,
+    decode_factor: float = 1.0,
 ) -> JobEstimate:
     """Scale the sampled videos up to all that are left to do.
 
@@ -82,8 +103,10 @@ def estimate_job(
         model: whether it fits.
         config: the run's settings.
         speed: of one scorer.
+        decode_factor: what decoding takes on the machines meant, by what it took where it was measured.
     """
-    totals = sum_videos(plan, sample, checkpoint=checkpoint, config=config)
+    totals = sum_videos(plan, sample, checkpoint=checkpoint, config=config, decode_factor=decode_factor)
+    scorer_s = sum(totals.flops.values()) / (speed.tflops * 1e12)
     num_probed = 0 if sample.is_assumed else len(sample.costs)
     num_probed += sum(sample.failures.values())
     execution = config.execution
@@ -99,9 +122,12 @@ def estimate_job(
         probe_failures=sample.failures,
         header_bytes=sample.bytes_read,
         decode_source=DECODE_SOURCE,
+        decode_factor=decode_factor,
+        cores_per_gpu=totals.decode_core_s / (scorer_s * max(1.0, config.execution.gpus)) if scorer_s else 0.0,
+        frame_store=config.frame_store.uri is not None,
         scorer_tflops=speed.tflops,
         scorer_source=speed.source,
-        scorer_s=sum(totals.flops.values()) / (speed.tflops * 1e12),
+        scorer_s=scorer_s,
         can_stop=get_selector(config.method).can_stop,
         num_scorers=execution.scorers,
         num_decoders=execution.num_decoders,
@@ -111,13 +137,15 @@ def estimate_job(
     )
 
 
-def sum_videos(plan: JobPlan, sample: VideoSample, *, checkpoint: Any, config: RunConfig) -> VideoTotals:
+def sum_videos(
+    plan: JobPlan, sample: VideoSample, *, checkpoint: Any, config: RunConfig, decode_factor: float = 1.0
+) -> VideoTotals:
     """Every video that was not sampled counts as the average of those that were; those that will fail cost nothing."""
     num_videos, selector = len(plan.tasks), get_selector(config.method)
     num_sampled = len(sample.costs) + (0 if sample.is_assumed else sum(sample.failures.values()))
     scale, per_video = num_videos / num_sampled, plan.tasks.num_questions / max(1, num_videos)
     budget = selector.final_budget(config.budget)
-    num_finals = per_video * selector.needs_final_pass
+    num_finals, quality = per_video * selector.needs_final_pass, config.frame_store.quality
 
     def total(amount: Callable[[VideoCost], float]) -> float:
         return scale * sum(amount(video) for video in sample.costs)
@@ -136,12 +164,20 @@ def sum_videos(plan: JobPlan, sample: VideoSample, *, checkpoint: Any, config: R
         visual_tokens=total(lambda video: video.num_tokens),
         question_groups=num_groups * per_video if selector.needs_scores else 0.0,
         final_tokens=num_finals * total(lambda video: min(budget or video.num_tokens, video.num_tokens)),
-        decode_core_s=total(_decode_seconds),
+        decode_core_s=decode_factor * total(lambda video: decode_seconds(video.decoding)),
+        keyframe_core_s=(
+            decode_factor * total(_keyframe_seconds)
+            if all(video.num_keyframes_decoded is not None for video in sample.costs)
+            else None
+        ),
+        store_core_s=decode_factor * total(lambda video: store_seconds(video.decoding, quality)[1]),
+        fill_core_s=decode_factor * total(lambda video: store_seconds(video.decoding, quality)[0]),
+        store_bytes=total(lambda video: store_bytes(video.decoding, quality)),
         flops=flops,
     )
 
 
-def _decode_seconds(video: VideoCost) -> float:
-    """Seconds of one core: every decoded frame, and the copy that is scaled and handed on of every wanted one."""
-    decoded = video.num_frames_to_decode * video.frame_pixels / DECODE_PIXELS_PER_S
-    return decoded + video.num_sampled_frames * video.frame_pixels / DELIVER_PIXELS_PER_S
+def _keyframe_seconds(video: VideoCost) -> float:
+    num_decoded = video.num_keyframes_decoded
+    assert num_decoded is not None, "asked only where it is known"
+    return decode_seconds(replace(video.decoding, num_decoded=num_decoded))

@@ -1,7 +1,11 @@
 """A job's estimate for people: a short table, in which everything that was not read is marked."""
 
+import math
+
 from pipeline.planning.estimate import JobEstimate
 from pipeline.results.tables import align_rows
+
+_PAYS = 1.5  # from which part on sampling at keyframes is offered
 
 
 def format_plan(plan: JobEstimate) -> str:
@@ -56,7 +60,9 @@ def _costs(plan: JobEstimate) -> list[tuple[str, str, str]]:
     stages = ", ".join(f"{name} {_scaled(value, 'FLOP')}" for name, value in plan.flops.items())
     rate = f"{_scaled(plan.scorer_tflops * 1e12, 'FLOP/s')} per scorer: {plan.scorer_source}"
     return [
-        ("decoding", f"{plan.decode_core_s:,.0f} core-s", plan.decode_source),
+        ("decoding", f"{plan.decode_core_s:,.0f} core-s", f"{plan.decode_source}; {_describe_machine(plan)}"),
+        *_cheaper_decoding(plan),
+        ("decode cores", f"{plan.cores_per_gpu:,.1f} per {unit}", _describe_cores(plan)),
         ("arithmetic", _scaled(sum(plan.flops.values()), "FLOP"), stages),
         ("scoring and answering", f"{plan.scorer_s * gpus:,.0f} {unit}-s", rate),
         (
@@ -65,6 +71,29 @@ def _costs(plan: JobEstimate) -> list[tuple[str, str, str]]:
             f"the slower of {plan.num_scorers} scorers and {plan.num_decoders} decoders, start not counted",
         ),
     ]
+
+
+def _describe_machine(plan: JobEstimate) -> str:
+    return f"{plan.decode_factor:.2f} times the seconds of the machine that was measured (docs/video.md)"
+
+
+def _describe_cores(plan: JobEstimate) -> str:
+    """What keeps GPUs waiting, if they do."""
+    wanted = math.ceil(plan.cores_per_gpu * plan.num_scorers * max(1.0, plan.gpus_per_scorer))
+    note = f"with which decoding takes as long as the arithmetic: execution.num_decoders={max(1, wanted)}"
+    return note + ("; Lite decodes most of a video for few of its groups" if plan.can_stop else "")
+
+
+def _cheaper_decoding(plan: JobEstimate) -> list[tuple[str, str, str]]:
+    """What a frame store and sampling at keyframes would make of it."""
+    size = f"about {_bytes(int(plan.store_bytes))}"
+    set_it = "frame_store" if plan.frame_store else "--frame-store"
+    note = f"with {set_it}, once frames are there: {size}, filling it takes {_seconds(plan.fill_core_s)} core-s more"
+    rows = [("decoding from a store", f"{_seconds(plan.store_core_s)} core-s", note)]
+    if plan.keyframe_core_s is not None and plan.keyframe_core_s * _PAYS < plan.decode_core_s:
+        offer = "with sampling.seek=keyframe: times move to keyframes near by, so answers are others"
+        rows.append(("decoding at keyframes", f"{plan.keyframe_core_s:,.0f} core-s", offer))
+    return rows
 
 
 def _placement(plan: JobEstimate) -> list[tuple[str, str, str]]:
@@ -80,6 +109,10 @@ def _placement(plan: JobEstimate) -> list[tuple[str, str, str]]:
         ("frame buffer", _bytes(plan.frame_buffer_bytes), "all videos together"),
         ("workers", f"{gpus:g} GPUs" if model.on_gpu else "no GPU", f"{asked}: {fits}"),
     ]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _bytes(count: int) -> str:

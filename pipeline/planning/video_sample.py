@@ -12,6 +12,7 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry, ModelLayout
 from pipeline.planning.assumed_video import assume_video
+from pipeline.planning.decode_cost import FrameReading
 from pipeline.planning.headers import Header, fetch_header
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.settings.config import RunConfig
@@ -21,6 +22,7 @@ from pipeline.video.probe import VideoProbe
 
 PROBE_TIMEOUT_S = 60.0
 ASSUMED_DURATION_S, ASSUMED_FPS, ASSUMED_SIZE, ASSUMED_GOP = 3_600, 30, (720, 1280), 250
+ASSUMED_BYTES_PER_S = 312_500  # 2.5 Mbit/s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +31,8 @@ class VideoCost:
 
     Attributes:
         num_tokens: visual tokens of all groups.
-        frame_pixels: of a frame as it is stored.
+        decoding: what its frames take.
+        num_keyframes_decoded: the same count with ``sampling.seek=keyframe``; None where that is set, or not possible.
         group_patches: temporal patches of each group.
         geometry: of the frames as the model is shown them.
     """
@@ -39,7 +42,8 @@ class VideoCost:
     num_frames_to_decode: int
     num_passes: int
     num_tokens: int
-    frame_pixels: int
+    decoding: FrameReading
+    num_keyframes_decoded: int | None
     group_patches: tuple[int, ...]
     geometry: FrameGeometry
 
@@ -86,7 +90,8 @@ def sample_videos(
             bytes_read += header.bytes_read
             try:
                 probe = with_keyframes(reader.probe(header.path), header)
-                costs.append(plan_cost(probe, config=config, layout=layout))
+                size_bytes = Path(header.path).stat().st_size  # also of a copy that has holes
+                costs.append(plan_cost(probe, config=config, layout=layout, size_bytes=size_bytes))
             except PipelineError as error:
                 if header.is_whole or error.failure_class is FailureClass.TOO_LARGE:
                     failures[error.failure_class] = failures.get(error.failure_class, 0) + 1
@@ -94,7 +99,7 @@ def sample_videos(
                     num_unreadable += 1  # what the copy lacks may have been needed
             copy.unlink(missing_ok=True)
     return VideoSample(
-        costs=tuple(costs) or (plan_cost(_assumed_probe(), config=config, layout=layout),),
+        costs=tuple(costs) or (_assumed_cost(config, layout),),
         is_assumed=not costs,
         num_unreadable=num_unreadable,
         failures=failures,
@@ -112,8 +117,8 @@ def with_keyframes(probe: VideoProbe, header: Header) -> VideoProbe:
     return replace(probe, keyframe_indices=indices, keyframe_pts=pts, keyframe_dts=pts)
 
 
-def plan_cost(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout) -> VideoCost:
-    """Plan one video.
+def plan_cost(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout, size_bytes: int) -> VideoCost:
+    """Plan one video of a file of that size.
 
     Raises:
         PipelineError: As ``plan_video``.
@@ -123,19 +128,40 @@ def plan_cost(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout) -> V
     return VideoCost(
         duration_s=probe.duration_s,
         num_sampled_frames=plan.sample.num_frames,
-        num_frames_to_decode=sum(one.num_frames_to_decode for one in plan.passes),
+        num_frames_to_decode=_count_decoded(plan),
         num_passes=len(plan.passes),
         num_tokens=sum(patches) * plan.geometry.tokens_per_patch,
-        frame_pixels=probe.width * probe.height,
+        decoding=FrameReading(
+            codec=probe.codec,
+            bit_depth=probe.bit_depth,
+            frame_pixels=probe.width * probe.height,
+            coded_bytes=size_bytes / probe.num_frames,
+            num_decoded=_count_decoded(plan),
+            num_wanted=plan.sample.num_frames,
+            wanted_pixels=plan.frame_bytes // 3,
+        ),
+        num_keyframes_decoded=_count_with_keyframes(probe, config=config, layout=layout),
         group_patches=patches,
         geometry=plan.geometry,
     )
 
 
-def _assumed_probe() -> VideoProbe:
+def _count_decoded(plan: VideoPlan) -> int:
+    return sum(one.num_frames_to_decode for one in plan.passes)
+
+
+def _count_with_keyframes(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout) -> int | None:
+    sampling = config.sampling
+    if sampling.seek == "keyframe" or sampling.snap_tolerance_s > 0.5 / sampling.sample_fps:
+        return None
+    changed = replace(config, sampling=replace(sampling, seek="keyframe"))
+    return _count_decoded(plan_video(probe, layout=layout, selector=get_selector(config.method), config=changed))
+
+
+def _assumed_cost(config: RunConfig, layout: ModelLayout) -> VideoCost:
     """An hour of 720p at 30 frames per second: what is planned with where no header can be read."""
     height, width = ASSUMED_SIZE
-    return assume_video(
+    probe = assume_video(
         "an assumed video",
         num_frames=ASSUMED_DURATION_S * ASSUMED_FPS,
         fps=ASSUMED_FPS,
@@ -143,3 +169,4 @@ def _assumed_probe() -> VideoProbe:
         height=height,
         width=width,
     )
+    return plan_cost(probe, config=config, layout=layout, size_bytes=ASSUMED_DURATION_S * ASSUMED_BYTES_PER_S)

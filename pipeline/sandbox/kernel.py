@@ -94,7 +94,7 @@ SYSCALLS: dict[str, tuple[int | None, int | None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class CallNumbers:
     """What the kernel calls this processor, and the number by which filters know it."""
 
     name: str
@@ -106,10 +106,10 @@ class Machine:
         return SYSCALLS[syscall][self.column]
 
 
-MACHINES = {"x86_64": Machine("x86_64", 0xC000003E, 0), "aarch64": Machine("aarch64", 0xC00000B7, 1)}
+MACHINES = {"x86_64": CallNumbers("x86_64", 0xC000003E, 0), "aarch64": CallNumbers("aarch64", 0xC00000B7, 1)}
 
 
-def this_machine() -> Machine:
+def this_machine() -> CallNumbers:
     """The processor of this process.
 
     Raises:

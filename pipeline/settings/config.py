@@ -22,7 +22,7 @@ class SamplingConfig:
     seek: Literal["exact", "keyframe"] = "exact"
     snap_tolerance_s: float = 0.25
     resize: Literal["decode", "model"] = "decode"
-    decoder: Literal["auto", "decord", "pyav", "torchcodec"] = "auto"
+    decoder: Literal["auto", "decord", "nvdec", "pyav", "torchcodec"] = "auto"
     min_pixels: int = 128 * 28 * 28
     max_pixels: int = 308 * 560
     frames_per_group: int = 64
@@ -41,7 +41,7 @@ class SamplingConfig:
             f"between 0 and half the sampling interval ({half_interval_s} s)",
         )
         _check(self.resize in ("decode", "model"), "sampling.resize", self.resize, "'decode' or 'model'")
-        allowed = ("auto", "decord", "pyav", "torchcodec")
+        allowed = ("auto", "decord", "nvdec", "pyav", "torchcodec")
         _check(self.decoder in allowed, "sampling.decoder", self.decoder, f"one of {', '.join(allowed)}")
         _check(self.min_pixels >= 1, "sampling.min_pixels", self.min_pixels, "positive")
         _check(self.max_pixels >= self.min_pixels, "sampling.max_pixels", self.max_pixels, ">= sampling.min_pixels")
@@ -278,8 +278,36 @@ class ReadingConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FrameStoreConfig:
+    """Where decoded frames are kept for the next question about their video. Only ``quality`` can change an answer.
+
+    Attributes:
+        uri: a folder or ``s3://bucket/prefix``; None keeps none.
+        quality: ``lossless`` gives the rows of a run without a store; ``high`` takes much less room and loses a little.
+        max_bytes: size to which a folder is trimmed, least recently used first; an object store has its own rules.
+    """
+
+    uri: str | None = None
+    quality: Literal["lossless", "high"] = "lossless"
+    max_bytes: int = 256 * 1024**3
+
+    def __post_init__(self) -> None:
+        scheme = (self.uri or "").partition("://")[0].lower() if "://" in (self.uri or "") else ""
+        is_writable = self.uri != "" and scheme not in ("http", "https")
+        _check(is_writable, "frame_store.uri", self.uri, "a folder or s3://bucket/prefix")
+        qualities = ("lossless", "high")
+        _check(self.quality in qualities, "frame_store.quality", self.quality, "'lossless' or 'high'")
+        is_used = self.quality == "lossless" or self.uri is not None
+        _check(is_used, "frame_store.quality", self.quality, "'lossless' without frame_store.uri (--frame-store)")
+        _check(self.max_bytes >= 1, "frame_store.max_bytes", self.max_bytes, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """One run. ``execution`` and ``reading`` never change an answer; every other section does."""
+    """One run. ``execution`` and ``reading`` never change an answer; every other section does.
+
+    Of ``frame_store`` only ``quality=high`` does.
+    """
 
     method: str = "adapttoken"
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -290,3 +318,4 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
+    frame_store: FrameStoreConfig = field(default_factory=FrameStoreConfig)

@@ -62,7 +62,7 @@ def to_dict(config: RunConfig) -> dict[str, object]:
 
 
 def config_hash(config: RunConfig, *, model_revision: str | None) -> str:
-    """Identify everything that changes answers: all settings but ``execution`` and ``reading``.
+    """Identify everything that changes answers: all settings but ``execution``, ``reading`` and a lossless store.
 
     Args:
         config: The resolved settings.
@@ -73,7 +73,9 @@ def config_hash(config: RunConfig, *, model_revision: str | None) -> str:
         16 hexadecimal digits.
     """
     settings = to_dict(apply_overrides(config, to_dict(config)))  # once more through the types: 2 and 2.0 are one
-    del settings["execution"], settings["reading"]
+    del settings["execution"], settings["reading"], settings["frame_store"]
+    if config.frame_store.quality != "lossless":
+        settings["frame_store"] = {"quality": config.frame_store.quality}
     identity = [model_revision] if model_revision is not None else [config.model.model, config.model.revision]
     settings["model"] = {"identity": identity, "dtype": config.model.dtype}
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -11,7 +11,7 @@ from pipeline.video.backends import registry
 from pipeline.video.backends.interface import RefusedError
 from pipeline.video.probe import VideoProbe
 
-Backend = Literal["auto", "decord", "pyav", "torchcodec"]
+Backend = Literal["auto", "decord", "nvdec", "pyav", "torchcodec"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

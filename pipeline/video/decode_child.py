@@ -16,7 +16,7 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.sandbox.child import start_child
 from pipeline.sandbox.layers import LAYERS, SandboxReport, unpack_report
 from pipeline.settings.config import ReadingConfig
-from pipeline.video.decode_requests import READY, DecodeRequest, ProbeRequest, Reply, unpack_reply
+from pipeline.video.decode_requests import READY, Reply, Request, unpack_reply
 
 _MODULE = "pipeline.video.decode_process"
 START_TIMEOUT_S = 120.0
@@ -90,9 +90,7 @@ class DecodeChild:
         """Whether a fresh process is due: this one has grown, or has served for long."""
         return self._num_requests >= RECYCLE_REQUESTS or private_bytes(self.pid) > RECYCLE_BYTES
 
-    def ask(
-        self, request: ProbeRequest | DecodeRequest, path: str, reading: ReadingConfig, *, descriptors: Sequence[int]
-    ) -> Reply:
+    def ask(self, request: Request, path: str, reading: ReadingConfig, *, descriptors: Sequence[int]) -> Reply:
         """Send one request with its descriptors and wait for the reply, up to the deadline and the memory limit."""
         self._num_requests += 1
         self._stderr.truncate(0)

@@ -15,13 +15,24 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.sandbox.child import forget_environment
 from pipeline.sandbox.layers import enter_sandbox
 from pipeline.sandbox.privileges import Limits
 from pipeline.video.decode import decode_stretch
-from pipeline.video.decode_requests import READY, DecodeReply, DecodeRequest, ProbeRequest, Reply, pack_reply
+from pipeline.video.decode_requests import (
+    READY,
+    DecodeReply,
+    DecodeRequest,
+    ProbeRequest,
+    Reply,
+    Request,
+    UnpackRequest,
+    pack_reply,
+)
+from pipeline.video.frame_store.pictures import load_codecs, unpack_pictures
 from pipeline.video.loaded_first import load_for_good
 from pipeline.video.probe import probe_video
 from pipeline.video.video_file import UnreadableError, handed_over
@@ -38,6 +49,7 @@ def main(options: str) -> None:
     given = json.loads(options)
     library: str = given["library"]
     load_for_good(library)
+    load_codecs()
     forget_environment()
     limits = Limits(private_bytes=given["memory_bytes"] + _MADE_TO_CHECK, cpu_s=given["cpu_s"])
     report = enter_sandbox(parent=given["parent"], limits=limits, layers=given["layers"])
@@ -51,40 +63,44 @@ def main(options: str) -> None:
         connection.send_bytes(pack_reply(_answer(request, connection)))
 
 
-def _answer(request: ProbeRequest | DecodeRequest, connection: "Connection[Any, Any]") -> Reply:
+def _answer(request: Request, connection: "Connection[Any, Any]") -> Reply:
+    name = request.path
     try:
         with _handed_over(request, connection):
             if isinstance(request, ProbeRequest):
                 share = request.max_bad_frames_share
                 return probe_video(request.path, max_missing_share=share, reading=request.reading)
-            return _decode(request, connection)
+            return _fill(request, connection)
     except PipelineError as error:
         return error
     except UnreadableError as error:
-        return PipelineError(FailureClass.TRANSFER, f"{request.path} cannot be read ({error}); it is tried again.")
+        return PipelineError(FailureClass.TRANSFER, f"{name} cannot be read ({error}); it is tried again.")
     except MemoryError:
-        return _out_of_memory(request.path)
+        return _out_of_memory(name)
     except OSError as error:
         if error.errno != errno.ENOMEM:
             raise
-        return _out_of_memory(request.path)
+        return _out_of_memory(name)
 
 
 @contextmanager
-def _handed_over(request: ProbeRequest | DecodeRequest, connection: "Connection[Any, Any]") -> Iterator[None]:
+def _handed_over(request: Request, connection: "Connection[Any, Any]") -> Iterator[None]:
     with ExitStack() as handed:
         if request.is_handed_over:
             handed.enter_context(handed_over(request.path, reduction.recv_handle(connection)))
         yield
 
 
-def _decode(request: DecodeRequest, connection: "Connection[Any, Any]") -> DecodeReply:
+def _fill(request: DecodeRequest | UnpackRequest, connection: "Connection[Any, Any]") -> DecodeReply:
     descriptor = reduction.recv_handle(connection)
     height, width = request.size
-    shape = (len(request.frame_indices), height, width, 3)
+    num_frames = len(request.lengths if isinstance(request, UnpackRequest) else request.frame_indices)
+    shape = (num_frames, height, width, 3)
     with os.fdopen(descriptor, "r+b") as file:
         shared = mmap.mmap(file.fileno(), int(np.prod(shape, dtype=np.int64)))
     out = np.frombuffer(shared, dtype=np.uint8).reshape(shape)
+    if isinstance(request, UnpackRequest):
+        return _unpack(request, out)
     decoded = decode_stretch(request.probe, request.frame_indices, size=request.size, backend=request.backend, out=out)
     return DecodeReply(
         decoder=decoded.decoder, num_frames_decoded=decoded.num_frames_decoded, bad_frames=decoded.bad_frames
@@ -97,3 +113,11 @@ def _out_of_memory(path: str) -> PipelineError:
         f"{path}: decoding asked for more memory than it may have; re-encode the video or raise "
         "reading.decode_memory_bytes.",
     )
+
+
+def _unpack(request: UnpackRequest, out: npt.NDArray[np.uint8]) -> DecodeReply:
+    try:
+        unpack_pictures(request.packed, request.lengths, out, request.quality)
+    except ValueError as error:
+        raise PipelineError(FailureClass.CORRUPT_MEDIA, str(error)) from error
+    return DecodeReply(decoder="", num_frames_decoded=0, bad_frames=())

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode import Backend
+from pipeline.video.frame_store.pictures import Quality
 from pipeline.video.probe import VideoProbe
 from pipeline.video.probe_codec import pack_probe, unpack_probe
 
@@ -48,6 +49,25 @@ class DecodeRequest:
         return self.probe.path
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class UnpackRequest:
+    """Pictures of a frame store, one after another; answered as a ``DecodeRequest``, and followed by what is filled.
+
+    ``path`` is the video's, for messages; no file is opened.
+    """
+
+    path: str
+    packed: bytes
+    lengths: tuple[int, ...]
+    size: tuple[int, int]
+    quality: Quality
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Never: the pictures are in the request."""
+        return False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecodeReply:
     """What ``DecodedFrames`` says beside the pixels."""
@@ -58,6 +78,7 @@ class DecodeReply:
 
 
 READY = b"ready"  # the process has started; its sandbox's report follows
+Request = ProbeRequest | DecodeRequest | UnpackRequest
 Reply = VideoProbe | DecodeReply | PipelineError
 _PROBE, _DECODED, _FAILED = b"P", b"D", b"F"
 

@@ -18,9 +18,12 @@ from pipeline.sandbox.layers import LAYERS
 from pipeline.settings.config import ReadingConfig
 from pipeline.video.decode import Backend, DecodedFrames
 from pipeline.video.decode_child import DecodeChild, ReaderLostError
-from pipeline.video.decode_requests import DecodeReply, DecodeRequest, ProbeRequest, Reply
+from pipeline.video.decode_requests import DecodeReply, DecodeRequest, ProbeRequest, Reply, Request, UnpackRequest
+from pipeline.video.frame_store.pictures import Quality
 from pipeline.video.probe import VideoProbe
 from pipeline.video.video_file import open_to_hand_over
+
+Images = npt.NDArray[np.uint8]
 
 
 class IsolatedReader:
@@ -96,20 +99,15 @@ class IsolatedReader:
         size: tuple[int, int] | None,
         backend: Backend,
     ) -> DecodedFrames:
-        height, width = size or (probe.height, probe.width)
-        shape = (len(frame_indices), height, width, 3)
+        size = size or (probe.height, probe.width)
         request = DecodeRequest(
             probe=probe,
             is_handed_over=self._is_handed_over,
             frame_indices=frame_indices,
-            size=(height, width),
+            size=size,
             backend=backend,
         )
-        with _open_shared_memory() as file:
-            num_bytes = int(np.prod(shape, dtype=np.int64))
-            os.ftruncate(file.fileno(), num_bytes)
-            reply = cast(DecodeReply, self._ask(request, shared=file.fileno()))
-            frames = np.frombuffer(mmap.mmap(file.fileno(), num_bytes), dtype=np.uint8).reshape(shape)
+        frames, reply = self._fill(request, (len(frame_indices), *size, 3))
         return DecodedFrames(
             frames=frames,
             decoder=reply.decoder,
@@ -118,7 +116,28 @@ class IsolatedReader:
             sandbox=self._sandbox,
         )
 
-    def _ask(self, request: ProbeRequest | DecodeRequest, *, shared: int | None = None) -> Reply:
+    def unpack(
+        self, packed: bytes, lengths: tuple[int, ...], *, size: tuple[int, int], quality: Quality, path: str
+    ) -> Images:
+        """As ``unpack_pictures``; ``path`` is the video's, for messages.
+
+        Raises:
+            ReaderLostError: they are more than the decoder survives.
+            PipelineError: ``CORRUPT_MEDIA``: they are no such pictures.
+        """
+        request = UnpackRequest(path=path, packed=packed, lengths=lengths, size=size, quality=quality)
+        return self._fill(request, (len(lengths), *size, 3))[0]
+
+    def _fill(
+        self, request: DecodeRequest | UnpackRequest, shape: tuple[int, int, int, int]
+    ) -> tuple[Images, DecodeReply]:
+        with _open_shared_memory() as file:
+            num_bytes = int(np.prod(shape, dtype=np.int64))
+            os.ftruncate(file.fileno(), num_bytes)
+            reply = cast(DecodeReply, self._ask(request, shared=file.fileno()))
+            return np.frombuffer(mmap.mmap(file.fileno(), num_bytes), dtype=np.uint8).reshape(shape), reply
+
+    def _ask(self, request: Request, *, shared: int | None = None) -> Reply:
         child = self._start(request.backend if isinstance(request, DecodeRequest) else "pyav")
         try:
             with self._opened(request) as descriptors:
@@ -134,7 +153,7 @@ class IsolatedReader:
         return reply
 
     @contextmanager
-    def _opened(self, request: ProbeRequest | DecodeRequest) -> Iterator[list[int]]:
+    def _opened(self, request: Request) -> Iterator[list[int]]:
         if not request.is_handed_over:
             yield []
             return

@@ -3,7 +3,7 @@
 Nothing is decoded but one frame, which alone tells rotation, true size and bit depth.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,10 +22,12 @@ from pipeline.video.missing_frames import find_ending
 from pipeline.video.opening import open_video
 from pipeline.video.orientation import display_size, read_orientation, read_pixel_aspect
 from pipeline.video.timeline.building import build_timeline
+from pipeline.video.timeline.clips import JUMP_S
 from pipeline.video.timeline.mending import mend_packets
-from pipeline.video.timeline.packets import read_packets
+from pipeline.video.timeline.packets import Packet, read_packets
 
 IntArray = npt.NDArray[np.int64]
+_LOOK_AHEAD_BYTES = 1024**2  # sound may go on a little behind the last picture
 
 
 def _no_numbers() -> IntArray:
@@ -110,6 +112,7 @@ def probe_video(path: str, *, max_missing_share: float = 0.05, reading: ReadingC
         )
         timeline = build_timeline(mended, len(packets), stream, stays_until=ending.stays_until)
         timeline["warnings"] += (*_late_start(path, container), *_passed_over(opened, stream))
+        timeline["warnings"] += (*_long_pauses(timeline["pts_s"]), *_not_reached(path, container, packets))
     frame = mended.first_frame
     refuse_large_pictures(path, frame, limits)
     refuse_long(path, timeline["duration_s"], limits)
@@ -153,6 +156,30 @@ def _passed_over(opened: Any, stream: Any) -> tuple[str, ...]:
     if default is None or default.index == stream.index:
         return ()
     return (f"its track {default.index} holds one picture only; track {stream.index} is taken for the film",)
+
+
+def _long_pauses(pts_s: npt.NDArray[np.float64]) -> tuple[str, ...]:
+    """A picture may stay for hours where each has a place of its own in the file; more often a clock was wrong."""
+    pauses_s = np.diff(pts_s)
+    if not len(pauses_s) or pauses_s.max() <= JUMP_S:
+        return ()
+    at = int(np.argmax(pauses_s))
+    return (
+        f"its picture stands still for {pauses_s[at] / 3600:.1f} h at {pts_s[at]:.0f} s, as its times say; if that is "
+        "wrong, write it again with times that are right",
+    )
+
+
+def _not_reached(path: str, container: Container, packets: Sequence[Packet]) -> tuple[str, ...]:
+    """FFmpeg reads an FLV up to where another one was written behind it."""
+    if container is not Container.FLV:
+        return ()
+    with open(path, "rb") as file:
+        file.seek(max(packet.pos + packet.num_bytes for packet in packets))
+        rest = file.read(_LOOK_AHEAD_BYTES)
+    if b"FLV\x01" not in rest:
+        return ()
+    return ("another recording follows it in the same file and is not read; copy each into a file of its own",)
 
 
 def _late_start(path: str, container: Container) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pipeline.video.probe import VideoProbe
 from pipeline.video.probe_codec import pack_probe, unpack_probe
 
 MOST_ENTRIES = 1_000
-_VERSION = 3  # of the entries; another one is never read
+_VERSION = 4  # of the entries; another one is never read
 
 
 class ProbeCache:

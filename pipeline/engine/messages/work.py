@@ -144,6 +144,7 @@ class DecodeDone:
     Attributes:
         bundles: number of the bundle -> reference to a mapping of group position to ``FramePiece``.
         decoder: library that read them; ``sandbox``: what held its process.
+        notes: for the log; the rows are what they are without.
     """
 
     bundles: Mapping[int, Ref]
@@ -151,6 +152,7 @@ class DecodeDone:
     num_frames_decoded: int
     bad_frames: tuple[int, ...] = ()
     sandbox: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class ScoreDone(NamedTuple):

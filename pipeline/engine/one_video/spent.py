@@ -14,6 +14,7 @@ class Spent:
         seconds: of work that all questions share.
         decoders: names of the libraries that read the video.
         sandboxes: what held the processes that did.
+        notes: what went wrong on the way without changing a row.
     """
 
     seconds: StageSeconds = field(default_factory=StageSeconds)
@@ -22,12 +23,14 @@ class Spent:
     num_frames_decoded: int = 0
     num_groups_encoded: int = 0
     num_groups_prefilled: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def count_decoded(self, done: DecodeDone) -> None:
         """One stretch was read."""
-        self.decoders.add(done.decoder)
+        self.decoders.update(done.decoder.split("+"))
         self.sandboxes |= {done.sandbox} - {""}
         self.num_frames_decoded += done.num_frames_decoded
+        self.notes += done.notes
 
     def count_group(self, *, was_prefilled: bool) -> None:
         """One group was encoded."""

@@ -43,6 +43,9 @@ def pyav_sequential(
         for frame in opened.decode(stream):
             if frame.pts in wanted:
                 frame.reformat(width=size[1], height=size[0], format="rgb24").to_ndarray()
+                wanted.discard(frame.pts)
+                if not wanted:
+                    break
 
 
 def torchcodec_sequential(probe: VideoProbe, frame_indices: IntArray, size: tuple[int, int]) -> None:

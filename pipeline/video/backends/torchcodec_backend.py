@@ -63,6 +63,22 @@ def _explained() -> Iterator[None]:
         raise RefusedError(f"torchcodec failed: {_first_line(error)}") from error
 
 
+def decode_with_nvdec(probe: VideoProbe, frame_indices: IntArray, frames: Images) -> DecodeReport:
+    """The same on the GPU's own decoder; frames are copied to the host, as every decoder's are.
+
+    Not run on a GPU yet. NVDEC converts to RGB and scales by other routines than FFmpeg's, so pixels are close to
+    torchcodec's on the CPU, not equal (tests/gpu/test_nvdec.py: 40 dB), and may depend on the driver.
+
+    Raises:
+        RefusedError: as ``decode_with_torchcodec``; or there is no GPU.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RefusedError("nvdec needs an NVIDIA GPU, and this process sees none")
+    return decode_with_torchcodec(probe, frame_indices, frames, device="cuda")
+
+
 def _compare_times(pts_seconds: Any, probe: VideoProbe, frame_indices: IntArray) -> None:
     """Compare with the file's own times, which torchcodec keeps."""
     found_s = pts_seconds.cpu().numpy()

@@ -10,6 +10,7 @@ from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.manifest.reading import read_manifest
 from pipeline.models.interface import FrameGeometry
 from pipeline.models.loading import describe_model
+from pipeline.planning.decode_cost import FrameReading, decode_seconds, store_seconds
 from pipeline.planning.estimate import estimate_job
 from pipeline.planning.job_plan import plan_job
 from pipeline.planning.model_cost import ModelCost, ScorerSpeed, count_video_flops, judge_memory, read_checkpoint_config
@@ -19,6 +20,15 @@ from pipeline.results.rows import RunStamp
 from pipeline.settings.config import ExecutionConfig
 from pipeline.settings.presets import preset_for
 
+FILM = FrameReading(
+    codec="h264",
+    bit_depth=8,
+    frame_pixels=19_200,
+    coded_bytes=500.0,
+    num_decoded=128,
+    num_wanted=128,
+    wanted_pixels=3_136,
+)
 STAMP = RunStamp(run_id="r", method="adapttoken", model="demo", model_revision="1", config_hash="c")
 SIZES = (270, 330, 390)
 
@@ -71,7 +81,14 @@ def full(estimate):
     return estimate()
 
 
-def test_where_all_headers_are_read_the_figures_are_those_of_the_plans(full):
+def _core_seconds_by_hand(uris):
+    """H.264 of 160 x 120: every frame is decoded and handed on at 56 x 56."""
+    coded_bytes = sum(Path(uri).stat().st_size for uri in uris)
+    decoding = sum(SIZES) * 160 * 120 / 1.05e9 + coded_bytes * 1.6e-7
+    return decoding + sum(SIZES) * (160 * 120 * 4.0e-10 + 56 * 56 * 3.5e-9)
+
+
+def test_where_all_headers_are_read_the_figures_are_those_of_the_plans(full, plan):
     found = full
     assert (found.num_videos, found.num_questions, found.num_probed, found.num_estimated) == (3, 6, 3, 0)
     assert found.sampled_frames == found.frames_to_decode == sum(SIZES)
@@ -80,7 +97,7 @@ def test_where_all_headers_are_read_the_figures_are_those_of_the_plans(full):
     assert found.visual_tokens == sum(SIZES) / 2 * 4
     assert found.final_tokens == 6 * 16
     assert found.duration_s == pytest.approx(sum(SIZES) / 2)
-    assert found.decode_core_s == pytest.approx(sum(SIZES) * 160 * 120 * (1 / 2.0e8 + 1 / 1.2e8))
+    assert found.decode_core_s == pytest.approx(_core_seconds_by_hand(plan.tasks.uris()))
     assert found.scorer_s == pytest.approx(sum(found.flops.values()) / 0.5e12)
 
 
@@ -154,7 +171,8 @@ def test_a_method_without_scores_encodes_and_answers_only(config, identity, chec
         num_frames_to_decode=128,
         num_passes=1,
         num_tokens=256,
-        frame_pixels=19_200,
+        decoding=FILM,
+        num_keyframes_decoded=None,
         group_patches=(32, 32),
         geometry=geometry,
     )
@@ -187,3 +205,22 @@ def test_a_misfit_stands_in_the_table(full):
     table = format_plan(found)
     assert "does NOT fit: execution.gpus_per_scorer must be at least 2" in table
     assert "7 G parameters, bfloat16" in table
+
+
+def test_a_deeper_picture_and_more_bits_cost_more():
+    assert decode_seconds(replace(FILM, bit_depth=10)) > decode_seconds(FILM)
+    more = decode_seconds(replace(FILM, coded_bytes=5_000.0)) - decode_seconds(FILM)
+    assert more == pytest.approx(128 * 4_500 * 1.6e-7)
+    assert decode_seconds(replace(FILM, codec="unheard of")) == decode_seconds(FILM)
+
+
+def test_the_table_says_what_a_store_and_keyframes_would_save_and_how_many_cores_a_gpu_needs(full):
+    slow = replace(full, decode_core_s=900.0, scorer_s=90.0, cores_per_gpu=10.0, keyframe_core_s=100.0)
+    text = format_plan(slow)
+    assert "~10.0 per CPU scorer" in text
+    assert "execution.num_decoders=10" in text
+    assert "with --frame-store, once frames are there" in text
+    assert "with sampling.seek=keyframe" in text
+    assert "seek=keyframe" not in format_plan(replace(slow, keyframe_core_s=800.0))
+    assert full.store_core_s == pytest.approx(sum(SIZES) * 56 * 56 * 1.6e-8)
+    assert store_seconds(FILM, "lossless")[1] == pytest.approx(128 * 3_136 * 1.6e-8)

@@ -93,3 +93,24 @@ def test_mended_times_survive_being_packed(tmp_path):
     copy = unpack_probe(pack_probe(probe), path=probe.path)
     assert copy.warnings == probe.warnings
     assert numbers_of(copy) == list(range(27))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_picture_that_stays_for_hours_is_kept_and_told(tmp_path, suffix):
+    ticks = [*range(24), *range(TEN_HOURS, TEN_HOURS + 24)]
+    probe = probe_video(write_numbered(tmp_path / f"pause.{suffix}", ticks=ticks, num_frames=48, b_frames=0))
+    assert probe.duration_s == pytest.approx(36_001, abs=0.2)
+    (warning,) = probe.warnings
+    assert warning.startswith("its picture stands still for 10.0 h at 1 s")
+
+
+@pytest.mark.parametrize("sizes", [(30, 17), (10, 100), (17, 30, 25)])
+def test_an_flv_behind_another_one_is_told(tmp_path, sizes):
+    """FFmpeg ends with the first."""
+    parts = clips(tmp_path, "flv", sizes)
+    probe = probe_video(join(tmp_path / "joined.flv", *parts))
+    assert numbers_of(probe) == list(range(sizes[0]))
+    assert probe.warnings == (
+        "another recording follows it in the same file and is not read; copy each into a file of its own",
+    )
+    assert probe_video(parts[0]).warnings == ()
