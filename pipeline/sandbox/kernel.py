@@ -94,7 +94,7 @@ SYSCALLS: dict[str, tuple[int | None, int | None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class CallNumbers:
+class Processor:
     """What the kernel calls this processor, and the number by which filters know it."""
 
     name: str
@@ -106,10 +106,10 @@ class CallNumbers:
         return SYSCALLS[syscall][self.column]
 
 
-MACHINES = {"x86_64": CallNumbers("x86_64", 0xC000003E, 0), "aarch64": CallNumbers("aarch64", 0xC00000B7, 1)}
+MACHINES = {"x86_64": Processor("x86_64", 0xC000003E, 0), "aarch64": Processor("aarch64", 0xC00000B7, 1)}
 
 
-def this_machine() -> CallNumbers:
+def this_machine() -> Processor:
     """The processor of this process.
 
     Raises:

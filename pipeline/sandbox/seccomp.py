@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Sequence
 
-from pipeline.sandbox.kernel import CallNumbers, syscall, this_machine
+from pipeline.sandbox.kernel import Processor, syscall, this_machine
 
 _NR, _ARCH, _ARGS = 0, 4, 16  # offsets in struct seccomp_data; six arguments of eight bytes, little endian
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -50,7 +50,7 @@ def install_filter() -> None:
     syscall("seccomp", _SET_MODE_FILTER, _ALL_THREADS, header)
 
 
-def assemble(machine: CallNumbers, *, pid: int) -> list[Instruction]:
+def assemble(machine: Processor, *, pid: int) -> list[Instruction]:
     """The filter: (code, jump if true, jump if false, value) per instruction."""
     program: list[Instruction] = [
         (_LOAD, 0, 0, _ARCH),
@@ -86,7 +86,7 @@ def assemble(machine: CallNumbers, *, pid: int) -> list[Instruction]:
     return [*program, _answer(errno.EPERM)]
 
 
-def _on(machine: CallNumbers, name: str, rule: Sequence[Instruction]) -> list[Instruction]:
+def _on(machine: Processor, name: str, rule: Sequence[Instruction]) -> list[Instruction]:
     number = machine.number(name)
     return [] if number is None else [(_JUMP_EQUAL, 0, len(rule), number), *rule]
 

@@ -49,6 +49,7 @@ def main(options: str) -> None:
     given = json.loads(options)
     library: str = given["library"]
     load_for_good(library)
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # a process of one thread can be confined
     load_codecs()
     forget_environment()
     limits = Limits(private_bytes=given["memory_bytes"] + _MADE_TO_CHECK, cpu_s=given["cpu_s"])
