@@ -9,9 +9,11 @@ import os
 import selectors
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO, Any
+from types import MappingProxyType
+from typing import IO, Any, Literal
 
 from pipeline.models.template_process import READY
 from pipeline.sandbox.child import start_child
@@ -33,21 +35,27 @@ _SAMPLES = (
 )
 
 
+_TRIMS: Mapping[Literal["nowhere", "both ends", "end", "start"], Callable[[str], str]] = MappingProxyType(
+    {"nowhere": str, "both ends": str.strip, "end": str.rstrip, "start": str.lstrip}
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
     """``before`` the video, ``between`` it and the question, ``after`` the question up to the response.
 
-    ``is_trimmed``: the template takes white space from the ends of the question.
+    ``trimmed``: where the template takes white space from the question; where video and question are trimmed as one
+    text, only its end loses any.
     """
 
     before: str
     between: str
     after: str
-    is_trimmed: bool = False
+    trimmed: Literal["nowhere", "both ends", "end", "start"] = "nowhere"
 
     def around(self, text: str) -> tuple[str, str]:
         """What stands before and after the video when this is asked."""
-        return self.before, f"{self.between}{text.strip() if self.is_trimmed else text}{self.after}"
+        return self.before, f"{self.between}{_TRIMS[self.trimmed](text)}{self.after}"
 
 
 def surroundings_of(tokenizer: Any, *, video_token: str) -> Surroundings:
@@ -81,8 +89,8 @@ def _find_surroundings(template: str, tokens: tuple[tuple[str, str], ...], video
             f"times; {_REMEDY}"
         )
     between, after = shown.split(_SAMPLES[0])
-    for is_trimmed in (False, True):
-        found = Surroundings(before=before, between=between, after=after, is_trimmed=is_trimmed)
+    for trimmed in _TRIMS:
+        found = Surroundings(before=before, between=between, after=after, trimmed=trimmed)
         if all(video_token.join(found.around(sample)) == text for sample, text in zip(_SAMPLES, rendered, strict=True)):
             return found
     raise ValueError(

@@ -5,6 +5,7 @@ stay the module's own. Shape suffixes as in ``formulas``; G = key heads.
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from pipeline.models.fusion.regions import Regions
 from pipeline.models.fusion.stream import Pending, add_norm_of, enter, rows
+from pipeline.models.qwen.deepstack import add_at, as_mask
 
 Forward = Callable[..., Any]
 
@@ -110,16 +112,17 @@ def fuse_rms_norm(module: Any, regions: Regions) -> Forward:
 
 
 def fuse_deepstack(module: Any, regions: Regions) -> Forward:
-    """Features go where they belong without a boolean index, for which the host would wait."""
+    """Features go where they belong without a boolean index, for which the host would wait; by mask or by places."""
     region, stock = regions["add_deepstack"], type(module)._deepstack_process
 
     def add(hidden_states: Tensor | Pending, visual_pos_masks: Tensor, visual_embeds: Tensor) -> Any:
-        if not isinstance(hidden_states, Pending) or not len(visual_embeds):
-            return (
-                stock(module, hidden_states, visual_pos_masks, visual_embeds) if len(visual_embeds) else hidden_states
-            )
+        if not len(visual_embeds):
+            return hidden_states
+        if not isinstance(hidden_states, Pending):
+            by_mask = visual_pos_masks.dtype is torch.bool
+            return (partial(stock, module) if by_mask else add_at)(hidden_states, visual_pos_masks, visual_embeds)
         stream = hidden_states.stream
-        is_visual_T = visual_pos_masks.to(stream.device).flatten()
+        is_visual_T = as_mask(visual_pos_masks, len(rows(stream)), stream.device)
         place_T = (torch.cumsum(is_visual_T, 0) - 1).clamp_(min=0)
         features_ND = visual_embeds.to(stream.device, stream.dtype)
         total_TD = region(rows(stream), rows(hidden_states.update), is_visual_T, place_T, features_ND)

@@ -17,6 +17,7 @@ from tests.cuda_on_cpu.passes import QUESTIONS, build_model, run_video
 from tests.unit.models.tiny_models import BUILDERS, CASES, build_case
 
 ROWS = (67, 1)
+FUSED = ("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "internvl")  # whole; of the others what is known, or nothing
 
 
 def fused(family, dtype):
@@ -38,7 +39,7 @@ def test_a_fused_model_scores_and_answers_as_the_unfused_one(family):
         assert one.answer_entropy == pytest.approx(other.answer_entropy, abs=1e-6)
 
 
-@pytest.mark.parametrize("family", BUILDERS)
+@pytest.mark.parametrize("family", FUSED)
 def test_every_layer_of_every_family_is_fused(family):
     stock = build_model(family, dtype=torch.float32).stock
     names = {type(swap.module).__name__ for swap in plan_swaps(stock)}
@@ -52,7 +53,7 @@ def test_every_layer_of_every_family_is_fused(family):
     assert fusion_of(stock) is fusion
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name.partition("-")[0] in FUSED])
 def test_hidden_states_of_every_text_model_are_those_of_stock(name):
     stock = copy.deepcopy(build_case(name).stock)
     language, width = stock.model.language_model, stock.config.text_config.hidden_size
@@ -85,12 +86,13 @@ def _features(model):
 
 def test_inside_unfused_a_model_is_stock_and_afterwards_fused_again():
     stock = build_model("qwen3_vl", dtype=torch.float32).stock
-    fuse_exact(stock, is_compiled=False, row_counts=ROWS)
     text = stock.model.language_model
+    placed = text._deepstack_process  # the adapter's
+    fuse_exact(stock, is_compiled=False, row_counts=ROWS)
     calls = [text.layers[0].forward, text.layers[0].mlp.forward, text._deepstack_process]
     with unfused(stock):
         assert not any("forward" in module.__dict__ for module in stock.modules())
-        assert "_deepstack_process" not in text.__dict__
+        assert text._deepstack_process is placed
     assert [text.layers[0].forward, text.layers[0].mlp.forward, text._deepstack_process] == calls
     with unfused(build_model("internvl", dtype=torch.float32).stock):
         pass  # nothing was fused
