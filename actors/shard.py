@@ -34,7 +34,7 @@ class Shard:
         index: among the job's shards.
         coordinator: where its workers ask; another one after a death.
         is_finished: whether all of its videos have ended.
-        progress: of all its coordinators together; None until the first one has answered.
+        progress: of all its coordinators together; what it has to do, until the first one has answered.
         outage: why it cannot go on, if so.
     """
 
@@ -42,7 +42,7 @@ class Shard:
         """Start nothing; ``options`` are those of ``ray.remote``."""
         self.index, self.is_finished = index, not len(job.tasks)
         self.coordinator: Any = None
-        self.progress: Progress | None = None
+        self.progress = Progress.of_nothing(num_videos=len(job.tasks), num_questions=job.num_questions)
         self.outage: Failure | None = None
         self._job, self._options = job, options
         self._done: set[int] = set()
@@ -92,8 +92,7 @@ class Shard:
                 raise GetTimeoutError(f"it has not answered for {self._limit_s:g} s")
             return None
         status: JobStatus = ray.get(self._question)
-        told, self._told = self._told, []
-        ray.get(told, timeout=self._limit_s)  # calls before this one: they have been heard, or are bugs
+        self._check_told()
         self._question, self._limit_s = None, self._job.config.execution.coordinator_timeout_s
         if status.outcomes:
             self._deaths_left = self._job.config.execution.max_attempts
@@ -101,6 +100,12 @@ class Shard:
         self.progress = status.progress.continue_after(self._before)
         self._last, self.outage, self.is_finished = self.progress.ended, status.outage, status.is_finished
         return status
+
+    def _check_told(self) -> None:
+        """What it was told has been heard, or was a bug; what it has not heard yet is looked at with a later answer."""
+        if self._told:
+            heard, self._told = ray.wait(self._told, num_returns=len(self._told), timeout=0)
+            ray.get(heard)
 
     def expect(self, workers: Sequence[str]) -> None:
         """These have been told to work for it."""

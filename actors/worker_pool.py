@@ -126,6 +126,15 @@ class WorkerPool:
         self._check_pulses()
         self._check_deadlines()
 
+    def serves(self, name: str, shard: Shard) -> bool:
+        """Whether a worker is there and works for this shard, under this name."""
+        worker = self._workers.get(name)
+        return worker is not None and worker.shard is shard
+
+    def count_serving(self) -> Counter[Role]:
+        """Workers at work, each once, however many shards it has served."""
+        return Counter(worker.role for worker in self._workers.values() if worker.stage is _Stage.RUNNING)
+
     def kill(self, name: str, failure: Failure) -> None:
         """End a worker that hangs, without waiting for its end; what it was doing fails with it, or is done again."""
         if name in self._workers:

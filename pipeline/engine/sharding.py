@@ -36,12 +36,22 @@ def count_shards(execution: ExecutionConfig, *, can_stop: bool, num_videos: int)
 
 
 def shard_config(config: RunConfig, num_shards: int) -> RunConfig:
-    """A shard's settings: its part of what all workers hold together. Nothing of it enters ``config_hash``."""
+    """A shard's settings: its part of the workers and of what they hold. Nothing of it enters ``config_hash``.
+
+    Videos are planned by them, too: a reading that is larger than the shard's room would wait for ever, and one that is
+    cut for the decoders of all shards costs each coordinator as much as all of them.
+    """
     execution = config.execution
+    num_scorers, num_answerers = execution.num_scorers, execution.num_answerers
+    num_scorers = None if num_scorers is None else math.ceil(num_scorers / num_shards)
     return replace(
         config,
         execution=replace(
             execution,
+            num_scorers=num_scorers,
+            min_scorers=min(execution.min_scorers, num_scorers or execution.min_scorers),
+            num_answerers=None if num_answerers is None else math.ceil(num_answerers / num_shards),
+            num_decoders=math.ceil(execution.num_decoders / num_shards),
             frame_buffer_bytes=max(1, execution.frame_buffer_bytes // num_shards),
             candidate_bytes=max(1, execution.candidate_bytes // num_shards),
         ),
