@@ -238,21 +238,25 @@ class WorkerPool:
             return
         self._has_begun = True
         told: dict[int, list[str]] = {}
+        serving = Counter((worker.role, worker.shard.index) for worker in self._workers.values() if worker.shard)
         for worker in self._workers.values():
             if worker.stage is _Stage.READY:
-                shard = worker.shard = self._shard_for(worker, going_on)
+                shard = worker.shard = self._shard_for(worker, going_on, serving)
+                serving[worker.role, shard.index] += 1
                 told.setdefault(shard.index, []).append(worker.name)
                 worker.stage, worker.call = _Stage.RUNNING, worker.actor.run.remote(worker.name, shard.coordinator)
         for index, names in told.items():
             going_on[index].expect(names)
 
-    def _shard_for(self, worker: _Worker, going_on: Mapping[int, Shard]) -> Shard:
+    def _shard_for(
+        self, worker: _Worker, going_on: Mapping[int, Shard], serving: Mapping[tuple[Role, int], int]
+    ) -> Shard:
         """Its home, or once that has ended the one with most left for each of its role."""
         place = worker.place
-        serving = Counter(
-            other.shard.index for other in self._workers.values() if other.role is place.role and other.shard
-        )
-        loads = {index: ShardLoad(shard.num_videos_left, serving[index]) for index, shard in going_on.items()}
+        loads = {
+            index: ShardLoad(shard.num_videos_left, serving.get((place.role, index), 0))
+            for index, shard in going_on.items()
+        }
         home = home_of(place.number, num_places=self._num_places[place.role], num_shards=len(self._shards))
         chosen = choose_shard(loads, home=home)
         assert chosen is not None, "there is one that goes on"

@@ -83,9 +83,9 @@ class Fleet:
         """Nodes that are there."""
         return sorted({worker.node for worker in self._workers.values()})
 
-    def count_serving(self, role: str) -> Counter[int]:
-        """Coordinator -> workers of a role that work for it."""
-        return Counter(w.shard for w in self._workers.values() if w.role == role and w.shard is not None)
+    def count_serving(self) -> Counter[tuple[str, int]]:
+        """Role and coordinator -> workers that work for it."""
+        return Counter((w.role, w.shard) for w in self._workers.values() if w.shard is not None)
 
     def get(self, name: str) -> Worker | None:
         """A worker that is there."""

@@ -51,8 +51,7 @@ class Simulation:
         Raises:
             RuntimeError: When nothing has been completed for hours of simulated time.
         """
-        for worker in list(self._fleet.start_all()):
-            self._send(worker, latency_s=0.0)
+        self._send(list(self._fleet.start_all()), latency_s=0.0)
         self._at(self._settings.coordinator.poll_s, self._poll)
         self._plan_next_loss()
         while not all(coordinator.state.is_finished for coordinator in self._coordinators):
@@ -67,15 +66,21 @@ class Simulation:
             self._collect_rows(coordinator)
         return self._seen
 
-    def _send(self, worker: Worker, *, latency_s: float) -> None:
-        """The driver has a worker ask a coordinator: as the product chooses it, by what it knew when it asked last."""
-        serving = self._fleet.count_serving(worker.role)
-        loads = {c.index: ShardLoad(c.num_videos_left, serving[c.index]) for c in self._coordinators if not c.is_over}
-        num_places = self._fleet.num_places[worker.role]
-        home = home_of(worker.place, num_places=num_places, num_shards=len(self._coordinators))
-        worker.shard = choose_shard(loads, home=home)
-        if worker.shard is not None:
-            self._at(self._now_s + latency_s, self._call, worker, worker.token)
+    def _send(self, workers: Sequence[Worker], *, latency_s: float) -> None:
+        """The driver has them ask a coordinator: as the product chooses it, by what it knew when it asked last."""
+        serving, num_shards = self._fleet.count_serving(), len(self._coordinators)
+        for worker in workers:
+            role = worker.role
+            loads = {
+                coordinator.index: ShardLoad(coordinator.num_videos_left, serving[role, coordinator.index])
+                for coordinator in self._coordinators
+                if not coordinator.is_over
+            }
+            home = home_of(worker.place, num_places=self._fleet.num_places[role], num_shards=num_shards)
+            worker.shard = choose_shard(loads, home=home)
+            if worker.shard is not None:
+                serving[role, worker.shard] += 1
+                self._at(self._now_s + latency_s, self._call, worker, worker.token)
 
     def _at(self, time_s: float, handle: Callable[..., None], *arguments: Any) -> None:
         heapq.heappush(self._events, (time_s, next(self._order), handle, arguments))
@@ -190,9 +195,8 @@ class Simulation:
             if not coordinator.is_over:
                 self._ask(coordinator)
         free, self._free = self._free, []
-        for worker in free:
-            if not worker.is_lost:
-                self._send(worker, latency_s=2 * self._settings.coordinator.latency_s)
+        there = [worker for worker in free if not worker.is_lost]
+        self._send(there, latency_s=2 * self._settings.coordinator.latency_s)
         self._at(self._now_s + self._settings.coordinator.poll_s, self._poll)
 
     def _ask(self, coordinator: Coordinator) -> None:
@@ -234,8 +238,7 @@ class Simulation:
             self._follow_up(coordinator)
 
     def _restart_node(self, node: int) -> None:
-        for worker in self._fleet.start_node(node, self._now_s):
-            self._send(worker, latency_s=0.0)
+        self._send(self._fleet.start_node(node, self._now_s), latency_s=0.0)
 
     def _note_steady_state(self) -> None:
         share = len(self._seen.latencies_s) / self._settings.num_videos

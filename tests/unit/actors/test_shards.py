@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import RayTaskError
 
+from actors import ray_executor
 from actors import shard as shard_module
 from actors.builders import Job, build_decode_worker
 from actors.coordinator_service import JobStatus
 from actors.local_store import LocalStore
-from actors.ray_executor import _take_in
 from actors.shard import Shard
 from actors.worker_pool import ActorOptions, WorkerPool, _Stage, _Worker
 from pipeline.engine.patience import Overdue
@@ -181,7 +181,39 @@ def test_a_shard_cannot_end_or_disturb_a_worker_that_has_gone_on_to_another():
         cancelled={"scorer-0": ("key",)},
     )
     metrics = SimpleNamespace(observe_seconds=lambda pieces: None)
-    list(_take_in(shards[0], status, pool, metrics))
+    list(ray_executor._take_in(shards[0], status, pool, metrics))
     assert (killed, cancelled) == ([], [{}])
-    list(_take_in(shards[1], status, pool, metrics))
+    list(ray_executor._take_in(shards[1], status, pool, metrics))
     assert (killed, cancelled[1:]) == (["scorer-0"], [{"scorer-0": ("key",)}])
+
+
+def test_workers_of_a_shard_that_has_ended_are_dealt_evenly_to_those_that_go_on():
+    shards = [Shard(make_job(num_videos=4), {}, index=index) for index in range(3)]
+    shards[0].is_finished = True
+    told = {1: [], 2: []}
+    for index, names in told.items():
+        shards[index].coordinator, shards[index].expect = f"coordinator {index}", names.extend
+    pool = make_pool(shards, {f"scorer-{number}": None for number in range(4)})
+    pool._num_places["scorer"] = 12  # these four are at home in the first
+    runs = []
+    for worker in pool._workers.values():
+        worker.actor = SimpleNamespace(run=SimpleNamespace(remote=lambda *given: runs.append(given)))
+    pool._run_ready()
+    assert sorted(map(len, told.values())) == [2, 2]
+    assert sorted(runs) == sorted((name, f"coordinator {index}") for index, names in told.items() for name in names)
+    assert pool.count_serving()["scorer"] == 4
+
+
+def test_a_job_with_fewer_videos_than_coordinators_gets_one_for_each_video_and_none_for_no_video():
+    asked = {"num_scorers": 8, "num_decoders": 8, "num_coordinators": 8}
+    for num_videos, expected in ((0, [0]), (1, [1]), (3, [1, 1, 1]), (17, [3, 2, 2, 2, 2, 2, 2, 2])):
+        shards = ray_executor._split(make_job(num_videos=num_videos, **asked), {})
+        assert [shard.num_videos_left for shard in shards] == expected
+        assert [shard.is_finished for shard in shards] == [not num for num in expected]
+
+
+def test_a_coordinator_that_dies_after_its_last_video_is_followed_by_one_that_has_nothing_to_do():
+    job = make_job(num_videos=3)
+    left = job.without({0, 1, 2})
+    world = World(job.config, left.tasks)
+    assert (world.run(), world.state.is_finished, world.state.progress.num_videos) == ([], True, 0)
