@@ -85,7 +85,7 @@ class ChaosJob:
 def draw_job(rng: random.Random, *, max_attempts: int) -> ChaosJob:
     """Sizes at which every bound bites now and then."""
     num_videos, num_questions = rng.randint(1, 5), rng.choice([1, 2, 3, 5])
-    num_scorers, num_decoders = rng.randint(1, 3), rng.randint(1, 3)
+    num_scorers, num_decoders = rng.choice([1, 2, 3, 3]), rng.choice([1, 2, 3, 3])
     method = rng.choice(["adapttoken", "adapttoken-lite", "adapttoken-lite", *sorted(SELECTORS)])
     config = RunConfig(
         method=method,
@@ -96,7 +96,7 @@ def draw_job(rng: random.Random, *, max_attempts: int) -> ChaosJob:
         execution=ExecutionConfig(
             num_scorers=num_scorers,
             num_decoders=num_decoders,
-            num_coordinators=rng.randint(1, 3),
+            num_coordinators=rng.choice([1, 2, 3, 3]),
             videos_in_flight=rng.randint(1, 2),
             groups_in_hand=rng.randint(1, 3),
             frame_buffer_bytes=rng.choice([1, 3, 5, 100]) * GROUP_BYTES,

@@ -95,10 +95,10 @@ def test_work_for_a_worker_that_was_given_up_is_found_out(monkeypatch):
     monkeypatch.setattr(job_state.JobState, "lose_worker", forgive)
     campaign = Campaign()
     late = Fault(kind=Kind.PRESUMED_DEAD, stage="score", moment=Moment.HANDED_OUT)
-    with suppress(KeyError, BrokenPromiseError):
-        for seed in range(4):
+    for seed in range(8):
+        with suppress(KeyError):  # the state machine itself may stumble over it
             run_case(campaign, late, random.Random(seed), name=str(seed))
-        assert any("given up for lost was given work" in text for text in campaign.broken)
+    assert any("given up for lost was given work" in text for text in campaign.broken)
 
 
 def sharded_jobs(num):
