@@ -15,6 +15,7 @@ from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role
 from pipeline.engine.progress import Progress, Tally
 from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.settings.config import RunConfig
 
 _BACKSTOP_FACTOR = 3  # a reader kills its own child after one timeout, and tries twice; only copying can hang longer
 _log = logging.getLogger("adapttoken.coordinator")
@@ -25,6 +26,15 @@ def is_bug(error: RayError) -> bool:
     if not isinstance(error, RayTaskError):
         return False
     return isinstance(error.cause, RayTaskError) or not isinstance(error.cause, RayError)
+
+
+def most_patience_s(config: RunConfig) -> dict[Role, float]:
+    """Wall seconds that a worker may take for what it was given, by the settings."""
+    return {
+        Role.DECODER: _BACKSTOP_FACTOR * config.reading.decode_timeout_s,
+        Role.SCORER: config.execution.score_timeout_s,
+        Role.ANSWERER: config.execution.score_timeout_s,
+    }
 
 
 class Shard:
@@ -60,19 +70,15 @@ class Shard:
 
     def start(self) -> None:
         """Make a coordinator for what is left."""
-        execution, reading = self._job.config.execution, self._job.config.reading
-        patience_s = {
-            Role.DECODER: _BACKSTOP_FACTOR * reading.decode_timeout_s,
-            Role.SCORER: execution.score_timeout_s,
-            Role.ANSWERER: execution.score_timeout_s,
-        }
         job = self._job.without(self._done) if self._done else self._job
         remote_service: Any = ray.remote(**self._options)(CoordinatorService)
         self.coordinator = remote_service.remote(
-            partial(JobState, job.tasks, config=job.config), stamp=job.stamp, patience_s=patience_s
+            partial(JobState, job.tasks, config=job.config),
+            stamp=job.stamp,
+            patience_s=most_patience_s(job.config),
         )
         self._question, self._told = None, []
-        self._limit_s = execution.score_timeout_s  # its process has to start first
+        self._limit_s = job.config.execution.score_timeout_s  # its process has to start first
 
     def ask(self) -> Any:
         """Send the question how far it is, unless one is under way; returns what its answer will be in."""

@@ -17,7 +17,7 @@ from actors import pulse
 from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
 from actors.pulse import Pulse
-from actors.shard import Shard, is_bug
+from actors.shard import Shard, is_bug, most_patience_s
 from actors.store import RayStore
 from pipeline.engine.messages.keys import Role, WorkKey
 from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
@@ -25,6 +25,7 @@ from pipeline.failures import Failure, FailureClass, PipelineError
 
 _CLASSES: dict[Role, type[PullLoop]] = {Role.SCORER: Scorer, Role.ANSWERER: Answerer, Role.DECODER: Decoder}
 _log = logging.getLogger("adapttoken.workers")
+_NEVER_S = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +57,12 @@ class _Place(NamedTuple):
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class _Worker:
-    """One process and the place it was given; whoever replaces it takes the place."""
+    """One process and the place it was given; whoever replaces it takes the place.
+
+    Attributes:
+        shard: it works for this one's coordinator; ``asks`` is the one that it was told to ask.
+        ends_by_s: when it is ended if its call has not returned; only while nobody else would notice that it hangs.
+    """
 
     place: _Place
     name: str
@@ -64,7 +70,8 @@ class _Worker:
     shard: Shard | None = None
     stage: _Stage = _Stage.STARTING
     call: Any = None
-    loads_until_s: float = float("inf")
+    asks: Any = None
+    ends_by_s: float = _NEVER_S
     killed_because: Failure | None = None
     pulse: Pulse | None = None
 
@@ -179,7 +186,7 @@ class WorkerPool:
         if worker.stage is _Stage.STARTING:
             worker.stage, worker.call = _Stage.LOADING, worker.actor.load.remote()
             worker.pulse = Pulse(last_s=time.monotonic())
-            worker.loads_until_s = time.monotonic() + self._execution.score_timeout_s
+            worker.ends_by_s = time.monotonic() + self._execution.score_timeout_s
         elif worker.stage is _Stage.LOADING:
             if failure is not None:
                 refused = PipelineError(failure.failure_class, failure.message)
@@ -187,13 +194,13 @@ class WorkerPool:
                     raise refused
                 self._replace(worker, refused)  # others have loaded it: this node cannot
                 return
-            worker.stage, worker.loads_until_s = _Stage.READY, float("inf")
+            worker.stage, worker.ends_by_s = _Stage.READY, _NEVER_S
             _log.info("%s is ready", worker.name)
         elif failure is not None:
             worker.killed_because = failure
             self._replace(worker, PipelineError(failure.failure_class, failure.message))
         else:  # its shard has ended: another one may have work for it
-            worker.stage, worker.shard = _Stage.READY, None
+            worker.stage, worker.shard, worker.ends_by_s = _Stage.READY, None, _NEVER_S
 
     def _take_in_error(self, worker: _Worker, error: RayError) -> None:
         """Tell a dead process, a node that cannot do what others can, a silent coordinator and a bug apart."""
@@ -220,6 +227,7 @@ class WorkerPool:
         lost = worker.name
         del self._workers[lost]
         worker.name, worker.stage, worker.call = self._new_name(worker.role), _Stage.READY, None
+        worker.ends_by_s = _NEVER_S
         self._workers[worker.name] = worker
         self._lose(worker, lost, None)
 
@@ -244,7 +252,8 @@ class WorkerPool:
                 shard = worker.shard = self._shard_for(worker, going_on, serving)
                 serving[worker.role, shard.index] += 1
                 told.setdefault(shard.index, []).append(worker.name)
-                worker.stage, worker.call = _Stage.RUNNING, worker.actor.run.remote(worker.name, shard.coordinator)
+                worker.stage, worker.asks = _Stage.RUNNING, shard.coordinator
+                worker.call = worker.actor.run.remote(worker.name, shard.coordinator)
         for index, names in told.items():
             going_on[index].expect(names)
 
@@ -261,6 +270,11 @@ class WorkerPool:
         chosen = choose_shard(loads, home=home)
         assert chosen is not None, "there is one that goes on"
         return going_on[chosen]
+
+    def _is_left_behind(self, worker: _Worker) -> bool:
+        """Whether it is busy for a coordinator that has gone, or has all it needs: nobody there waits for it."""
+        shard = worker.shard
+        return shard is not None and (shard.is_finished or shard.coordinator is not worker.asks)
 
     def _num_at(self, role: str, *stages: _Stage) -> int:
         return sum(worker.role == role and worker.stage in stages for worker in self._workers.values())
@@ -279,10 +293,12 @@ class WorkerPool:
                 self.kill(name, Failure(failure_class=FailureClass.WORKER_LOST, message=message))
 
     def _check_deadlines(self) -> None:
-        """End who loads for too long; give up when for too long too few have had room."""
+        """End who loads for too long, or is left behind; give up when for too long too few have had room."""
         now_s, limit_s = time.monotonic(), self._execution.score_timeout_s
         for worker in self._workers.values():
-            if worker.loads_until_s < now_s:
+            if worker.ends_by_s == _NEVER_S and self._is_left_behind(worker):
+                worker.ends_by_s = now_s + most_patience_s(self._job.config)[worker.role]
+            if worker.ends_by_s < now_s:
                 ray.kill(worker.actor)
         short = [
             f"{able} of at least {least} {role}s"

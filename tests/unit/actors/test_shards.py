@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import RayTaskError
 
-from actors import ray_executor
+from actors import ray_executor, worker_pool
 from actors import shard as shard_module
 from actors.builders import Job, build_decode_worker
 from actors.coordinator_service import JobStatus
@@ -217,3 +217,24 @@ def test_a_coordinator_that_dies_after_its_last_video_is_followed_by_one_that_ha
     left = job.without({0, 1, 2})
     world = World(job.config, left.tasks)
     assert (world.run(), world.state.is_finished, world.state.progress.num_videos) == ([], True, 0)
+
+
+@pytest.mark.parametrize("is_finished", [False, True], ids=["its coordinator was replaced", "its shard has ended"])
+def test_a_worker_that_is_stuck_in_work_nobody_waits_for_is_ended_at_last(is_finished, monkeypatch):
+    now_s, killed = [0.0], []
+    monkeypatch.setattr(worker_pool.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(worker_pool.ray, "kill", killed.append)
+    shard = Shard(make_job(), {})
+    shard.coordinator = "first"
+    pool = make_pool([shard], {"scorer-0": shard, "scorer-1": None})
+    pool._num_at = lambda *given: 1  # there are enough
+    stuck = pool._workers["scorer-0"]
+    stuck.asks = "first"
+    pool._check_deadlines()
+    shard.is_finished, shard.coordinator = is_finished, "first" if is_finished else "second"
+    for now_s[0] in (100_000.0, 100_000.0 + pool._execution.score_timeout_s):
+        pool._check_deadlines()
+    assert killed == []
+    now_s[0] += 1
+    pool._check_deadlines()
+    assert killed == [stuck.actor]
