@@ -10,6 +10,7 @@ from actors.decoder import DecoderActor
 from actors.scorer import ScorerActor
 from actors.store import ObjectStore
 from actors.worker import DecodeWorker, ModelWorker
+from pipeline.engine.sharding import shard_config
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import ModelLayout, VideoModel
 from pipeline.models.question_tokenizer import QuestionTokenizer
@@ -23,7 +24,10 @@ from pipeline.settings.config import RunConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """Everything an executor needs to run. Workers get one without tasks, which may be a million."""
+    """Everything an executor needs to run. Workers get one without tasks, which may be a million.
+
+    ``num_shards``: coordinators that share it; a worker may serve any of them.
+    """
 
     tasks: TaskTable | tuple[VideoTask, ...]
     num_videos: int
@@ -33,6 +37,7 @@ class Job:
     stamp: RunStamp
     load_model: Callable[[RunConfig], VideoModel]
     storage_options: Mapping[str, Any] | None = None
+    num_shards: int = 1
 
     @property
     def num_questions(self) -> int:
@@ -53,7 +58,7 @@ class Job:
 
 
 def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
-    """A worker that reads videos."""
+    """A worker that reads videos, which are cut as a shard has room for them; what is refused depends on no shards."""
     return DecodeWorker(
         lambda: DecoderActor(
             store,
@@ -61,8 +66,9 @@ def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
                 plan_video,
                 layout=job.layout,
                 selector=get_selector(job.config.method),
-                config=job.config,
-                num_videos=job.num_videos,
+                config=shard_config(job.config, job.num_shards),
+                num_videos=-(-job.num_videos // job.num_shards),
+                most_group_bytes=job.config.execution.frame_buffer_bytes,
             ),
             check=partial(check_questions, tokenizer=job.tokenizer, layout=job.layout, config=job.config),
             config=job.config,

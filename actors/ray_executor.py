@@ -39,7 +39,7 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
             away for too long.
     """
     shards, metrics = _split(job, options.coordinator), RunMetrics(job.stamp.run_id)
-    pool = WorkerPool(job, options)
+    pool = WorkerPool(replace(job, num_shards=len(shards)), options)
     try:
         pool.start()
         for shard in shards:
@@ -47,13 +47,11 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
         pool.serve(shards)
         while not all(shard.is_finished for shard in shards):
             pool.tick(_TICK_S)
-            for status in _hear(shards):
-                yield from _take_in(status, pool, metrics)
-            progress = [shard.progress for shard in shards if shard.progress is not None]
-            if progress:
-                whole = reduce(add, progress)
-                metrics.note(whole)
-                yield whole
+            for shard, status in _hear(shards):
+                yield from _take_in(shard, status, pool, metrics)
+            whole = reduce(add, (shard.progress for shard in shards)).served_by(pool.count_serving())
+            metrics.note(whole)
+            yield whole
             _check_outages(shards)
     finally:
         pool.stop()
@@ -72,7 +70,7 @@ def _split(job: Job, options: dict[str, Any]) -> list[Shard]:
     return [Shard(part.every(num, start=index), options, index=index) for index in range(num)]
 
 
-def _hear(shards: Sequence[Shard]) -> Iterator[JobStatus]:
+def _hear(shards: Sequence[Shard]) -> Iterator[tuple[Shard, JobStatus]]:
     """Answers of those that have one; who is dead, or silent for too long, is replaced."""
     going_on = [shard for shard in shards if not shard.is_finished]
     questions = [shard.ask() for shard in going_on]
@@ -84,15 +82,16 @@ def _hear(shards: Sequence[Shard]) -> Iterator[JobStatus]:
             shard.replace(error)
         else:
             if status is not None:
-                yield status
+                yield shard, status
 
 
-def _take_in(status: JobStatus, pool: WorkerPool, metrics: RunMetrics) -> Iterator[VideoOutcome]:
+def _take_in(shard: Shard, status: JobStatus, pool: WorkerPool, metrics: RunMetrics) -> Iterator[VideoOutcome]:
     if status.outcomes:
         pool.renew_patience()
     for overdue in status.overdue:
-        pool.kill(overdue.worker, _describe(overdue))
-    pool.cancel(status.cancelled)
+        if pool.serves(overdue.worker, shard):  # it may have gone on to another one meanwhile, and is sound
+            pool.kill(overdue.worker, _describe(overdue))
+    pool.cancel({name: keys for name, keys in status.cancelled.items() if pool.serves(name, shard)})
     metrics.observe_seconds(status.spent)
     for outcome in status.outcomes:
         metrics.count_rows(outcome.rows)

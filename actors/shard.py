@@ -15,6 +15,7 @@ from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role
 from pipeline.engine.progress import Progress, Tally
 from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.settings.config import RunConfig
 
 _BACKSTOP_FACTOR = 3  # a reader kills its own child after one timeout, and tries twice; only copying can hang longer
 _log = logging.getLogger("adapttoken.coordinator")
@@ -27,6 +28,15 @@ def is_bug(error: RayError) -> bool:
     return isinstance(error.cause, RayTaskError) or not isinstance(error.cause, RayError)
 
 
+def most_patience_s(config: RunConfig) -> dict[Role, float]:
+    """Wall seconds that a worker may take for what it was given, by the settings."""
+    return {
+        Role.DECODER: _BACKSTOP_FACTOR * config.reading.decode_timeout_s,
+        Role.SCORER: config.execution.score_timeout_s,
+        Role.ANSWERER: config.execution.score_timeout_s,
+    }
+
+
 class Shard:
     """What the driver knows of one coordinator, and of those before it.
 
@@ -34,7 +44,7 @@ class Shard:
         index: among the job's shards.
         coordinator: where its workers ask; another one after a death.
         is_finished: whether all of its videos have ended.
-        progress: of all its coordinators together; None until the first one has answered.
+        progress: of all its coordinators together; what it has to do, until the first one has answered.
         outage: why it cannot go on, if so.
     """
 
@@ -42,7 +52,7 @@ class Shard:
         """Start nothing; ``options`` are those of ``ray.remote``."""
         self.index, self.is_finished = index, not len(job.tasks)
         self.coordinator: Any = None
-        self.progress: Progress | None = None
+        self.progress = Progress.of_nothing(num_videos=len(job.tasks), num_questions=job.num_questions)
         self.outage: Failure | None = None
         self._job, self._options = job, options
         self._done: set[int] = set()
@@ -60,19 +70,15 @@ class Shard:
 
     def start(self) -> None:
         """Make a coordinator for what is left."""
-        execution, reading = self._job.config.execution, self._job.config.reading
-        patience_s = {
-            Role.DECODER: _BACKSTOP_FACTOR * reading.decode_timeout_s,
-            Role.SCORER: execution.score_timeout_s,
-            Role.ANSWERER: execution.score_timeout_s,
-        }
         job = self._job.without(self._done) if self._done else self._job
         remote_service: Any = ray.remote(**self._options)(CoordinatorService)
         self.coordinator = remote_service.remote(
-            partial(JobState, job.tasks, config=job.config), stamp=job.stamp, patience_s=patience_s
+            partial(JobState, job.tasks, config=job.config),
+            stamp=job.stamp,
+            patience_s=most_patience_s(job.config),
         )
         self._question, self._told = None, []
-        self._limit_s = execution.score_timeout_s  # its process has to start first
+        self._limit_s = job.config.execution.score_timeout_s  # its process has to start first
 
     def ask(self) -> Any:
         """Send the question how far it is, unless one is under way; returns what its answer will be in."""
@@ -92,8 +98,7 @@ class Shard:
                 raise GetTimeoutError(f"it has not answered for {self._limit_s:g} s")
             return None
         status: JobStatus = ray.get(self._question)
-        told, self._told = self._told, []
-        ray.get(told, timeout=self._limit_s)  # calls before this one: they have been heard, or are bugs
+        self._check_told()
         self._question, self._limit_s = None, self._job.config.execution.coordinator_timeout_s
         if status.outcomes:
             self._deaths_left = self._job.config.execution.max_attempts
@@ -101,6 +106,12 @@ class Shard:
         self.progress = status.progress.continue_after(self._before)
         self._last, self.outage, self.is_finished = self.progress.ended, status.outage, status.is_finished
         return status
+
+    def _check_told(self) -> None:
+        """What it was told has been heard, or was a bug; what it has not heard yet is looked at with a later answer."""
+        if self._told:
+            heard, self._told = ray.wait(self._told, num_returns=len(self._told), timeout=0)
+            ray.get(heard)
 
     def expect(self, workers: Sequence[str]) -> None:
         """These have been told to work for it."""

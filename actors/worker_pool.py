@@ -17,7 +17,7 @@ from actors import pulse
 from actors.builders import Job, build_decode_worker, build_model_worker
 from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
 from actors.pulse import Pulse
-from actors.shard import Shard, is_bug
+from actors.shard import Shard, is_bug, most_patience_s
 from actors.store import RayStore
 from pipeline.engine.messages.keys import Role, WorkKey
 from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
@@ -25,6 +25,7 @@ from pipeline.failures import Failure, FailureClass, PipelineError
 
 _CLASSES: dict[Role, type[PullLoop]] = {Role.SCORER: Scorer, Role.ANSWERER: Answerer, Role.DECODER: Decoder}
 _log = logging.getLogger("adapttoken.workers")
+_NEVER_S = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +57,12 @@ class _Place(NamedTuple):
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class _Worker:
-    """One process and the place it was given; whoever replaces it takes the place."""
+    """One process and the place it was given; whoever replaces it takes the place.
+
+    Attributes:
+        shard: it works for this one's coordinator; ``asks`` is the one that it was told to ask.
+        ends_by_s: when it is ended if its call has not returned; only while nobody else would notice that it hangs.
+    """
 
     place: _Place
     name: str
@@ -64,7 +70,8 @@ class _Worker:
     shard: Shard | None = None
     stage: _Stage = _Stage.STARTING
     call: Any = None
-    loads_until_s: float = float("inf")
+    asks: Any = None
+    ends_by_s: float = _NEVER_S
     killed_because: Failure | None = None
     pulse: Pulse | None = None
 
@@ -126,6 +133,15 @@ class WorkerPool:
         self._check_pulses()
         self._check_deadlines()
 
+    def serves(self, name: str, shard: Shard) -> bool:
+        """Whether a worker is there and works for this shard, under this name."""
+        worker = self._workers.get(name)
+        return worker is not None and worker.shard is shard
+
+    def count_serving(self) -> Counter[Role]:
+        """Workers at work, each once, however many shards it has served."""
+        return Counter(worker.role for worker in self._workers.values() if worker.stage is _Stage.RUNNING)
+
     def kill(self, name: str, failure: Failure) -> None:
         """End a worker that hangs, without waiting for its end; what it was doing fails with it, or is done again."""
         if name in self._workers:
@@ -170,7 +186,7 @@ class WorkerPool:
         if worker.stage is _Stage.STARTING:
             worker.stage, worker.call = _Stage.LOADING, worker.actor.load.remote()
             worker.pulse = Pulse(last_s=time.monotonic())
-            worker.loads_until_s = time.monotonic() + self._execution.score_timeout_s
+            worker.ends_by_s = time.monotonic() + self._execution.score_timeout_s
         elif worker.stage is _Stage.LOADING:
             if failure is not None:
                 refused = PipelineError(failure.failure_class, failure.message)
@@ -178,13 +194,13 @@ class WorkerPool:
                     raise refused
                 self._replace(worker, refused)  # others have loaded it: this node cannot
                 return
-            worker.stage, worker.loads_until_s = _Stage.READY, float("inf")
+            worker.stage, worker.ends_by_s = _Stage.READY, _NEVER_S
             _log.info("%s is ready", worker.name)
         elif failure is not None:
             worker.killed_because = failure
             self._replace(worker, PipelineError(failure.failure_class, failure.message))
         else:  # its shard has ended: another one may have work for it
-            worker.stage, worker.shard = _Stage.READY, None
+            worker.stage, worker.shard, worker.ends_by_s = _Stage.READY, None, _NEVER_S
 
     def _take_in_error(self, worker: _Worker, error: RayError) -> None:
         """Tell a dead process, a node that cannot do what others can, a silent coordinator and a bug apart."""
@@ -211,6 +227,7 @@ class WorkerPool:
         lost = worker.name
         del self._workers[lost]
         worker.name, worker.stage, worker.call = self._new_name(worker.role), _Stage.READY, None
+        worker.ends_by_s = _NEVER_S
         self._workers[worker.name] = worker
         self._lose(worker, lost, None)
 
@@ -229,25 +246,35 @@ class WorkerPool:
             return
         self._has_begun = True
         told: dict[int, list[str]] = {}
+        serving = Counter((worker.role, worker.shard.index) for worker in self._workers.values() if worker.shard)
         for worker in self._workers.values():
             if worker.stage is _Stage.READY:
-                shard = worker.shard = self._shard_for(worker, going_on)
+                shard = worker.shard = self._shard_for(worker, going_on, serving)
+                serving[worker.role, shard.index] += 1
                 told.setdefault(shard.index, []).append(worker.name)
-                worker.stage, worker.call = _Stage.RUNNING, worker.actor.run.remote(worker.name, shard.coordinator)
+                worker.stage, worker.asks = _Stage.RUNNING, shard.coordinator
+                worker.call = worker.actor.run.remote(worker.name, shard.coordinator)
         for index, names in told.items():
             going_on[index].expect(names)
 
-    def _shard_for(self, worker: _Worker, going_on: Mapping[int, Shard]) -> Shard:
+    def _shard_for(
+        self, worker: _Worker, going_on: Mapping[int, Shard], serving: Mapping[tuple[Role, int], int]
+    ) -> Shard:
         """Its home, or once that has ended the one with most left for each of its role."""
         place = worker.place
-        serving = Counter(
-            other.shard.index for other in self._workers.values() if other.role is place.role and other.shard
-        )
-        loads = {index: ShardLoad(shard.num_videos_left, serving[index]) for index, shard in going_on.items()}
+        loads = {
+            index: ShardLoad(shard.num_videos_left, serving.get((place.role, index), 0))
+            for index, shard in going_on.items()
+        }
         home = home_of(place.number, num_places=self._num_places[place.role], num_shards=len(self._shards))
         chosen = choose_shard(loads, home=home)
         assert chosen is not None, "there is one that goes on"
         return going_on[chosen]
+
+    def _is_left_behind(self, worker: _Worker) -> bool:
+        """Whether it is busy for a coordinator that has gone, or has all it needs: nobody there waits for it."""
+        shard = worker.shard
+        return shard is not None and (shard.is_finished or shard.coordinator is not worker.asks)
 
     def _num_at(self, role: str, *stages: _Stage) -> int:
         return sum(worker.role == role and worker.stage in stages for worker in self._workers.values())
@@ -266,10 +293,12 @@ class WorkerPool:
                 self.kill(name, Failure(failure_class=FailureClass.WORKER_LOST, message=message))
 
     def _check_deadlines(self) -> None:
-        """End who loads for too long; give up when for too long too few have had room."""
+        """End who loads for too long, or is left behind; give up when for too long too few have had room."""
         now_s, limit_s = time.monotonic(), self._execution.score_timeout_s
         for worker in self._workers.values():
-            if worker.loads_until_s < now_s:
+            if worker.ends_by_s == _NEVER_S and self._is_left_behind(worker):
+                worker.ends_by_s = now_s + most_patience_s(self._job.config)[worker.role]
+            if worker.ends_by_s < now_s:
                 ray.kill(worker.actor)
         short = [
             f"{able} of at least {least} {role}s"

@@ -29,6 +29,7 @@ class LocalNodes:
         head: dict[str, Any] = {"num_cpus": 0, "include_dashboard": dashboard_port is not None}
         if dashboard_port is not None:
             head["dashboard_port"] = dashboard_port
+        self._stopped: list[int] = []
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(num_nodes):
             self.add_node()
@@ -58,19 +59,39 @@ class LocalNodes:
 
     def kill_process(self, title: str, rng: random.Random) -> bool:
         """SIGKILL one of the processes whose title begins with ``ray::<title>``; False when there is none."""
-        victims = sorted(self._pids_of(title))
+        return self._send(signal.SIGKILL, title, rng) is not None
+
+    def stop_process(self, title: str, rng: random.Random) -> bool:
+        """SIGSTOP one of them: it stays there and does nothing more."""
+        victim = self._send(signal.SIGSTOP, title, rng)
+        self._stopped += [] if victim is None else [victim]
+        return victim is not None
+
+    def end_stopped(self) -> None:
+        """What was stopped and nobody could end."""
+        for victim in self._stopped:
+            if _is_stopped(victim):
+                with suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
+        self._stopped.clear()
+
+    def _send(self, number: signal.Signals, title: str, rng: random.Random) -> int | None:
+        """To one that runs; None where there is none."""
+        victims = sorted(pid for pid in self._pids_of(title) if not _is_stopped(pid))
         if not victims:
-            return False
+            return None
+        victim = rng.choice(victims)
         with suppress(ProcessLookupError):
-            os.kill(rng.choice(victims), signal.SIGKILL)
-            return True
-        return False
+            os.kill(victim, number)
+            return victim
+        return None
 
     def _pids_of(self, title: str) -> Iterator[int]:
         return find_workers(title, raylets={_raylet_pid(node) for node in self._cluster.list_all_nodes()})
 
     def close(self) -> None:
-        """End all nodes."""
+        """End all nodes; what is stopped would not hear of it."""
+        self.end_stopped()
         self._cluster.shutdown()
 
 
@@ -87,6 +108,12 @@ def local_nodes(**options: int) -> Iterator[LocalNodes]:
 def _raylet_pid(node: Any) -> int:
     (raylet,) = node.all_processes["raylet"]
     return int(raylet.process.pid)
+
+
+def _is_stopped(pid: int) -> bool:
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
 
 
 def find_workers(title: str, *, raylets: Collection[int]) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Kills everything there is to kill while a job runs, again and again, and compares its rows with an undisturbed run.
+"""Kills and stops processes of a job of two shards, again and again, and compares its rows with an undisturbed run.
 
 A Ray cluster of several nodes is started on this machine; the job is ``run.py`` in a process of its own. Runs go on
 until there are enough kills of every kind; started again, the command goes on where it was. The exit code is 1 when
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.lab.benchmarks.chaos import (
     KINDS,
+    STOPS,
     Kill,
     RunReport,
     compare_rows,
@@ -56,6 +57,7 @@ _SETTINGS = (
     "execution.num_scorers=2",
     "execution.num_decoders=2",
     "execution.num_answerers=1",
+    "execution.num_coordinators=2",
     "execution.videos_in_flight=3",
     "sampling.frames_per_group=32",
 )
@@ -192,11 +194,12 @@ def _run_disturbed(
                 break
             if _make_kill(kill, job, nodes, rng):
                 made[kill.kind] += 1
-                told = f"run {seed}: {time.monotonic() - started:.1f} s: killed {kill.kind}"
+                told = f"run {seed}: {time.monotonic() - started:.1f} s: {kill.kind}"
                 print(told, file=sys.stderr, flush=True)
         exit_code = job.wait()
     finally:
         job.kill()
+        nodes.end_stopped()
     return RunReport(
         seed=seed,
         kills=dict(made),
@@ -218,7 +221,7 @@ def _wait_for_work(job: _Job, nodes: "LocalNodes", pause_s: float) -> bool:
 
 
 def _make_kill(kill: Kill, job: _Job, nodes: "LocalNodes", rng: random.Random) -> bool:
-    """False when there was nothing of that kind to kill at this moment."""
+    """False when there was nothing of that kind to kill or stop at this moment."""
     if kill.kind == "driver":
         job.kill()
         job.start()
@@ -227,6 +230,8 @@ def _make_kill(kill: Kill, job: _Job, nodes: "LocalNodes", rng: random.Random) -
         nodes.kill_node(rng)
         nodes.add_node()
         return True
+    if kill.kind in STOPS:
+        return nodes.stop_process(_TITLES[STOPS[kill.kind]], rng)
     return nodes.kill_process(_TITLES[kill.kind], rng)
 
 

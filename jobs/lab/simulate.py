@@ -61,6 +61,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mean-stop-groups", type=float, default=plain.mean_stop_groups, help="of adapttoken-lite")
     parser.add_argument("--decode-cores-per-gpu", type=_list_of(float), default=[plain.decode_cores_per_gpu])
     parser.add_argument("--frames-decoded-per-wanted", type=_list_of(int), default=[10], help="k")
+    parser.add_argument("--coordinators", type=int, help="each with its part of the videos; default: as jobs choose it")
     parser.add_argument("--answerers", type=int, help="GPUs for final passes only; default: as a job plans them")
     parser.add_argument("--gpus-per-node", type=int, default=plain.gpus_per_node)
     parser.add_argument("--stretches", type=int, help="pieces per decode pass; default: as jobs cut it")
@@ -97,6 +98,7 @@ def _settings(options: argparse.Namespace) -> Iterator[SimulationSettings]:
         num_frames=options.frames,
         num_questions=options.questions,
         gpus_per_node=options.gpus_per_node,
+        num_coordinators=options.coordinators,
         num_stretches=options.stretches,
         frame_buffer_bytes_per_gpu=round(options.frame_buffer_gib_per_gpu * GIB),
         node_losses_per_hour=options.node_loss_per_hour,

@@ -164,9 +164,9 @@ class Flow:
         self.file(video)
 
     def _has_room_for_frames(self, video: VideoState) -> bool:
-        """The whole next reading fits."""
+        """The whole next reading fits, or nothing else is there: one group may exceed a shard's part of the room."""
         room = self._execution.frame_buffer_bytes - self.total.frame_bytes
-        return self._planned(video.age).frames.chunk_bytes() <= room
+        return not self.total.frame_bytes or self._planned(video.age).frames.chunk_bytes() <= room
 
     def _has_room_for_candidates(self, video: VideoState) -> bool:
         """It has been admitted, or can be: as the only one in any case."""

@@ -1,7 +1,7 @@
 """How far a job is, as counts."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from pipeline.engine.flow import Flow
@@ -95,6 +95,18 @@ class Progress:
     stage_seconds: StageSeconds = field(default_factory=StageSeconds)
     ended: Tally = field(default_factory=Tally)
 
+    @classmethod
+    def of_nothing(cls, *, num_videos: int, num_questions: int) -> "Progress":
+        """Before anything is done."""
+        return cls(
+            num_videos=num_videos,
+            num_videos_done=0,
+            num_questions=num_questions,
+            num_questions_done=0,
+            num_groups_scored=0,
+            num_groups_planned=0,
+        )
+
     @property
     def device_s(self) -> float:
         """Seconds in which scorers and answerers had something to do."""
@@ -105,6 +117,15 @@ class Progress:
         """Of two parts of a job."""
         sums = {item.name: getattr(self, item.name) + getattr(other, item.name) for item in fields(Progress)}
         return Progress(**sums)
+
+    def served_by(self, num_workers: Mapping[Role, int]) -> "Progress":
+        """Of parts that workers go on from: each knows all whom it has seen, and together they have these."""
+        return replace(
+            self,
+            num_scorers=num_workers.get(Role.SCORER, 0),
+            num_answerers=num_workers.get(Role.ANSWERER, 0),
+            num_decoders=num_workers.get(Role.DECODER, 0),
+        )
 
     def continue_after(self, before: Tally) -> "Progress":
         """Of the whole job, where coordinators that have died ended the videos counted in ``before``."""

@@ -15,6 +15,9 @@ SCORERS_PER_SHARD = 64
 SCORERS_PER_STOPPING_SHARD = 32
 """Where questions stop early, a group is decided on one by one, which costs a coordinator twice as much."""
 
+FEWEST_VIDEOS = 4
+"""Of a shard, unless set: with fewer, none would tell an outage of the storage from a bad video (``outage``)."""
+
 
 class ShardLoad(NamedTuple):
     """What a shard that is not finished has left, and how many workers of one role serve it."""
@@ -26,22 +29,33 @@ class ShardLoad(NamedTuple):
 def count_shards(execution: ExecutionConfig, *, can_stop: bool, num_videos: int) -> int:
     """Coordinators of a job: as set, else by its scorers; never more than leave each a scorer, a decoder and a video.
 
-    ``200 scorers, 200 decoders -> 4; with early stopping 7; 200 scorers, 3 decoders -> 3``
+    ``200 scorers, 200 decoders -> 4; with early stopping 7; with 3 decoders 3; with 9 videos 2``
     """
     wanted = execution.num_coordinators
     if wanted is None:
         wanted = math.ceil(execution.scorers / (SCORERS_PER_STOPPING_SHARD if can_stop else SCORERS_PER_SHARD))
+        wanted = min(wanted, num_videos // FEWEST_VIDEOS)
     most = min(execution.scorers, execution.num_decoders, num_videos)
     return max(1, min(wanted, most))
 
 
 def shard_config(config: RunConfig, num_shards: int) -> RunConfig:
-    """A shard's settings: its part of what all workers hold together. Nothing of it enters ``config_hash``."""
+    """A shard's settings: its part of the workers and of what they hold. Nothing of it enters ``config_hash``.
+
+    Videos are planned by them, too: a reading that is larger than the shard's room would wait for ever, and one that is
+    cut for the decoders of all shards costs each coordinator as much as all of them.
+    """
     execution = config.execution
+    num_scorers, num_answerers = execution.num_scorers, execution.num_answerers
+    num_scorers = None if num_scorers is None else math.ceil(num_scorers / num_shards)
     return replace(
         config,
         execution=replace(
             execution,
+            num_scorers=num_scorers,
+            min_scorers=min(execution.min_scorers, num_scorers or execution.min_scorers),
+            num_answerers=None if num_answerers is None else math.ceil(num_answerers / num_shards),
+            num_decoders=math.ceil(execution.num_decoders / num_shards),
             frame_buffer_bytes=max(1, execution.frame_buffer_bytes // num_shards),
             candidate_bytes=max(1, execution.candidate_bytes // num_shards),
         ),

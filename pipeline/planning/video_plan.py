@@ -83,9 +83,15 @@ class VideoPlan:
 
 
 def plan_video(
-    probe: VideoProbe, *, layout: ModelLayout, selector: Selector, config: RunConfig, num_videos: int = 1
+    probe: VideoProbe,
+    *,
+    layout: ModelLayout,
+    selector: Selector,
+    config: RunConfig,
+    num_videos: int = 1,
+    most_group_bytes: int | None = None,
 ) -> VideoPlan:
-    """Plan one video of a job with ``num_videos``.
+    """Plan one video of a job with ``num_videos``; ``most_group_bytes``: what one group may take, else the buffer.
 
     Raises:
         PipelineError: ``TOO_LARGE`` when a group exceeds the frame buffer, or a method that keeps all tokens exceeds
@@ -111,6 +117,7 @@ def plan_video(
         groups,
         frame_bytes=height * width * 3,
         frame_buffer_bytes=config.execution.frame_buffer_bytes,
+        most_group_bytes=most_group_bytes,
         num_stretches=stretches_per_pass(
             num_videos=num_videos,
             num_decoders=config.execution.num_decoders,

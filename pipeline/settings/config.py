@@ -171,7 +171,8 @@ class ExecutionConfig:
         num_scorers: wanted; ``min_scorers`` are enough to begin and to go on, the others join when there is room. None:
             as many as the machines' GPUs hold, on the CPU ``min_scorers``.
         gpus_per_scorer: None: 1 where there are any; 0: the CPU, whatever there is.
-        num_coordinators: each has its part of the videos; None: one per 64 scorers, or 32 where questions stop early.
+        num_coordinators: each has its part of the videos; None: one per 64 scorers, or 32 where questions stop early,
+            with four videos each at least.
         num_answerers: processes for final passes only; None lets the plan decide, 0 leaves them to the scorers.
         groups_in_hand: groups a scorer is given at once; None: 3 on a GPU, where the next pass is queued and its frames
             copied while one runs, else 1.

@@ -108,6 +108,7 @@ def plan_decode(
     num_stretches: int,
     growing: bool,
     stretch_bytes: int = STRETCH_BYTES,
+    most_group_bytes: int | None = None,
 ) -> DecodePlan:
     """Choose decode passes for groups in visiting order.
 
@@ -124,9 +125,10 @@ def plan_decode(
         num_stretches: pieces per pass, as far as there are GOPs.
         growing: first 8 groups, then 32, then the rest (AdaptToken-Lite), where that is expected to cost less.
         stretch_bytes: what the frames of one stretch may take; a GOP that is not long may exceed it.
+        most_group_bytes: what one group may take; None: ``frame_buffer_bytes``, which may be only a part of the job's.
 
     Raises:
-        PipelineError: ``TOO_LARGE`` when one group alone exceeds ``frame_buffer_bytes``.
+        PipelineError: ``TOO_LARGE`` when one group alone exceeds that.
         ValueError: for a count below 1 or no groups.
     """
     if min(frame_bytes, frame_buffer_bytes, num_stretches, stretch_bytes) < 1 or not groups:
@@ -135,7 +137,9 @@ def plan_decode(
             f"{len(groups)=} {frame_bytes=} {frame_buffer_bytes=} {num_stretches=} {stretch_bytes=}"
         )
     wanted = [np.unique(sample_frame_indices[patch_frames[group]]) for group in groups]
-    _refuse_large_group(probe, wanted, frame_bytes=frame_bytes, frame_buffer_bytes=frame_buffer_bytes)
+    _refuse_large_group(
+        probe, wanted, frame_bytes=frame_bytes, frame_buffer_bytes=most_group_bytes or frame_buffer_bytes
+    )
     passes = []
     for positions in _choose_passes(probe, wanted, max_frames=frame_buffer_bytes // frame_bytes, growing=growing):
         frame_indices, max_frames = _union(wanted, positions), stretch_bytes // frame_bytes

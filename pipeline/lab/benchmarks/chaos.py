@@ -1,4 +1,4 @@
-"""Which kills a chaos run makes and when, and whether its rows are those of an undisturbed run. No Ray, no clock."""
+"""Which kills and stops a chaos run makes and when, and whether its rows are an undisturbed run's. No Ray, no clock."""
 
 import random
 from collections import Counter
@@ -9,13 +9,15 @@ from typing import Any
 from pipeline.results.rows import VOLATILE_COLUMNS
 from pipeline.results.tables import pipe_rows
 
-KINDS = ("decoder", "scorer", "answerer", "coordinator", "node", "driver")
+STOPPABLE = ("decoder", "scorer", "answerer", "coordinator")
+STOPS = {f"stopped {kind}": kind for kind in STOPPABLE}  # kind of fault -> whose process stays there and does nothing
+KINDS = (*STOPPABLE, "node", "driver", *STOPS)
 _PAUSE_S = (1.0, 6.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kill:
-    """One kill, so many seconds after the one before it, or after work began."""
+    """One kill or stop, so many seconds after the one before it, or after work began."""
 
     kind: str
     pause_s: float
@@ -98,7 +100,9 @@ def format_runs(reports: Sequence[RunReport], *, num_questions: int) -> str:
     drivers = sum(report.num_drivers for report in reports)
     kinds = (totals[kind] for kind in KINDS)
     rows.append(["all", *kinds, drivers, f"{wall_s:.0f}", num_rows, lost, doubled, different])
-    told = f"{sum(totals.values())} kills in {len(reports)} runs of {num_questions} questions"
+    num_stops = sum(totals[kind] for kind in STOPS)
+    kills = f"{totals.total() - num_stops} kills and {num_stops} stops"
+    told = f"{kills} in {len(reports)} runs of {num_questions} questions"
     return "\n".join([told, "", *pipe_rows(rows, header=header), ""])
 
 

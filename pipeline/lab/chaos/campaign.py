@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from pipeline.failures import RETRYABLE, FailureClass
 from pipeline.lab.chaos.case import ChaosCase
@@ -18,12 +18,20 @@ _ENOUGH_ATTEMPTS = 1_000  # where no fault may fail a row
 
 @dataclass(kw_only=True, slots=True)
 class Campaign:
-    """What has struck so far: (label, stage, moment) -> faults; and what became of the rows."""
+    """What has struck so far: (label, stage, moment) -> faults; and what became of the rows.
+
+    Attributes:
+        num_sharded: cases of several coordinators; ``num_moves``: workers that went on from one to another.
+        num_given_up: workers that were silent for too long.
+    """
 
     struck: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     num_cases: int = 0
     num_rows: int = 0
     num_failed_rows: int = 0
+    num_sharded: int = 0
+    num_moves: int = 0
+    num_given_up: int = 0
     broken: list[str] = field(default_factory=list)
 
     @property
@@ -52,14 +60,17 @@ def run_case(campaign: Campaign, cell: Fault, rng: random.Random, *, name: str) 
     side = [draw_side_fault(rng, is_harmless=cell.is_poison) for _ in range(rng.choice([0, 2, 4, 8]))]
     pending = [(cell, skip), *((fault, rng.randint(0, 12)) for fault in side)]
     case = ChaosCase(job, rng, pending)
-    expected = ChaosCase(job, random.Random(0)).run()
+    expected = ChaosCase(replace(job, num_shards=1), random.Random(0)).run()
     try:
         rows = case.run()
         campaign.broken += [f"{name} ({cell}): {text}" for text in _find_differences(case, rows, expected)]
     except BrokenPromiseError as error:
         campaign.broken.append(f"{name} ({cell}): {error}")
         return
-    campaign.struck.update((fault.label, fault.stage, fault.moment.value) for fault, _ in case.struck)
+    campaign.struck.update((fault.label, fault.stage, fault.moment.value) for fault, _ in case.strikes.struck)
+    campaign.num_sharded += job.num_shards > 1
+    campaign.num_moves += case.crew.num_moves
+    campaign.num_given_up += case.num_given_up
     campaign.num_rows += len(rows)
     campaign.num_failed_rows += sum(row.status == "failed" for row in rows.values())
 
@@ -71,7 +82,7 @@ def _find_differences(
     if set(rows) != set(expected):
         yield f"rows {sorted(rows)}, wanted {sorted(expected)}"
         return
-    had_memory_fault = any(fault.failure_class is FailureClass.OUT_OF_MEMORY for fault, _ in case.struck)
+    had_memory_fault = any(fault.failure_class is FailureClass.OUT_OF_MEMORY for fault, _ in case.strikes.struck)
     for key, row in sorted(rows.items()):
         may_fail, must_fail = _verdict(case, *map(int, key.removeprefix("v").split("-")))
         is_same = _stable(row, had_memory_fault) == _stable(expected[key], had_memory_fault)
@@ -98,14 +109,14 @@ def _verdict(case: ChaosCase, video_id: int, question: int) -> tuple[set[Failure
     must_fail = False
     num_asked = len(case.job.tasks[video_id].questions) - len(case.job.check(video_id).refused)
     is_only_one = num_asked <= 1
-    for fault, key in case.struck:
+    for fault, key in case.strikes.struck:
         is_final = fault.failure_class is not None and fault.failure_class not in RETRYABLE
         if fault.is_poison or not is_final or key.video_id != video_id:
             continue
         is_own = fault.stage in ("gather", "answer")
         if (is_own and key.index == question) or (not is_own and (fault.stage != "score" or is_only_one)):
             may_fail.add(fault.failure_class or FailureClass.INTERNAL)
-    for fault, (poisoned_video, poisoned_question) in case.poisoned.items():
+    for fault, (poisoned_video, poisoned_question) in case.strikes.poisoned.items():
         is_videos = fault.stage in ("probe", "decode")
         if poisoned_video == video_id and (is_videos or poisoned_question == question):
             may_fail.add(fault.failure_class or FailureClass.WORKER_LOST)
@@ -126,6 +137,10 @@ def format_campaign(campaign: Campaign) -> str:
     lines.append(
         f"{campaign.num_faults} faults in {campaign.num_cases} runs: {campaign.num_rows} rows, one per question; "
         f"{campaign.num_failed_rows} failed, as they had to"
+    )
+    lines.append(
+        f"{campaign.num_sharded} runs had two or three coordinators, {campaign.num_moves} times a worker went on to "
+        f"another one; {campaign.num_given_up} workers were given up for silence"
     )
     lines += [f"BROKEN {text}" for text in campaign.broken]
     lines.append("verdict: " + (f"{len(campaign.broken)} promises broken" if campaign.broken else "every promise kept"))

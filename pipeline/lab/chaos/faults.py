@@ -22,6 +22,7 @@ class Kind(StrEnum):
 
     DEATH = "worker dies"
     PRESUMED_DEAD = "given up, yet reports late"
+    HANG = "hangs, then reports late"
     COORDINATOR = "coordinator restarts"
     FAILURE = "typed failure"
     CANCELLED = "worker gives it up unasked"
@@ -55,7 +56,7 @@ class Fault:
 def _cells() -> list[Fault]:
     cells = []
     for stage in STAGES:
-        for kind in (Kind.DEATH, Kind.PRESUMED_DEAD, Kind.COORDINATOR):
+        for kind in (Kind.DEATH, Kind.PRESUMED_DEAD, Kind.HANG, Kind.COORDINATOR):
             cells += [Fault(kind=kind, stage=stage, moment=moment) for moment in Moment]
         for kind in (Kind.TWICE, Kind.AGAIN, Kind.IMPOSTOR):
             cells.append(Fault(kind=kind, stage=stage, moment=Moment.REPORTED))

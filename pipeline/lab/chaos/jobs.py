@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.engine.messages.work import AnswerDone
+from pipeline.engine.sharding import count_shards, shard_config
 from pipeline.failures import Failure, FailureClass
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore
@@ -28,7 +29,7 @@ from pipeline.settings.config import (
 FRAMES_PER_PATCH = 2
 _SHARE_REFUSED = 0.1
 _SIDE, _FRAMES_PER_GROUP = 28, 8
-_GROUP_BYTES = _SIDE * _SIDE * 3 * _FRAMES_PER_GROUP
+GROUP_BYTES = _SIDE * _SIDE * 3 * _FRAMES_PER_GROUP
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,24 +59,33 @@ class ChaosJob:
     num_scorers: int
     num_decoders: int
     num_answerers: int
+    num_shards: int
     refused: Mapping[tuple[int, int], Failure]
 
     def check(self, video_id: int) -> QuestionCheck:
-        """What a probe says of the questions."""
-        return QuestionCheck(refused={index: why for (video, index), why in self.refused.items() if video == video_id})
+        """What a probe says of the questions, each of which is as long as no other."""
+        refused = {index: why for (video, index), why in self.refused.items() if video == video_id}
+        lengths = tuple(len(question.text) for question in self.tasks[video_id].questions)
+        return QuestionCheck(num_tokens=lengths, refused=refused)
 
     def plan(self, video_id: int) -> VideoPlan:
         """What a probe yields; two frames per second, so that every frame is sampled."""
         probe = assume_video(
             "/video.mp4", num_frames=self.num_frames[video_id], fps=2, gop_frames=10, height=_SIDE, width=_SIDE
         )
-        return plan_video(probe, layout=_Layout(), selector=get_selector(self.config.method), config=self.config)
+        return plan_video(
+            probe,
+            layout=_Layout(),
+            selector=get_selector(self.config.method),
+            config=shard_config(self.config, self.num_shards),
+            most_group_bytes=self.config.execution.frame_buffer_bytes,
+        )
 
 
 def draw_job(rng: random.Random, *, max_attempts: int) -> ChaosJob:
     """Sizes at which every bound bites now and then."""
-    num_videos, num_questions = rng.randint(1, 3), rng.choice([1, 2, 3, 5])
-    num_scorers, num_decoders = rng.randint(1, 3), rng.randint(1, 2)
+    num_videos, num_questions = rng.randint(1, 5), rng.choice([1, 2, 3, 5])
+    num_scorers, num_decoders = rng.choice([1, 2, 3, 3]), rng.choice([1, 2, 3, 3])
     method = rng.choice(["adapttoken", "adapttoken-lite", "adapttoken-lite", *sorted(SELECTORS)])
     config = RunConfig(
         method=method,
@@ -86,9 +96,10 @@ def draw_job(rng: random.Random, *, max_attempts: int) -> ChaosJob:
         execution=ExecutionConfig(
             num_scorers=num_scorers,
             num_decoders=num_decoders,
+            num_coordinators=rng.choice([1, 2, 3, 3]),
             videos_in_flight=rng.randint(1, 2),
             groups_in_hand=rng.randint(1, 3),
-            frame_buffer_bytes=rng.choice([1, 3, 5, 100]) * _GROUP_BYTES,
+            frame_buffer_bytes=rng.choice([1, 3, 5, 100]) * GROUP_BYTES,
             candidate_bytes=rng.choice([1, 10**7, 10**9]),
             max_attempts=max_attempts,
         ),
@@ -103,6 +114,7 @@ def draw_job(rng: random.Random, *, max_attempts: int) -> ChaosJob:
         num_scorers=num_scorers,
         num_decoders=num_decoders,
         num_answerers=rng.choice([0, 0, 1]),
+        num_shards=count_shards(config.execution, can_stop=False, num_videos=num_videos),
     )
 
 
@@ -113,8 +125,8 @@ def draw_task(video_id: int, num_questions: int) -> VideoTask:
         Question(
             question_id=f"{name}q{index}",
             video=name,
-            text=f"What of {index} in {name}?",
-            options=None if index % 3 == 2 else (f"x{index}", f"y of {name}"),
+            text=f"What of {index} in {name}" + "?" * (1 + index),
+            options=None if index % 3 == 2 else tuple(f"{at} of {index} in {name}" for at in range(2 + index)),
             row_index=index,
         )
         for index in range(num_questions)

@@ -44,11 +44,15 @@ class _GoneError(Exception):
 class ChaosWorker:
     """What it was given and has not done, what it has done and not reported, and the candidates it holds.
 
-    ``held``: (video, attempt, position) -> question -> tokens.
+    ``held``: (video, attempt, position) -> question -> tokens. ``place`` is that of its role which a successor takes;
+    who ``is_hung`` does nothing, until it is given up; ``ended_because`` says why it was, where it was not dead.
     """
 
     name: str
     job: ChaosJob
+    place: int = 0
+    is_hung: bool = False
+    ended_because: Failure | None = None
     in_hand: list[Work] = field(default_factory=list)
     unreported: list[Completion] = field(default_factory=list)
     reported: list[Completion] = field(default_factory=list)
@@ -64,6 +68,10 @@ class ChaosWorker:
                 if held is not None and drop.question in held:
                     held[drop.question] = min(held[drop.question], limit)
         self.in_hand += batch.work
+
+    def start_over(self) -> None:
+        """For another coordinator, which knows nothing of what went before."""
+        self.in_hand, self.unreported, self.reported, self.held = [], [], [], {}
 
     def do(self, work: Work, *, dead: AbstractSet[str]) -> Completion:
         """One piece; what went with a dead process is a failure of class ``worker_lost``."""

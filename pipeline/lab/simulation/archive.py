@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.engine.messages.work import AnswerDone, ScoreDone, ScoreWork
+from pipeline.engine.sharding import shard_config
 from pipeline.lab.simulation.settings import SimulationSettings
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore
@@ -56,14 +57,15 @@ class Archive:
 
     def __init__(self, settings: SimulationSettings) -> None:
         self._settings, config = settings, settings.run_config()
-        cut_for = settings.num_stretches or settings.num_decoders
-        execution = replace(config.execution, num_decoders=cut_for)
+        part = shard_config(config, settings.num_shards)
+        cut_for = settings.num_stretches or part.execution.num_decoders
         self._plan = plan_video(
             synthetic_probe(settings),
             layout=LAYOUT,
             selector=get_selector(config.method),
-            config=replace(config, execution=execution),
-            num_videos=1 if settings.num_stretches else settings.num_videos,
+            config=replace(part, execution=replace(part.execution, num_decoders=cut_for)),
+            num_videos=1 if settings.num_stretches else -(-settings.num_videos // settings.num_shards),
+            most_group_bytes=config.execution.frame_buffer_bytes,
         )
         self._sure, self._unsure = self._pool(_SURE, "A"), self._pool(_UNSURE, "B")
         self._drawn: dict[tuple[int, int], frozenset[int]] = {}

@@ -15,18 +15,20 @@ class Worker:
     """One process. An event that carries an older ``token`` than the worker's is void.
 
     Attributes:
+        place: number of its place within its role, which its successor takes.
+        shard: the coordinator that it works for; None between two.
         pieces: the batch it is doing, in order.
-        is_waiting: its call waits at the coordinator.
         is_lost: its node is gone; what the coordinator knows of that comes later.
     """
 
     name: str
     role: str
     node: int
+    place: int
     joined_s: float
     token: int = 0
     pieces: list[Piece] = field(default_factory=list)
-    is_waiting: bool = False
+    shard: int | None = None
     is_lost: bool = False
 
     def busy_s(self, now_s: float) -> float:
@@ -42,18 +44,19 @@ class Fleet:
         self._workers: dict[str, Worker] = {}
         self._busy_s: dict[str, float] = defaultdict(float)  # of batches that have ended
         self._there_s: dict[str, float] = defaultdict(float)  # of workers that have gone
-        self._roles = dict(enumerate(_roles_by_node(settings)))
+        self._places = _places_by_node(settings)
+        self.num_places = Counter(role for places in self._places for role, _ in places)
 
     def start_all(self) -> Iterator[Worker]:
         """The workers of every node."""
-        for node in self._roles:
+        for node in range(len(self._places)):
             yield from self.start_node(node, 0.0)
 
     def start_node(self, node: int, now_s: float) -> list[Worker]:
         """A node's workers, under new names."""
         started = [
-            Worker(name=f"{role}-{next(self._numbers)}", role=role, node=node, joined_s=now_s)
-            for role in self._roles[node].elements()
+            Worker(name=f"{role}-{next(self._numbers)}", role=role, node=node, place=place, joined_s=now_s)
+            for role, place in self._places[node]
         ]
         self._workers |= {worker.name: worker for worker in started}
         return started
@@ -80,6 +83,10 @@ class Fleet:
         """Nodes that are there."""
         return sorted({worker.node for worker in self._workers.values()})
 
+    def count_serving(self) -> Counter[tuple[str, int]]:
+        """Role and coordinator -> workers that work for it."""
+        return Counter((w.role, w.shard) for w in self._workers.values() if w.shard is not None)
+
     def get(self, name: str) -> Worker | None:
         """A worker that is there."""
         return self._workers.get(name)
@@ -91,6 +98,12 @@ class Fleet:
             busy[worker.role] += worker.busy_s(now_s)
             there[worker.role] += now_s - worker.joined_s
         return {role: (busy[role], there[role]) for role in there}
+
+
+def _places_by_node(settings: SimulationSettings) -> list[list[tuple[str, int]]]:
+    """Per node, its workers' roles and places; places of a role are counted from node to node."""
+    numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
+    return [[(role, next(numbers[role])) for role in roles.elements()] for roles in _roles_by_node(settings)]
 
 
 def _roles_by_node(settings: SimulationSettings) -> list[Counter[str]]:

@@ -41,10 +41,10 @@ def draw_plot(reports: Sequence[SimulationReport], path: Path) -> None:
     axes[2].minorticks_off()
     axes[2].set_xlabel("decode cores per GPU")
     axes[0].set_ylabel("scorers busy until the last answer, %")
-    axes[1].set_ylabel("coordinator busy (steady state), %")
+    axes[1].set_ylabel("coordinators busy (steady state), %")
     axes[2].set_ylabel("scorers busy (steady state), %")
     axes[0].set_title(f"Utilisation (dotted: 95 %)\n{_archive(by_size)}", fontsize=9)
-    axes[1].set_title(f"One coordinator (dotted: its limit)\n{_archive(by_size)}", fontsize=9)
+    axes[1].set_title(f"Each coordinator (dotted: its limit)\n{_archive(by_size)}", fontsize=9)
     axes[2].set_title(f"Decoding, k frames decoded per frame wanted\n{_archive(swept)}", fontsize=9)
     for axis in axes:
         axis.set_ylim(0, 105)

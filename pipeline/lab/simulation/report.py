@@ -13,8 +13,8 @@ from pipeline.planning.video_plan import VideoPlan
 from pipeline.results.tables import pipe_rows
 
 _HEADER = (
-    *("method", "k", "GPUs", "cores/GPU", "videos", "in hand", "utilisation", "steady", "decoders busy"),
-    *("wasted groups", "video p50, p95 s", "makespan / bound", "calls/s", "coordinator busy"),
+    *("method", "k", "GPUs", "coordinators", "cores/GPU", "videos", "in hand", "utilisation", "steady"),
+    *("decoders busy", "wasted groups", "video p50, p95 s", "makespan / bound", "calls/s", "coordinator busy"),
 )
 
 
@@ -28,15 +28,17 @@ class SimulationReport:
         wasted_groups_share: scored groups that counted for no question, of all that were scored.
         video_latency_s: mean, median and 95th percentile, from a video's probe to its last answer.
         bound_s: no schedule can end earlier: GPU work, decoding work, or one video's critical path.
-        coordinator_busy: share of the steady state; ``coordinator_decisions`` the state machine's part of it.
+        num_coordinators: that shared the videos.
+        coordinator_busy: share of the steady state, of each; ``coordinator_decisions`` the state machine's part of it.
         coordinator_wait_s: mean time a call waited for its turn, and the longest.
-        coordinator_full_at_gpus: busy scorers that would fill its time, by proportion; None where it is free.
+        coordinator_full_at_gpus: busy scorers that would fill the time of one, by proportion; None where it is free.
     """
 
     settings: dict[str, object]
     num_scorers: int
     num_answerers: int
     num_decoders: int
+    num_coordinators: int = 1
     makespan_s: float
     bound_s: float
     critical_path_s: float
@@ -108,7 +110,8 @@ def summarize_run(settings: SimulationSettings, seen: Observation, *, wall_s: fl
     if steady_to.time_s <= steady_from.time_s:
         steady_from, steady_to = seen.start, end
     steady_s = steady_to.time_s - steady_from.time_s
-    busy = (steady_to.coordinator_s - steady_from.coordinator_s) / steady_s
+    num_coordinators = settings.num_shards
+    busy = (steady_to.coordinator_s - steady_from.coordinator_s) / steady_s / num_coordinators
     utilisation = _utilisation(steady_to, Role.SCORER, steady_from)
     latencies = np.array(seen.latencies_s)
     return SimulationReport(
@@ -116,6 +119,7 @@ def summarize_run(settings: SimulationSettings, seen: Observation, *, wall_s: fl
         num_scorers=settings.num_scorers,
         num_answerers=settings.num_answerers,
         num_decoders=settings.num_decoders,
+        num_coordinators=num_coordinators,
         makespan_s=seen.makespan_s,
         bound_s=bound_s(settings, seen.plan, seen),
         critical_path_s=critical_path_s(settings, seen.plan),
@@ -135,9 +139,9 @@ def summarize_run(settings: SimulationSettings, seen: Observation, *, wall_s: fl
         completions_per_s=(steady_to.num_completions - steady_from.num_completions) / steady_s,
         decision_s_per_group=end.decision_s / max(1, seen.groups_scored),
         coordinator_busy=busy,
-        coordinator_decisions=(steady_to.decision_s - steady_from.decision_s) / steady_s,
+        coordinator_decisions=(steady_to.decision_s - steady_from.decision_s) / steady_s / num_coordinators,
         coordinator_wait_s=(end.waited_s / max(1, end.num_calls), seen.longest_wait_s),
-        coordinator_full_at_gpus=settings.num_scorers * utilisation / busy if busy else None,
+        coordinator_full_at_gpus=settings.num_scorers / num_coordinators * utilisation / busy if busy else None,
         num_nodes_lost=seen.num_nodes_lost,
         num_cancelled=seen.num_cancelled,
         num_questions=len(seen.rows_by_question),
@@ -163,6 +167,7 @@ def _cells(report: SimulationReport) -> tuple[str, ...]:
         str(settings["method"]),
         str(settings["frames_decoded_per_wanted"]),
         f"{settings['num_gpus']:,}",
+        str(report.num_coordinators),
         f"{settings['decode_cores_per_gpu']:g}",
         f"{settings['num_videos']:,}",
         str(settings["groups_in_hand"]),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from pipeline.engine.sharding import count_shards
+from pipeline.method.selectors.registry import get_selector
 from pipeline.settings.config import ExecutionConfig, RunConfig, SamplingConfig
 
 GIB = 1024**3
@@ -84,6 +86,7 @@ class SimulationSettings:
         num_frames: sampled frames per video, at two per second.
         frames_decoded_per_wanted: k, encoded frames per sampled frame.
         gop_frames: encoded frames from keyframe to keyframe.
+        num_coordinators: each with its part of the videos; None: as jobs choose it.
         num_answerers: of the GPUs, for final passes only; without any the scorers run these too.
         decode_cores_per_gpu: each core is one decoder.
         num_stretches: pieces into which a decode pass is cut; None: as jobs do it.
@@ -100,6 +103,7 @@ class SimulationSettings:
     frames_decoded_per_wanted: int = 10
     gop_frames: int = 250
     num_gpus: int = 8
+    num_coordinators: int | None = None
     num_answerers: int = 0
     decode_cores_per_gpu: float = 4.0
     gpus_per_node: int = 8
@@ -137,6 +141,13 @@ class SimulationSettings:
         return max(1, round(self.decode_cores_per_gpu * self.num_gpus))
 
     @property
+    def num_shards(self) -> int:
+        """Coordinators, by the rule of the product."""
+        config = self.run_config()
+        can_stop = get_selector(config.method).can_stop
+        return count_shards(config.execution, can_stop=can_stop, num_videos=self.num_videos)
+
+    @property
     def group_s(self) -> float:
         """Mean seconds of one group with all questions."""
         return self.times.encode_s + self.times.prefill_s + self.num_questions * self.times.question_s
@@ -148,6 +159,7 @@ class SimulationSettings:
             sampling=SamplingConfig(max_frames=self.num_frames),
             execution=ExecutionConfig(
                 num_scorers=self.num_scorers,
+                num_coordinators=self.num_coordinators,
                 num_answerers=self.num_answerers,
                 num_decoders=self.num_decoders,
                 groups_in_hand=self.groups_in_hand,

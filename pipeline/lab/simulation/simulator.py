@@ -1,4 +1,4 @@
-"""Runs the real ``JobState`` against simulated workers on a simulated clock: a heap of events, one coordinator.
+"""Runs the real ``JobState`` against simulated workers on a simulated clock: a heap of events, one state per shard.
 
 A worker's call is decided on when it arrives; calls are served in that order, so the queue only delays replies.
 """
@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.messages.work import Batch, Cancelled, Completion, DecodeWork, ProbeWork, ScoreDone
-from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.rows import build_rows
+from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
 from pipeline.lab.simulation.archive import Archive
-from pipeline.lab.simulation.coordinator_queue import CoordinatorQueue
+from pipeline.lab.simulation.coordinator import Coordinator, start_coordinators
 from pipeline.lab.simulation.fleet import Fleet, Worker
 from pipeline.lab.simulation.messages import records_in, records_out
 from pipeline.lab.simulation.records import Observation, Snapshot
@@ -36,15 +35,13 @@ class Simulation:
     def __init__(self, settings: SimulationSettings) -> None:
         self._settings, self._archive = settings, Archive(settings)
         self._stages = StageModel(settings, self._archive)
-        self._queue = CoordinatorQueue(settings.coordinator)
-        self._state = JobState(self._archive.tasks(), config=settings.run_config())
+        self._coordinators = start_coordinators(settings, self._archive)
         self._fleet = Fleet(settings)
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = itertools.count()
-        self._waiting: dict[str, dict[str, Worker]] = {}  # role -> name -> worker, longest wait first
+        self._free: list[Worker] = []  # until the driver sends them to a coordinator
         self._chance = random.Random(f"nodes {settings.seed}")
         self._now_s = self._last_progress_s = 0.0
-        self._uncollected: list[VideoState] = []
         self._started_s: dict[int, float] = {}
         self._seen = Observation(plan=self._archive.plan, start=self._snapshot(0.0))
 
@@ -54,20 +51,36 @@ class Simulation:
         Raises:
             RuntimeError: When nothing has been completed for hours of simulated time.
         """
-        for worker in self._fleet.start_all():
-            self._at(0.0, self._call, worker, worker.token)
+        self._send(list(self._fleet.start_all()), latency_s=0.0)
         self._at(self._settings.coordinator.poll_s, self._poll)
         self._plan_next_loss()
-        while not self._state.is_finished:
+        while not all(coordinator.state.is_finished for coordinator in self._coordinators):
             self._now_s, _, handle, arguments = heapq.heappop(self._events)
             if self._now_s - self._last_progress_s > _STANDSTILL_S:
-                raise RuntimeError(f"nothing was completed for {_STANDSTILL_S} s: {self._state.progress}")
+                left = [coordinator.state.progress for coordinator in self._coordinators]
+                raise RuntimeError(f"nothing was completed for {_STANDSTILL_S} s: {left}")
             handle(*arguments)
-        self._seen.makespan_s = self._queue.free_at_s
-        self._seen.end = self._snapshot(self._queue.free_at_s)
-        self._seen.longest_wait_s = self._queue.longest_wait_s
-        self._collect_rows()
+        self._seen.end = self._snapshot(self._seen.makespan_s)
+        self._seen.longest_wait_s = max(coordinator.queue.longest_wait_s for coordinator in self._coordinators)
+        for coordinator in self._coordinators:
+            self._collect_rows(coordinator)
         return self._seen
+
+    def _send(self, workers: Sequence[Worker], *, latency_s: float) -> None:
+        """The driver has them ask a coordinator: as the product chooses it, by what it knew when it asked last."""
+        serving, num_shards = self._fleet.count_serving(), len(self._coordinators)
+        for worker in workers:
+            role = worker.role
+            loads = {
+                coordinator.index: ShardLoad(coordinator.num_videos_left, serving[role, coordinator.index])
+                for coordinator in self._coordinators
+                if not coordinator.is_over
+            }
+            home = home_of(worker.place, num_places=self._fleet.num_places[role], num_shards=num_shards)
+            worker.shard = choose_shard(loads, home=home)
+            if worker.shard is not None:
+                serving[role, worker.shard] += 1
+                self._at(self._now_s + latency_s, self._call, worker, worker.token)
 
     def _at(self, time_s: float, handle: Callable[..., None], *arguments: Any) -> None:
         heapq.heappush(self._events, (time_s, next(self._order), handle, arguments))
@@ -76,28 +89,36 @@ class Simulation:
         """A worker's call arrives: what it has done, and the question what to do next."""
         if worker.is_lost or token != worker.token:
             return
+        coordinator = self._coordinator_of(worker)
         completions = [piece.completion for piece in self._fleet.end_batch(worker)]
-        ask = partial(self._state.exchange, worker.name, completions)
-        batch, _ = self._queue.serve(
+        ask = partial(coordinator.state.exchange, worker.name, completions)
+        batch, _ = coordinator.queue.serve(
             self._now_s, ask, num_completions=len(completions), num_records=records_in(completions)
         )
         self._reply(worker, batch)
         if completions:
             self._last_progress_s = self._now_s
             self._seen.groups_scored += sum(isinstance(done.result, ScoreDone) for done in completions)
-            self._follow_up()
+            self._follow_up(coordinator)
+
+    def _coordinator_of(self, worker: Worker) -> Coordinator:
+        assert worker.shard is not None, "who calls has been sent"
+        return self._coordinators[worker.shard]
 
     def _reply(self, worker: Worker, batch: Batch) -> None:
-        """Let a worker begin its batch, or wait at the coordinator where the batch is empty."""
-        sent_s = self._queue.send(records_out(batch))
+        """Let a worker begin its batch, wait at the coordinator where the batch is empty, or leave it."""
+        coordinator = self._coordinator_of(worker)
+        sent_s = coordinator.queue.send(records_out(batch))
         if worker.is_lost:
             return
         worker.token += 1
         if not (batch.work or batch.retain or batch.released or batch.is_finished):
-            self._waiting.setdefault(worker.role, {})[worker.name] = worker
+            coordinator.waiting.setdefault(worker.role, {})[worker.name] = worker
             self._at(sent_s + self._settings.coordinator.long_poll_s, self._time_out, worker, worker.token)
             return
         if batch.is_finished:
+            worker.shard = None
+            self._free.append(worker)
             return
         for work in batch.work:
             if isinstance(work, ProbeWork):
@@ -114,33 +135,34 @@ class Simulation:
         """A waiting worker gets an empty batch, and asks again."""
         if token != worker.token:
             return
-        self._waiting[worker.role].pop(worker.name, None)
+        self._coordinator_of(worker).waiting[worker.role].pop(worker.name, None)
         if not worker.is_lost:
             self._at(self._now_s + 2 * self._settings.coordinator.latency_s, self._call, worker, token)
 
-    def _follow_up(self) -> None:
+    def _follow_up(self, coordinator: Coordinator) -> None:
         """What a change of state leads to: finished videos, and replies to those who wait."""
-        finished = self._state.take_finished()
+        finished = coordinator.state.take_finished()
         for video in finished:
-            self._seen.latencies_s.append(self._queue.free_at_s - self._started_s.pop(video.task.video_id))
-        self._uncollected += finished
+            self._seen.latencies_s.append(coordinator.queue.free_at_s - self._started_s.pop(video.task.video_id))
+        coordinator.uncollected += finished
         if finished:
             self._note_steady_state()
-        for role in self._waiting:
-            self._wake(role)
+        for waiting in coordinator.waiting.values():
+            self._wake(coordinator, waiting)
+        if coordinator.state.is_finished:
+            self._seen.makespan_s = max(self._seen.makespan_s, coordinator.queue.free_at_s)
 
-    def _wake(self, role: str) -> None:
+    def _wake(self, coordinator: Coordinator, waiting: dict[str, Worker]) -> None:
         """Reply to those who wait, the longest first, until one gets nothing; then to those who have mail."""
-        waiting = self._waiting[role]
         for worker in list(waiting.values()):
-            if not self._answer(waiting, worker):
+            if not self._answer(coordinator, waiting, worker):
                 break
-        for name in sorted(self._state.with_mail & waiting.keys()):
-            self._answer(waiting, waiting[name])
+        for name in sorted(coordinator.state.with_mail & waiting.keys()):
+            self._answer(coordinator, waiting, waiting[name])
 
-    def _answer(self, waiting: dict[str, Worker], worker: Worker) -> bool:
+    def _answer(self, coordinator: Coordinator, waiting: dict[str, Worker], worker: Worker) -> bool:
         """End a wait, if there is anything; returns whether."""
-        batch, _ = self._queue.decide(self._now_s, partial(self._state.exchange, worker.name, ()))
+        batch, _ = coordinator.queue.decide(self._now_s, partial(coordinator.state.exchange, worker.name, ()))
         if not (batch.work or batch.retain or batch.released or batch.is_finished):
             return False
         del waiting[worker.name]
@@ -168,15 +190,25 @@ class Simulation:
         self._report_at_end(worker, self._now_s)
 
     def _poll(self) -> None:
-        """The driver asks for finished rows, which the coordinator builds, and for work that may be dropped."""
-        self._queue.serve(self._now_s, self._collect_rows)
-        for name, keys in self._state.take_cancelled().items():
-            arrival_s = self._queue.free_at_s + self._settings.coordinator.latency_s
-            self._at(arrival_s, self._cancel, name, frozenset(keys))
+        """The driver asks every coordinator for finished rows, which it builds, and for work that may be dropped."""
+        for coordinator in self._coordinators:
+            if not coordinator.is_over:
+                self._ask(coordinator)
+        free, self._free = self._free, []
+        there = [worker for worker in free if not worker.is_lost]
+        self._send(there, latency_s=2 * self._settings.coordinator.latency_s)
         self._at(self._now_s + self._settings.coordinator.poll_s, self._poll)
 
-    def _collect_rows(self) -> None:
-        finished, self._uncollected = self._uncollected, []
+    def _ask(self, coordinator: Coordinator) -> None:
+        coordinator.queue.serve(self._now_s, partial(self._collect_rows, coordinator))
+        coordinator.is_over = coordinator.state.is_finished
+        for name, keys in coordinator.state.take_cancelled().items():
+            arrival_s = coordinator.queue.free_at_s + self._settings.coordinator.latency_s
+            self._at(arrival_s, self._cancel, name, frozenset(keys))
+
+    def _collect_rows(self, coordinator: Coordinator) -> None:
+        finished, coordinator.uncollected = coordinator.uncollected, []
+        coordinator.num_videos_left -= len(finished)
         for video in finished:
             rows = build_rows(video, stamp=_STAMP, finished_at=datetime.now(UTC))
             self._seen.groups_useful += max(row.num_groups_scored for row in rows)
@@ -199,12 +231,14 @@ class Simulation:
 
     def _learn_of_loss(self, lost: Sequence[Worker]) -> None:
         for worker in lost:
-            self._queue.serve(self._now_s, partial(self._state.lose_worker, worker.name))
-        self._follow_up()
+            if worker.shard is not None:
+                coordinator = self._coordinators[worker.shard]
+                coordinator.queue.serve(self._now_s, partial(coordinator.state.lose_worker, worker.name))
+        for coordinator in self._coordinators:
+            self._follow_up(coordinator)
 
     def _restart_node(self, node: int) -> None:
-        for worker in self._fleet.start_node(node, self._now_s):
-            self._at(self._now_s, self._call, worker, worker.token)
+        self._send(self._fleet.start_node(node, self._now_s), latency_s=0.0)
 
     def _note_steady_state(self) -> None:
         share = len(self._seen.latencies_s) / self._settings.num_videos
@@ -214,14 +248,15 @@ class Simulation:
             self._seen.steady_to = self._snapshot(self._now_s)
 
     def _snapshot(self, time_s: float) -> Snapshot:
+        queues = [coordinator.queue for coordinator in self._coordinators]
         return Snapshot(
             time_s=time_s,
             spent_s=self._fleet.spent_s(time_s),
-            coordinator_s=self._queue.busy_s,
-            decision_s=self._queue.decision_s,
-            num_calls=self._queue.num_calls,
-            num_completions=self._queue.num_completions,
-            waited_s=self._queue.waited_s,
+            coordinator_s=sum(queue.busy_s for queue in queues),
+            decision_s=sum(queue.decision_s for queue in queues),
+            num_calls=sum(queue.num_calls for queue in queues),
+            num_completions=sum(queue.num_completions for queue in queues),
+            waited_s=sum(queue.waited_s for queue in queues),
         )
 
 

@@ -46,6 +46,7 @@ def serve(monkeypatch):
     """``run_on_ray`` without Ray: the first coordinators end as told, the next one finishes; returns how many ran."""
     pool = SimpleNamespace(**dict.fromkeys(("start", "stop", "renew_patience"), lambda: None))
     pool.serve = pool.tick = pool.cancel = lambda given: None
+    pool.count_serving = dict
     metrics = SimpleNamespace(note=lambda progress: None, observe_seconds=lambda pieces: None)
     monkeypatch.setattr(ray_executor, "WorkerPool", lambda job, options: pool)
     monkeypatch.setattr(ray_executor, "RunMetrics", lambda run_id: metrics)

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from pipeline.models.interface import FrameGeometry
 from pipeline.passes.records import FinalAnswer
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.planning.tasks import VideoTask
-from pipeline.planning.video_plan import plan_video
+from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.results.rows import QuestionResult, RunStamp
 from pipeline.settings.config import (
     BudgetConfig,
@@ -130,7 +131,11 @@ class World:
         bad_frames: frozenset[int] = frozenset(),
         stamp: RunStamp = STAMP,
         refused: dict[int, Failure] | None = None,
+        plan: Callable[[VideoProbe], VideoPlan] | None = None,
     ) -> None:
+        self.plan = plan or partial(
+            plan_video, layout=FakeLayout(), selector=get_selector(config.method), config=config
+        )
         self.refused = refused or {}  # questions of every video
         self.stamp = stamp
         self.now_s = 0.0
@@ -204,7 +209,7 @@ class World:
     def _do(self, worker: str, work: Work):
         if isinstance(work, ProbeWork):
             probe = self.probes.get(work.uri) or make_probe()
-            plan = plan_video(probe, layout=FakeLayout(), selector=get_selector(self.config.method), config=self.config)
+            plan = self.plan(probe)
             check = QuestionCheck(num_tokens=tuple(range(5, 5 + len(work.questions))), refused=self.refused)
             return ProbeDone(plan=plan, probe=None, check=check), StageSeconds(decode_s=0.5)
         if isinstance(work, DecodeWork):

@@ -27,7 +27,9 @@ def execution(scorers=200, decoders=200, coordinators=None):
         (execution(1000, 1000), False, 10_000, 16),
         (execution(1000, 1000), True, 10_000, 32),
         (execution(200, decoders=3), False, 1000, 3),  # each reads
-        (execution(200), False, 2, 2),  # each has a video
+        (execution(200), False, 9, 2),  # each has four videos
+        (execution(200), False, 3, 1),
+        (execution(200, coordinators=4), False, 2, 2),  # as set, but each has a video
         (execution(2, 2, coordinators=8), False, 1000, 2),  # each scores
         (execution(200, coordinators=1), True, 1000, 1),  # as set
         (execution(1, 1), True, 0, 1),

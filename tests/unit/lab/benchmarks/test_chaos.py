@@ -50,8 +50,10 @@ def test_what_is_lost_doubled_or_changed_is_named(rows, lost, doubled, different
 
 
 def test_a_report_survives_json_and_counts_in_the_table():
-    report = RunReport(seed=3, kills={"node": 2, "scorer": 1}, wall_s=12.4, num_rows=60, doubled=("q1",))
+    report = RunReport(
+        seed=3, kills={"node": 2, "scorer": 1, "stopped decoder": 1}, wall_s=12.4, num_rows=60, doubled=("q1",)
+    )
     assert from_record(json.loads(json.dumps(to_record(report)))) == report
     table = format_runs([report, report], num_questions=60)
-    assert table.startswith("6 kills in 2 runs of 60 questions")
-    assert "| all | 0 | 2 | 0 | 0 | 4 | 0 | 2 | 25 | 120 | 0 | 2 | 0 |" in table
+    assert table.startswith("6 kills and 2 stops in 2 runs of 60 questions")
+    assert "| all | 0 | 2 | 0 | 0 | 4 | 0 | 2 | 0 | 0 | 0 | 2 | 25 | 120 | 0 | 2 | 0 |" in table

@@ -123,6 +123,32 @@ def test_reading_for_a_question_that_has_stopped_is_broken_off(make_settings):
     assert first_pass_s <= busy_s < 48 / 8 * first_pass_s, "the rest of the video is not read"
 
 
+@pytest.mark.parametrize("method", ["adapttoken", "adapttoken-lite"])
+def test_several_coordinators_share_the_videos_and_every_question_still_ends_once(make_settings, method):
+    settings = make_settings(num_videos=7, num_questions=2, num_frames=448, num_gpus=6, method=method)
+    seen = Simulation(replace(settings, num_coordinators=3)).observe()
+    assert seen.rows_by_question == {f"{video}-{question}": 1 for video in range(7) for question in range(2)}
+    report = summarize_run(replace(settings, num_coordinators=3), seen, wall_s=0.0)
+    assert (report.num_coordinators, report.num_failed) == (3, 0)
+
+
+def test_workers_go_on_to_another_coordinator_when_theirs_has_ended(make_settings):
+    """Of three videos one coordinator has two: alone, its one GPU and decoder would take as long as for these."""
+    alone_s = Simulation(make_settings(num_frames=640, num_videos=2)).observe().makespan_s
+    shared = make_settings(num_frames=640, num_videos=3, num_gpus=2, num_coordinators=2)
+    seen = Simulation(shared).observe()
+    assert alone_s / 2 < seen.makespan_s < 0.9 * alone_s
+    assert seen.groups_scored == 3 * 10
+
+
+def test_nodes_lost_with_several_coordinators_lose_no_question(make_settings):
+    settings = make_settings(num_videos=12, num_questions=2, num_frames=448, num_gpus=6, num_coordinators=3)
+    seen = Simulation(replace(settings, node_losses_per_hour=60.0, detection_s=1.0, return_s=5.0)).observe()
+    assert seen.num_nodes_lost >= 2
+    assert set(Counter(seen.rows_by_question).values()) == {1}
+    assert len(seen.rows_by_question) == 24
+
+
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(make_settings):
     settings = make_settings(num_videos=6, num_frames=640, num_gpus=4, times=StageTimes(spread=0.3))
 
