@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.manifest.time_range import TimeRange
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry, ModelLayout
 from pipeline.planning.assumed_video import assume_video
@@ -32,6 +33,7 @@ class VideoCost:
         frame_pixels: of a frame as it is stored.
         group_patches: temporal patches of each group.
         geometry: of the frames as the model is shown them.
+        duration_s: of the video, or of the part of it that is asked about.
     """
 
     duration_s: float
@@ -63,11 +65,25 @@ class VideoSample:
 
 
 def sample_videos(
-    uris: Sequence[str], *, config: RunConfig, layout: ModelLayout, storage_options: StorageOptions, max_probes: int
+    uris: Sequence[str],
+    *,
+    config: RunConfig,
+    layout: ModelLayout,
+    storage_options: StorageOptions,
+    max_probes: int,
+    ranges: Sequence[TimeRange | None] = (),
 ) -> VideoSample:
     """Read the headers of at most ``max_probes`` videos, evenly over the list, and plan each as a run would.
 
     Never fetches a remote video as a whole. Reads in a child process, as a run does.
+
+    Args:
+        uris: of the videos.
+        config: of the run.
+        layout: of the model.
+        storage_options: for remote videos.
+        max_probes: at most so many headers are read.
+        ranges: the part of each video that is asked about; empty: all of each.
     """
     chosen: list[int] = np.unique(np.linspace(0, len(uris) - 1, min(max_probes, len(uris))).astype(int)).tolist()
     reading = replace(config.reading, decode_timeout_s=min(PROBE_TIMEOUT_S, config.reading.decode_timeout_s))
@@ -86,15 +102,16 @@ def sample_videos(
             bytes_read += header.bytes_read
             try:
                 probe = with_keyframes(reader.probe(header.path), header)
-                costs.append(plan_cost(probe, config=config, layout=layout))
+                part = ranges[index] if ranges else None
+                costs.append(plan_cost(probe, config=config, layout=layout, time_range=part))
             except PipelineError as error:
-                if header.is_whole or error.failure_class is FailureClass.TOO_LARGE:
+                if header.is_whole or error.failure_class in (FailureClass.TOO_LARGE, FailureClass.MANIFEST):
                     failures[error.failure_class] = failures.get(error.failure_class, 0) + 1
                 else:
                     num_unreadable += 1  # what the copy lacks may have been needed
             copy.unlink(missing_ok=True)
     return VideoSample(
-        costs=tuple(costs) or (plan_cost(_assumed_probe(), config=config, layout=layout),),
+        costs=tuple(costs) or (_assumed_cost(ranges, config=config, layout=layout),),
         is_assumed=not costs,
         num_unreadable=num_unreadable,
         failures=failures,
@@ -112,16 +129,19 @@ def with_keyframes(probe: VideoProbe, header: Header) -> VideoProbe:
     return replace(probe, keyframe_indices=indices, keyframe_pts=pts, keyframe_dts=pts)
 
 
-def plan_cost(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout) -> VideoCost:
-    """Plan one video.
+def plan_cost(
+    probe: VideoProbe, *, config: RunConfig, layout: ModelLayout, time_range: TimeRange | None = None
+) -> VideoCost:
+    """Plan one video, or the part of it that is asked about.
 
     Raises:
         PipelineError: As ``plan_video``.
     """
-    plan: VideoPlan = plan_video(probe, layout=layout, selector=get_selector(config.method), config=config)
+    selector = get_selector(config.method)
+    plan: VideoPlan = plan_video(probe, layout=layout, selector=selector, config=config, time_range=time_range)
     patches = tuple(len(group) for group in plan.groups)
     return VideoCost(
-        duration_s=probe.duration_s,
+        duration_s=plan.end_s - plan.start_s,
         num_sampled_frames=plan.sample.num_frames,
         num_frames_to_decode=sum(one.num_frames_to_decode for one in plan.passes),
         num_passes=len(plan.passes),
@@ -130,6 +150,13 @@ def plan_cost(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout) -> V
         group_patches=patches,
         geometry=plan.geometry,
     )
+
+
+def _assumed_cost(ranges: Sequence[TimeRange | None], *, config: RunConfig, layout: ModelLayout) -> VideoCost:
+    """Of the first part that an assumed video has."""
+    part = ranges[0] if ranges else None
+    is_in_it = part is None or part.start_s < ASSUMED_DURATION_S
+    return plan_cost(_assumed_probe(), config=config, layout=layout, time_range=part if is_in_it else None)
 
 
 def _assumed_probe() -> VideoProbe:
