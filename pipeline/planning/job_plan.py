@@ -50,7 +50,12 @@ class JobPlan:
     @property
     def num_failed(self) -> int:
         """Questions that fail without being asked."""
-        return self.unreadable.num_questions + len(self.rejected) + self.tasks.num_without_transcript()
+        return self.unreadable.num_questions + len(self.rejected)
+
+    @property
+    def num_without_transcript(self) -> int:
+        """Questions of ``tasks`` that will fail when their video is planned: their transcript cannot be read."""
+        return self.tasks.num_without_transcript()
 
     def failed_rows(self, stamp: RunStamp) -> Iterator[tuple[QuestionResult, ...]]:
         """Rows of those questions, one tuple per commit."""
