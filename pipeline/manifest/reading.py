@@ -15,8 +15,8 @@ from pipeline.manifest.questions import Question, QuestionTable, RejectedRow
 from pipeline.manifest.rows import REQUIRED_COLUMNS, CheckedRows, check_rows
 from pipeline.manifest.tables import ManifestColumns, read_columns
 from pipeline.manifest.time_range import TimeRange
-from pipeline.manifest.transcripts import transcript_of_cell
-from pipeline.uris import StorageOptions, containing_folder, resolve_uri
+from pipeline.manifest.transcripts import is_address, transcript_of_cell
+from pipeline.uris import StorageOptions, containing_folder, resolve_uri, strip_secrets
 
 __all__ = [
     "Manifest",
@@ -81,7 +81,7 @@ def read_manifest(
     if checked.problems and not skip_bad_rows:
         raise ManifestError(uri, [str(problem) for problem in checked.problems])
     questions = _resolve(checked, containing_folder(uri))
-    return _split_rejected(questions, checked, columns.pass_through)
+    return _split_rejected(questions, checked, _without_secrets(columns.pass_through))
 
 
 def group_by_video(questions: Iterable[Question]) -> dict[str, tuple[Question, ...]]:
@@ -133,6 +133,17 @@ def _resolve(checked: CheckedRows, folder: str) -> QuestionTable:
         transcript_codes=checked.transcript_codes,
         transcripts=tuple(None if cell is None else transcript_of_cell(cell, folder) for cell in checked.transcripts),
     )
+
+
+def _without_secrets(pass_through: pa.Table) -> pa.Table:
+    """Addresses of transcripts as they may be shown: rows hold them."""
+    if "transcript" not in pass_through.column_names:
+        return pass_through
+    at, column = pass_through.column_names.index("transcript"), pass_through.column("transcript")
+    if not pa.types.is_string(column.type):
+        return pass_through
+    cells = [strip_secrets(cell) if cell is not None and is_address(cell) else cell for cell in column.to_pylist()]
+    return pass_through.set_column(at, "transcript", pa.array(cells, pa.string()))
 
 
 def _split_rejected(questions: QuestionTable, checked: CheckedRows, pass_through: pa.Table) -> Manifest:

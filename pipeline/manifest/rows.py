@@ -119,9 +119,12 @@ def check_rows(known: Mapping[str, Cells], *, num_rows: int) -> CheckedRows:
         transcripts.add(block.transcripts)
     table = pa.Table.from_batches([block.texts for block in blocks], _TEXTS).combine_chunks()
     rows, are_made = np.concatenate([block.rows for block in blocks]), "question_id" not in known
-    problems += find_repeated_ids(pa.chunked_array([block.own_ids for block in blocks]), are_made=are_made)
-    if len(rows) != num_rows and not problems:
-        problems += find_repeated_ids(table.column("question_id"), row_indices=rows.tolist())
+    repeated = find_repeated_ids(pa.chunked_array([block.own_ids for block in blocks]), are_made=are_made)
+    if table.column("asked_id").null_count < len(rows):
+        named = {problem.row_index for problem in repeated}
+        spread = find_repeated_ids(table.column("question_id"), row_indices=rows.tolist())
+        repeated += [problem for problem in spread if problem.row_index not in named]
+    problems += repeated
     return CheckedRows(
         texts=table,
         row_indices=rows,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.failures import Failure
 from pipeline.manifest.problems import CellProblem, text_problem
-from pipeline.uris import resolve_uri
+from pipeline.uris import resolve_uri, strip_secrets
 
 TRANSCRIPT_SUFFIXES = (".srt", ".vtt")
 
@@ -31,12 +31,15 @@ def transcript_of(text: str, *, uri: str | None = None) -> Transcript:
     return Transcript(uri=uri, text=text, digest=hashlib.sha256(text.encode()).hexdigest()[:32])
 
 
-def transcript_of_cell(cell: str, folder: str) -> Transcript:
-    """One line that ends in ``.srt`` or ``.vtt`` is an address, relative to ``folder``; all else is the text itself."""
+def is_address(cell: str) -> bool:
+    """Whether a cell names a file: one line that ends, a query string aside, in ``.srt`` or ``.vtt``."""
     name = cell.strip()
-    if "\n" in name or not name.lower().endswith(TRANSCRIPT_SUFFIXES):
-        return transcript_of(cell)
-    return Transcript(uri=resolve_uri(name, folder))
+    return "\n" not in name and strip_secrets(name).lower().endswith(TRANSCRIPT_SUFFIXES)
+
+
+def transcript_of_cell(cell: str, folder: str) -> Transcript:
+    """What a cell holds: an address relative to ``folder``, or the text itself."""
+    return Transcript(uri=resolve_uri(cell.strip(), folder)) if is_address(cell) else transcript_of(cell)
 
 
 def check_transcripts(values: Sequence[object]) -> tuple[list[str | None], list[CellProblem]]:
