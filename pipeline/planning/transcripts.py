@@ -10,7 +10,7 @@ import fsspec
 from pipeline.failures import FailureClass, PipelineError, with_store_errors
 from pipeline.manifest.questions import QuestionTable
 from pipeline.manifest.transcripts import Transcript, transcript_of, transcript_of_cell
-from pipeline.planning.question_transcript import parse_transcript
+from pipeline.method.timed_text import parse_transcript
 from pipeline.results.keys import missing_fingerprint
 from pipeline.uris import StorageOptions, strip_secrets, uri_scheme
 

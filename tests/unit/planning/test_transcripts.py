@@ -68,6 +68,7 @@ def test_lines_that_a_sampled_frame_shows_stand_before_the_question(text):
         (TimeRange(start_s=4.5, end_s=6.0), ["two"]),
         (TimeRange(start_s=1.0, end_s=4.0), [NO_SUBTITLES]),
         (TimeRange(end_s=0.5), ["one"]),
+        (TimeRange(start_s=0.95, end_s=3.0), [NO_SUBTITLES]),  # its first frame came on show at 0.5 s
         (TimeRange(start_s=9.0), [NO_SUBTITLES]),
     ],
 )
