@@ -35,7 +35,7 @@ class DecoderActor:
         self,
         store: ObjectStore,
         *,
-        plan: Callable[[VideoProbe], VideoPlan],
+        plan: Callable[..., VideoPlan],
         check: Callable[[Sequence[Question], VideoPlan], QuestionCheck],
         config: RunConfig,
         storage_options: Mapping[str, Any] | None = None,
@@ -55,7 +55,7 @@ class DecoderActor:
         with self._staged(work) as path:
             self._check_wanted()
             probe = self._read_timeline(work.fingerprint, path)
-            plan = self._plan(probe)
+            plan = self._plan(probe, time_range=work.time_range)
             done = ProbeDone(plan=plan, probe=self._store.put(probe), check=self._check(work.questions, plan))
         return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
 

@@ -53,12 +53,34 @@ def load_video_model(
 
 
 def answer_video(
-    path: str, questions: "Sequence[Asked]", *, model: "VideoModel", config: "RunConfig"
+    path: str,
+    questions: "Sequence[Asked]",
+    *,
+    model: "VideoModel",
+    config: "RunConfig",
+    start_s: float | None = None,
+    end_s: float | None = None,
+    transcript: str | None = None,
 ) -> "tuple[VideoAnswer, ...]":
-    """Answer questions about one video file; see ``pipeline.passes.whole_video``, which is the method step by step."""
-    from pipeline.passes import whole_video
+    """Answer questions about one video file; see ``pipeline.passes.whole_video``, which is the method step by step.
 
-    answers = whole_video.answer_video(path, questions, model=model, config=config)
+    Args:
+        path: of the file.
+        questions: about it.
+        model: loaded.
+        config: its settings.
+        start_s: only ``[start_s, end_s)`` is looked at, in seconds; both may be left out.
+        end_s: see there.
+        transcript: what is said, as text or as the path of an ``.srt`` or ``.vtt`` file; lines that sampled frames
+            show stand before each question.
+    """
+    from pipeline.manifest.time_range import time_range
+    from pipeline.passes import whole_video
+    from pipeline.passes.video_answer import to_questions
+
+    asked = to_questions(questions, path, transcript=transcript)
+    part = time_range(start_s, end_s)
+    answers = whole_video.answer_video(path, asked, model=model, config=config, time_range=part)
     for warning in dict.fromkeys(warning for answer in answers for warning in answer.warnings):
         warnings.warn(f"{path}: {warning}", stacklevel=2)
     return answers

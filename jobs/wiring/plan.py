@@ -39,6 +39,7 @@ def print_plan(run: PreparedRun, options: argparse.Namespace) -> None:
         layout=layout,
         storage_options=storage,
         max_probes=options.plan_probes,
+        ranges=run.plan.tasks.ranges(),
     )
     LOG.info("headers: %d videos probed, %d bytes read", len(sample.costs), sample.bytes_read)
     checkpoint = read_checkpoint_config(config, storage)

@@ -112,7 +112,12 @@ def _tell_plan(plan: JobPlan) -> None:
         else "",
     )
     if plan.num_skipped_away:
-        LOG.warning("%d questions were answered about videos that cannot be reached now", plan.num_skipped_away)
+        LOG.warning(
+            "%d questions were answered about videos or with transcripts that cannot be reached now",
+            plan.num_skipped_away,
+        )
+    if plan.num_without_transcript:
+        LOG.warning("%d questions will fail: their transcripts cannot be read", plan.num_without_transcript)
 
 
 def make_demo(options: argparse.Namespace) -> None:

@@ -38,6 +38,6 @@ def check_at_a_glance(options: argparse.Namespace) -> None:
     named_model(options)
     manifest = options.manifest
     if manifest and not has_scheme(manifest) and not Path(manifest).exists():
-        from pipeline.manifest.rows import ManifestError
+        from pipeline.manifest.problems import ManifestError
 
         raise ManifestError(manifest, ["there is no such file: check the path"])

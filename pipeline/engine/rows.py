@@ -12,7 +12,15 @@ from pipeline.manifest.questions import Question
 from pipeline.passes.token_record import unpack_tokens
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.planning.video_warnings import warn_about
-from pipeline.results.rows import EvidenceRow, GroupRow, KeptTokens, QuestionResult, RunStamp, failed_result
+from pipeline.results.rows import (
+    EvidenceRow,
+    GroupRow,
+    KeptTokens,
+    QuestionResult,
+    RunStamp,
+    asked_columns,
+    failed_result,
+)
 
 
 def build_rows(video: VideoState, *, stamp: RunStamp, finished_at: datetime) -> list[QuestionResult]:
@@ -39,11 +47,8 @@ def _build_row(
         return replace(row, **known)
     answer, needs_scores = state.answer, video.selector.needs_scores
     return QuestionResult(
-        question_id=question.question_id,
+        **asked_columns(question),
         question_key=key,
-        video=question.video,
-        question=question.text,
-        options=question.options,
         status="ok",
         answer=answer.answer,
         answer_text=answer.answer_text,

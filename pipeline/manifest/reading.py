@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from pipeline.manifest.problems import ManifestError
 from pipeline.manifest.questions import Question, QuestionTable, RejectedRow
-from pipeline.manifest.rows import REQUIRED_COLUMNS, CheckedRows, ManifestError, check_rows
+from pipeline.manifest.rows import REQUIRED_COLUMNS, CheckedRows, check_rows
 from pipeline.manifest.tables import ManifestColumns, read_columns
-from pipeline.uris import StorageOptions, containing_folder, resolve_uri
+from pipeline.manifest.time_range import TimeRange
+from pipeline.manifest.transcripts import is_address, transcript_of_cell
+from pipeline.uris import StorageOptions, containing_folder, resolve_uri, strip_secrets
 
 __all__ = [
     "Manifest",
@@ -77,8 +80,8 @@ def read_manifest(
     checked = check_rows(columns.known, num_rows=columns.num_rows)
     if checked.problems and not skip_bad_rows:
         raise ManifestError(uri, [str(problem) for problem in checked.problems])
-    questions = _resolve_videos(checked, containing_folder(uri))
-    return _split_rejected(questions, checked, columns.pass_through)
+    questions = _resolve(checked, containing_folder(uri))
+    return _split_rejected(questions, checked, _without_secrets(columns.pass_through))
 
 
 def group_by_video(questions: Iterable[Question]) -> dict[str, tuple[Question, ...]]:
@@ -111,19 +114,36 @@ def _check_columns(uri: str, columns: ManifestColumns) -> None:
         raise ManifestError(uri, problems)
 
 
-def _resolve_videos(checked: CheckedRows, folder: str) -> QuestionTable:
-    """All rows as questions; two spellings of one file are one video."""
-    code_of_uri: dict[str, int] = {}
+def _resolve(checked: CheckedRows, folder: str) -> QuestionTable:
+    """All rows as questions; two spellings of one file are one video, and each of its ranges is one to be planned."""
+    uris = [resolve_uri(video, folder) if video else "" for video in checked.videos]
+    pairs = checked.video_codes * len(checked.ranges) + checked.range_codes
+    found, inverse = np.unique(pairs, return_inverse=True)
+    code_of: dict[tuple[str, TimeRange | None], int] = {}
     codes = [
-        code_of_uri.setdefault(resolve_uri(video, folder) if video else "", len(code_of_uri))
-        for video in checked.videos
+        code_of.setdefault((uris[video], checked.ranges[part]), len(code_of))
+        for video, part in (divmod(pair, len(checked.ranges)) for pair in found.tolist())
     ]
     return QuestionTable(
         texts=checked.texts,
-        video_codes=np.array(codes, np.int64)[checked.video_codes],
-        row_indices=np.arange(len(checked.video_codes), dtype=np.int64),
-        videos=tuple(code_of_uri),
+        video_codes=np.array(codes, np.int64)[inverse],
+        row_indices=checked.row_indices,
+        videos=tuple(uri for uri, _ in code_of),
+        ranges=tuple(part for _, part in code_of),
+        transcript_codes=checked.transcript_codes,
+        transcripts=tuple(None if cell is None else transcript_of_cell(cell, folder) for cell in checked.transcripts),
     )
+
+
+def _without_secrets(pass_through: pa.Table) -> pa.Table:
+    """Addresses of transcripts as they may be shown: rows hold them."""
+    if "transcript" not in pass_through.column_names:
+        return pass_through
+    at, column = pass_through.column_names.index("transcript"), pass_through.column("transcript")
+    if not pa.types.is_string(column.type):
+        return pass_through
+    cells = [strip_secrets(cell) if cell is not None and is_address(cell) else cell for cell in column.to_pylist()]
+    return pass_through.set_column(at, "transcript", pa.array(cells, pa.string()))
 
 
 def _split_rejected(questions: QuestionTable, checked: CheckedRows, pass_through: pa.Table) -> Manifest:
@@ -132,12 +152,12 @@ def _split_rejected(questions: QuestionTable, checked: CheckedRows, pass_through
     for problem in checked.problems:
         messages.setdefault(problem.row_index, []).append(str(problem))
     bad = np.array(sorted(messages), np.int64)
-    good = np.setdiff1d(questions.row_indices, bad, assume_unique=True)
+    is_bad = np.isin(questions.row_indices, bad)
     return Manifest(
-        questions=questions.take(good) if len(bad) else questions,
+        questions=questions.take(np.flatnonzero(~is_bad)) if len(bad) else questions,
         rejected=tuple(
             RejectedRow(question=question, message="; ".join(messages[question.row_index]))
-            for question in questions.take(bad)
+            for question in questions.take(np.flatnonzero(is_bad))
         ),
         pass_through=pass_through,
     )

@@ -1,114 +1,141 @@
-"""What the cells of a manifest may hold, and the error that lists everything wrong. Pure; files are read elsewhere."""
+"""What the cells of a manifest may hold: all rows checked, in columns. Pure; files are read elsewhere."""
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
-from uuid import UUID
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.manifest.columns import FEWEST_OPTIONS, MOST_OPTIONS, clean_ids, clean_options, clean_texts
-from pipeline.manifest.record_table import BLOCK_ROWS
+from pipeline.manifest.cells import check_ids, check_options, check_texts
+from pipeline.manifest.columns import clean_ids, clean_options, clean_texts
+from pipeline.manifest.problems import CellProblem, shown
+from pipeline.manifest.record_table import BLOCK_ROWS, IntArray
+from pipeline.manifest.time_range import TimeRange, check_ranges
+from pipeline.manifest.transcripts import check_transcripts
+from pipeline.manifest.video_lists import check_videos, clean_videos, spread_ids, spread_rows
 from pipeline.uris import strip_secrets
 
-KNOWN_COLUMNS = ("question_id", "video", "question", "options")
+KNOWN_COLUMNS = ("question_id", "video", "question", "options", "start_s", "end_s", "transcript")
 REQUIRED_COLUMNS = KNOWN_COLUMNS[1:3]
-NUM_OPTIONS = range(FEWEST_OPTIONS, MOST_OPTIONS + 1)
-MAX_LISTED_PROBLEMS = 20
+CARRIED_COLUMNS = ("transcript",)  # of these what rows show as it was written; they hold the others as they are asked
 
-_LETTERED = re.compile(r"\(?([A-Z])[.):]\s+(\S.*)", re.DOTALL)
-
-
-class ManifestError(ValueError):
-    """Everything that is wrong with a manifest, at most `MAX_LISTED_PROBLEMS` in full."""
-
-    def __init__(self, uri: str, problems: Sequence[str]) -> None:
-        hidden = len(problems) - MAX_LISTED_PROBLEMS
-        tail = [f"... and {hidden} more"] if hidden > 0 else []
-        lines = [*problems[:MAX_LISTED_PROBLEMS], *tail]
-        super().__init__("\n  ".join([f"manifest {strip_secrets(uri)} cannot be used:", *lines]))
-        self.uri = uri
-        self.problems = tuple(problems)
-
-    def __reduce__(self) -> tuple[type, tuple[str, tuple[str, ...]]]:
-        """Pickle with both arguments, so that the error survives the way between processes."""
-        return (type(self), (self.uri, self.problems))
+Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CellProblem:
-    """One cell that cannot be used; ``row_index`` counts from 0, the message shown to people from 1."""
-
-    row_index: int
-    column: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"row {self.row_index + 1}, column {self.column}: {self.message}"
-
-
-def shown(value: object, *, max_chars: int = 80) -> str:
-    """A value as a message shows it: its repr, cut to ``max_chars``."""
-    text = repr(value)
-    return text if len(text) <= max_chars else f"{text[: max_chars - 3]}..."
+Cells: TypeAlias = "pa.ChunkedArray | Sequence[object]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedRows:
-    """All rows in columns; a cell with a problem is empty text.
+    """All questions in columns, a row whose video is a list as one per video; a cell with a problem is empty text.
 
     Attributes:
-        texts: columns ``question_id``, ``text`` and ``options``.
+        texts: columns ``question_id``, ``asked_id``, ``text`` and ``options``.
+        row_indices: ``(n,)`` rows of the manifest that the questions come from.
         video_codes: ``(n,)`` positions in ``videos``, which holds each spelling once, in first-seen order.
+        range_codes: likewise in ``ranges``; ``transcript_codes`` in ``transcripts``, cells as they are written.
         problems: by row, within a row by column.
     """
 
     texts: pa.Table
-    video_codes: npt.NDArray[np.int64]
+    row_indices: IntArray
+    video_codes: IntArray
     videos: tuple[str, ...]
+    range_codes: IntArray
+    ranges: tuple[TimeRange | None, ...]
+    transcript_codes: IntArray
+    transcripts: tuple[str | None, ...]
     problems: tuple[CellProblem, ...]
 
 
-_TEXTS = pa.schema([("question_id", pa.string()), ("text", pa.string()), ("options", pa.list_(pa.string()))])
+_TEXTS = pa.schema(
+    [
+        ("question_id", pa.string()),
+        ("asked_id", pa.string()),
+        ("text", pa.string()),
+        ("options", pa.list_(pa.string())),
+    ]
+)
 
 
-def check_rows(known: Mapping[str, "pa.ChunkedArray | Sequence[object]"], *, num_rows: int) -> CheckedRows:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Block:
+    """The questions of a block of rows; ``rows`` says which row each comes from."""
+
+    texts: pa.RecordBatch
+    own_ids: pa.Array
+    rows: IntArray
+    videos: Sequence[str]
+    ranges: Sequence[TimeRange | None]
+    transcripts: Sequence[str | None]
+
+
+class _Codes(Generic[Value]):
+    """Values as numbers, in first-seen order."""
+
+    def __init__(self) -> None:
+        self._code_of: dict[Value, int] = {}
+        self._blocks: list[IntArray] = []
+
+    def add(self, values: Sequence[Value]) -> None:
+        """Values of one block."""
+        code_of = self._code_of
+        self._blocks.append(np.array([code_of.setdefault(value, len(code_of)) for value in values], np.int64))
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """Each once."""
+        return tuple(self._code_of)
+
+    @property
+    def codes(self) -> IntArray:
+        """Of all blocks."""
+        return np.concatenate(self._blocks)
+
+
+def check_rows(known: Mapping[str, Cells], *, num_rows: int) -> CheckedRows:
     """Check the known columns block by block, so that only one block at a time is Python objects.
 
     Args:
-        known: `KNOWN_COLUMNS` as Arrow columns or Python values; ``options`` may be missing, and so may
-            ``question_id``: then ids follow from what the rows ask.
+        known: `KNOWN_COLUMNS` as Arrow columns or Python values; all but `REQUIRED_COLUMNS` may be missing. Without
+            ``question_id`` ids follow from what the rows ask.
         num_rows: of each.
     """
     problems: list[CellProblem] = []
-    blocks: list[pa.RecordBatch] = []
-    codes: list[npt.NDArray[np.int64]] = []
-    code_of: dict[str, int] = {}
+    blocks: list[_Block] = []
+    videos, ranges, transcripts = _Codes[str](), _Codes[TimeRange | None](), _Codes[str | None]()
     for start in range(0, num_rows, BLOCK_ROWS):
         cells = {name: _slice(column, start) for name, column in known.items()}
-        checked, found = _check_block(cells, range(start, min(start + BLOCK_ROWS, num_rows)))
+        block, found = _check_block(cells, range(start, min(start + BLOCK_ROWS, num_rows)))
         problems += [replace(problem, row_index=problem.row_index + start) for problem in found]
-        blocks.append(pa.record_batch([checked["question_id"], checked["question"], checked["options"]], _TEXTS))
-        videos = checked["video"].to_pylist()
-        codes.append(np.array([code_of.setdefault(video, len(code_of)) for video in videos], np.int64))
-    table = pa.Table.from_batches(blocks, _TEXTS).combine_chunks()
-    problems += find_repeated_ids(table.column("question_id"), are_made="question_id" not in known)
+        blocks.append(replace(block, rows=block.rows + start, videos=(), ranges=(), transcripts=()))
+        videos.add(block.videos)
+        ranges.add(block.ranges)
+        transcripts.add(block.transcripts)
+    table = pa.Table.from_batches([block.texts for block in blocks], _TEXTS).combine_chunks()
+    rows, are_made = np.concatenate([block.rows for block in blocks]), "question_id" not in known
+    repeated = find_repeated_ids(pa.chunked_array([block.own_ids for block in blocks]), are_made=are_made)
+    if table.column("asked_id").null_count < len(rows):
+        named = {problem.row_index for problem in repeated}
+        spread = find_repeated_ids(table.column("question_id"), row_indices=rows.tolist())
+        repeated += [problem for problem in spread if problem.row_index not in named]
+    problems += repeated
     return CheckedRows(
         texts=table,
-        video_codes=np.concatenate(codes),
-        videos=tuple(code_of),
+        row_indices=rows,
+        video_codes=videos.codes,
+        videos=videos.values,
+        range_codes=ranges.codes,
+        ranges=ranges.values,
+        transcript_codes=transcripts.codes,
+        transcripts=transcripts.values,
         problems=tuple(sorted(problems, key=lambda p: (p.row_index, KNOWN_COLUMNS.index(p.column)))),
     )
-
-
-Cells: TypeAlias = "pa.ChunkedArray | Sequence[object]"
 
 
 def _slice(column: Cells, start: int) -> Cells:
@@ -117,149 +144,141 @@ def _slice(column: Cells, start: int) -> Cells:
     return column[start : start + BLOCK_ROWS]
 
 
-def _check_block(cells: Mapping[str, Cells], rows: range) -> tuple[dict[str, pa.Array], list[CellProblem]]:
-    """The known columns as Arrow arrays; cell by cell only where whole columns are not plainly good."""
+def _values(column: Cells) -> Sequence[object]:
+    return column.to_pylist() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _check_block(cells: Mapping[str, Cells], rows: range) -> tuple[_Block, list[CellProblem]]:
+    """Whole columns at once; cell by cell only where one is not plainly good."""
     problems: list[CellProblem] = []
     checked: dict[str, pa.Array] = {}
     options = cells.get("options", pa.chunked_array([pa.nulls(len(rows))]))
     for name, column in {"options": options, **cells}.items():
+        if name not in _CHECKS:
+            continue
         clean, check = _CHECKS[name]
         array = clean(column) if isinstance(column, pa.ChunkedArray) else None
         if array is None:
-            values, found = check(column.to_pylist() if isinstance(column, pa.ChunkedArray) else column)
+            values, found = check(_values(column))
             problems += found
             array = pa.array(values, pa.list_(pa.string()) if name == "options" else pa.string())
         checked[name] = array
+    checked["video"], lists = _check_videos(cells["video"], problems)
+    ranges: Sequence[TimeRange | None] = [None] * len(rows)
+    if "start_s" in cells or "end_s" in cells:
+        starts, ends = (_values(cells[name]) if name in cells else None for name in ("start_s", "end_s"))
+        ranges, found = check_ranges(starts, ends)
+        problems += found
+    transcripts: Sequence[str | None] = [None] * len(rows)
+    if "transcript" in cells:
+        transcripts, found = check_transcripts(_values(cells["transcript"]))
+        problems += found
     if "question_id" not in checked:
-        checked["question_id"] = make_ids(checked, rows, {problem.row_index for problem in problems})
-    return checked, problems
+        unusable = {problem.row_index for problem in problems}
+        checked["question_id"] = make_ids(checked, rows, unusable, parts=list(zip(ranges, transcripts, strict=True)))
+    return _spread(checked, lists, ranges, transcripts), problems
 
 
-def check_ids(values: Sequence[object]) -> tuple[list[str], list[CellProblem]]:
-    """Question ids as text, integers and UUIDs included; they must be present. See also `find_repeated_ids`."""
-    is_id = [isinstance(value, int | UUID) and not isinstance(value, bool) for value in values]
-    as_text = [str(value) if is_one else value for value, is_one in zip(values, is_id, strict=True)]
-    return check_texts(as_text, column="question_id")
+def _check_videos(column: Cells, problems: list[CellProblem]) -> tuple[pa.Array, dict[int, tuple[str, ...]]]:
+    """A text for each cell, and the lists among them by position; adds problems."""
+    plain = clean_videos(column) if isinstance(column, pa.ChunkedArray) else None
+    if plain is not None:
+        return plain, {}
+    texts, lists, found = check_videos(_values(column))
+    problems += found
+    return pa.array(texts, pa.string()), lists
 
 
-def make_ids(checked: Mapping[str, pa.Array], row_indices: range, unusable: Set[int]) -> pa.Array:
+def _spread(
+    checked: Mapping[str, pa.Array],
+    lists: Mapping[int, tuple[str, ...]],
+    ranges: Sequence[TimeRange | None],
+    transcripts: Sequence[str | None],
+) -> _Block:
+    """Rows as questions: one per video of a list."""
+    own_ids, num_rows = checked["question_id"], len(checked["video"])
+    videos: list[str] = checked["video"].to_pylist()
+    rows = spread_rows(num_rows, lists)
+    ids, asked_ids, source = own_ids, pa.nulls(num_rows, pa.string()), rows.tolist()
+    if lists:
+        videos = [video for row in range(num_rows) for video in lists.get(row, (videos[row],))]
+        own: list[str] = own_ids.take(pa.array(rows)).to_pylist()
+        spread, is_list = spread_ids(own, videos), [row in lists for row in source]
+        ids = pa.array([new if is_one else old for new, old, is_one in zip(spread, own, is_list, strict=True)])
+        asked_ids = pa.array([old if is_one else None for old, is_one in zip(own, is_list, strict=True)], pa.string())
+    question, options = (checked[name].take(pa.array(rows)) if lists else checked[name] for name in _SPREAD)
+    return _Block(
+        texts=pa.record_batch([ids, asked_ids, question, options], _TEXTS),
+        own_ids=own_ids,
+        rows=rows,
+        videos=videos,
+        ranges=[ranges[row] for row in source],
+        transcripts=[transcripts[row] for row in source],
+    )
+
+
+_SPREAD = ("question", "options")
+
+
+def make_ids(
+    checked: Mapping[str, pa.Array],
+    row_indices: range,
+    unusable: Set[int],
+    *,
+    parts: Sequence[tuple[TimeRange | None, str | None]] = (),
+) -> pa.Array:
     """Ids that follow from video, question and options as they are written, signatures of addresses aside.
 
     Args:
         checked: those columns.
         row_indices: of the manifest.
         unusable: positions of rows that cannot be asked; they are named by their place.
+        parts: of each row the range and the transcript, which count where there is one.
     """
     rows = zip(*(checked[name].to_pylist() for name in ("video", "question", "options")), strict=True)
     ids: list[str] = []
     for index, (video, question, options) in enumerate(rows):
-        content = json.dumps([strip_secrets(video), question, options], separators=(",", ":"))
+        content: list[object] = [strip_secrets(video), question, options]
+        if parts and parts[index] != (None, None):
+            span, transcript = parts[index]
+            content.append([None if span is None else [span.start_s, span.end_s], transcript])
+        written = json.dumps(content, separators=(",", ":"))
         is_usable = index not in unusable
         ids.append(
-            f"q-{hashlib.sha256(content.encode()).hexdigest()[:16]}" if is_usable else f"row-{row_indices[index] + 1}"
+            f"q-{hashlib.sha256(written.encode()).hexdigest()[:16]}" if is_usable else f"row-{row_indices[index] + 1}"
         )
     return pa.array(ids, pa.string())
 
 
-def find_repeated_ids(ids: pa.ChunkedArray, *, are_made: bool = False) -> list[CellProblem]:
+def find_repeated_ids(
+    ids: pa.ChunkedArray, *, are_made: bool = False, row_indices: Sequence[int] | None = None
+) -> list[CellProblem]:
     """Ids must be unique; empty ones have a problem already.
 
     Args:
         ids: of all rows.
         are_made: by `make_ids`.
+        row_indices: rows of the manifest that they come from; None: each from its own.
     """
     if pc.count_distinct(ids).as_py() == len(ids):
         return []
     problems: list[CellProblem] = []
     first_row: dict[str, int] = {}
-    for row_index, question_id in enumerate(ids.to_pylist()):
-        first = first_row.setdefault(question_id, row_index)
-        if first != row_index and question_id:
-            message = f"{shown(question_id)} is already the id of row {first + 1}: ids are unique, change one of them"
+    for position, question_id in enumerate(ids.to_pylist()):
+        row_index = position if row_indices is None else row_indices[position]
+        if question_id not in first_row:
+            first_row[question_id] = row_index
+        elif question_id:
+            first = first_row[question_id] + 1
+            message = f"{shown(question_id)} is already the id of row {first}: ids are unique, change one of them"
             if are_made:
-                message = (
-                    f"asks what row {first + 1} asks: remove one, or add a column question_id that tells them apart"
-                )
+                message = f"asks what row {first} asks: remove one, or add a column question_id that tells them apart"
             problems.append(CellProblem(row_index=row_index, column="question_id", message=message))
     return problems
 
 
-def check_texts(values: Sequence[object], *, column: str) -> tuple[list[str], list[CellProblem]]:
-    """Non-empty text; a cell with a problem becomes ``""``."""
-    texts: list[str] = []
-    problems: list[CellProblem] = []
-    for row_index, value in enumerate(values):
-        message = _text_problem(value)
-        if message is not None:
-            problems.append(CellProblem(row_index=row_index, column=column, message=message))
-        texts.append(value if isinstance(value, str) and message is None else "")
-    return texts, problems
-
-
-def check_options(values: Sequence[object]) -> tuple[list[tuple[str, ...] | None], list[CellProblem]]:
-    """Answer options: a list of 2 to 26 texts (or ``red|blue``, or a list as JSON text); null asks an open question."""
-    rows: list[tuple[str, ...] | None] = []
-    problems: list[CellProblem] = []
-    for row_index, value in enumerate(values):
-        parsed = _parse_options(value)
-        if isinstance(parsed, str):
-            problems.append(CellProblem(row_index=row_index, column="options", message=parsed))
-        rows.append(None if parsed is None or isinstance(parsed, str) else _strip_letters(parsed))
-    return rows, problems
-
-
-def _strip_letters(options: tuple[str, ...]) -> tuple[str, ...]:
-    """Remove the letters of options that already carry them, if each carries its right one.
-
-    Example: ``("A. red", "B. blue") -> ("red", "blue")``; ``("A. red", "blue")`` stays.
-    """
-    matches = [_LETTERED.fullmatch(option.strip()) for option in options]
-    stripped = tuple(match[2] for i, match in enumerate(matches) if match is not None and match[1] == chr(ord("A") + i))
-    return stripped if len(stripped) == len(options) else options
-
-
-def _text_problem(value: object) -> str | None:
-    """What is wrong with a cell that must hold text, or None."""
-    if value is None:
-        return "is missing: write text"
-    if not isinstance(value, str):
-        return f"{shown(value)} is of type {type(value).__name__}: write text"
-    if not value.strip():
-        return f"{value!r} is empty: write text"
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return f"{shown(value)} holds half a surrogate pair: write valid Unicode"
-    return f"{shown(value)} holds a NUL character: remove it" if "\0" in value else None
-
-
-def _parse_options(value: object) -> tuple[str, ...] | str | None:
-    """The options, what is wrong with them as a message, or None for an open question."""
-    if isinstance(value, str):
-        text = value
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            if "|" not in text or text.lstrip().startswith("["):
-                remedy = 'write ["red", "blue"] or red|blue, or nothing for an open question'
-                return f"{shown(text)} is not a JSON list: {remedy}"
-            value = [option.strip() for option in text.split("|")]
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        return f"{shown(value)} is of type {type(value).__name__}: write a list of texts, or null for an open question"
-    if len(value) not in NUM_OPTIONS:
-        return f"{shown(value)} has {len(value)} options: write 2 to 26, or null for an open question"
-    for index, option in enumerate(value):
-        message = _text_problem(option)
-        if message is not None:
-            return f"option {index + 1} {message}"
-    return tuple(value)
-
-
 _CHECKS: Mapping[str, tuple[Callable[[pa.ChunkedArray], pa.Array | None], Callable[[Sequence[object]], Any]]] = {
     "question_id": (clean_ids, check_ids),
-    "video": (clean_texts, partial(check_texts, column="video")),
     "question": (clean_texts, partial(check_texts, column="question")),
     "options": (clean_options, check_options),
 }

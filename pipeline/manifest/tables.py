@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.failures import with_store_errors
-from pipeline.manifest.rows import KNOWN_COLUMNS, ManifestError
+from pipeline.manifest.problems import ManifestError
+from pipeline.manifest.rows import CARRIED_COLUMNS, KNOWN_COLUMNS
 from pipeline.manifest.text_tables import decode_text, parse_csv, parse_json, parse_json_lines
 from pipeline.uris import StorageOptions, strip_secrets
 
@@ -17,7 +18,7 @@ SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestColumns:
-    """A manifest as it was written: known columns as Arrow columns (JSON: as values), the others as Arrow."""
+    """A manifest as it was written: known columns as Arrow columns (JSON: as values), what is carried as Arrow."""
 
     names: tuple[str, ...]
     known: dict[str, pa.ChunkedArray | list[object]]
@@ -50,7 +51,7 @@ def read_columns(uri: str, *, storage_options: StorageOptions, limit: int | None
     return ManifestColumns(
         names=tuple(table.column_names),
         known={name: table.column(name) for name in present},
-        pass_through=table.drop_columns(present).combine_chunks(),
+        pass_through=table.drop_columns([name for name in present if name not in CARRIED_COLUMNS]).combine_chunks(),
         num_rows=table.num_rows,
     )
 
@@ -85,7 +86,7 @@ def _from_records(uri: str, rows: list[dict[str, object]]) -> ManifestColumns:
     names = tuple(dict.fromkeys(name for row in rows for name in row))
     extra_columns: dict[str, pa.Array] = {}
     problems: list[str] = []
-    for name in [name for name in names if name not in KNOWN_COLUMNS]:
+    for name in [name for name in names if name not in KNOWN_COLUMNS or name in CARRIED_COLUMNS]:
         try:
             extra_columns[name] = pa.array([row.get(name) for row in rows])
         except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.csv
 
-from pipeline.manifest.rows import KNOWN_COLUMNS, ManifestError, shown
+from pipeline.manifest.problems import ManifestError, shown
+from pipeline.manifest.rows import KNOWN_COLUMNS
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

@@ -37,12 +37,18 @@ class FrameSample:
 
 
 def sample_frames(
-    pts_s: npt.NDArray[np.float64], *, duration_s: float, sample_fps: float, max_frames: int
+    pts_s: npt.NDArray[np.float64],
+    *,
+    duration_s: float,
+    sample_fps: float,
+    max_frames: int,
+    start_s: float = 0.0,
+    end_s: float | None = None,
 ) -> FrameSample:
-    """Take the frame on show at every grid time ``i / sample_fps < duration_s``, each frame at most once.
+    """Take the frame on show at every grid time ``start_s + i / sample_fps < end_s``, each frame at most once.
 
-    A grid of more than ``max_frames`` times is thinned evenly; its first time stays. A stream slower than the grid
-    gives fewer frames than the grid has times::
+    The first one may have come on show before ``start_s``. A grid of more than ``max_frames`` times is thinned evenly;
+    its first time stays. A stream slower than the grid gives fewer frames than the grid has times::
 
         pts_s=0,1,2 duration_s=3 sample_fps=2  ->  grid 0,.5,1,1.5,2,2.5  ->  frames 0 1 2
 
@@ -51,11 +57,16 @@ def sample_frames(
         duration_s: end of the last frame.
         sample_fps: grid times per second.
         max_frames: upper bound on F.
+        start_s: where the grid begins.
+        end_s: where it ends; None, or beyond the last frame: with that.
 
     Raises:
-        ValueError: the times are empty, unsorted, not finite or do not start at 0, or a setting is not positive.
+        ValueError: the times are empty, unsorted, not finite or do not start at 0, a setting is not positive, or no
+            part of the video lies in ``[start_s, end_s)``.
     """
-    grid_times_s = _plan_grid(pts_s, duration_s=duration_s, sample_fps=sample_fps, max_frames=max_frames)
+    _check_stream(pts_s, duration_s)
+    span_s = _clip_span(start_s, end_s, duration_s)
+    grid_times_s = _plan_grid(span_s, sample_fps=sample_fps, max_frames=max_frames)
     return _take(pts_s, _find_on_show(pts_s, grid_times_s))
 
 
@@ -67,6 +78,8 @@ def sample_keyframes(
     sample_fps: float,
     max_frames: int,
     snap_tolerance_s: float,
+    start_s: float = 0.0,
+    end_s: float | None = None,
 ) -> FrameSample:
     """Like ``sample_frames``, but a grid time takes the nearest keyframe within reach, which is cheap to decode.
 
@@ -82,19 +95,25 @@ def sample_keyframes(
         sample_fps: as in ``sample_frames``.
         max_frames: as in ``sample_frames``.
         snap_tolerance_s: reach to either side, at most half a grid interval.
+        start_s: as in ``sample_frames``; keyframes outside are none.
+        end_s: likewise.
 
     Raises:
         ValueError: as in ``sample_frames``, or the reach is negative or beyond half the interval.
     """
-    grid_times_s = _plan_grid(pts_s, duration_s=duration_s, sample_fps=sample_fps, max_frames=max_frames)
+    _check_stream(pts_s, duration_s)
+    span_s = _clip_span(start_s, end_s, duration_s)
+    grid_times_s = _plan_grid(span_s, sample_fps=sample_fps, max_frames=max_frames)
     if not 0 <= snap_tolerance_s <= 0.5 / sample_fps:
         raise ValueError(
             f"snap_tolerance_s must be between 0 and half the sampling interval ({0.5 / sample_fps} s), "
             f"got {snap_tolerance_s}"
         )
     chosen = _find_on_show(pts_s, grid_times_s)
+    key_times_s = pts_s[keyframe_indices]
+    is_inside = (key_times_s >= span_s[0] - TIME_TOLERANCE_S) & (key_times_s < span_s[1])
+    keyframe_indices, key_times_s = keyframe_indices[is_inside], key_times_s[is_inside]
     if len(keyframe_indices):
-        key_times_s = pts_s[keyframe_indices]
         nearest_key = _find_nearest(key_times_s, grid_times_s)
         is_near = np.abs(key_times_s[nearest_key] - grid_times_s) <= snap_tolerance_s + TIME_TOLERANCE_S
         is_served = _find_nearest(grid_times_s, key_times_s)[nearest_key] == np.arange(len(grid_times_s))
@@ -102,18 +121,24 @@ def sample_keyframes(
     return _take(pts_s, chosen)
 
 
-def _plan_grid(
-    pts_s: npt.NDArray[np.float64], *, duration_s: float, sample_fps: float, max_frames: int
-) -> npt.NDArray[np.float64]:
-    """Ascending times, at most ``max_frames``."""
-    _check_stream(pts_s, duration_s)
+def _clip_span(start_s: float, end_s: float | None, duration_s: float) -> tuple[float, float]:
+    """The part of the video that there is."""
+    last_s = duration_s if end_s is None else min(end_s, duration_s)
+    if not (start_s >= 0 and last_s - start_s > TIME_TOLERANCE_S):
+        raise ValueError(f"no part of the video lies in [{start_s}, {end_s}) s: it is {duration_s} s long")
+    return start_s, last_s
+
+
+def _plan_grid(span_s: tuple[float, float], *, sample_fps: float, max_frames: int) -> npt.NDArray[np.float64]:
+    """Ascending times within a span, at most ``max_frames``."""
     if not (math.isfinite(sample_fps) and sample_fps > 0):
         raise ValueError(f"sample_fps must be positive and finite, got {sample_fps}; use frames per second such as 2.0")
     if max_frames < 1:
         raise ValueError(f"max_frames must be at least 1, got {max_frames}")
-    num_times = max(1, math.ceil((duration_s - TIME_TOLERANCE_S) * sample_fps))
+    start_s, end_s = span_s
+    num_times = max(1, math.ceil((end_s - start_s - TIME_TOLERANCE_S) * sample_fps))
     num_kept = min(num_times, max_frames)
-    return (np.arange(num_kept, dtype=np.int64) * num_times // num_kept) / sample_fps
+    return start_s + (np.arange(num_kept, dtype=np.int64) * num_times // num_kept) / sample_fps
 
 
 def _find_on_show(pts_s: npt.NDArray[np.float64], times_s: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -50,6 +50,7 @@ class FinalInput:
     Attributes:
         final_budget: tokens that remain after removal; None keeps all.
         patch_times_s: start of every temporal patch of the video.
+        duration_s: end of the video, or of the part of it that is asked about.
         patch_centers_s: mean presentation time of every patch's frames; None means their start.
         rung: from 1 on redundancy is removed on the host, because the device's memory did not suffice.
     """

@@ -1,7 +1,7 @@
 """One question about one video as the plain loop asks and answers it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from pipeline.manifest.questions import Question
 from pipeline.method.evidence import EvidenceSpan
 from pipeline.method.selectors.base import GroupScore, IntArray
 from pipeline.passes.records import FinalAnswer
+from pipeline.planning.question_transcript import ask_with_transcript
+from pipeline.planning.transcripts import load_transcript
+from pipeline.planning.video_plan import VideoPlan
 
 Asked = str | tuple[str, Sequence[str]] | Question
 """An open question, a question with its options, or one of a manifest."""
@@ -19,11 +22,13 @@ class VideoAnswer:
     """One question about one video, and how it was answered.
 
     Attributes:
+        asked: the question as the model is asked it, behind the lines of its transcript.
         scores: of the groups that counted, in visiting order; ``bought``: tokens that each of them sold.
         has_stopped: whether enough groups agreed before all were visited.
     """
 
     question: Question
+    asked: Question
     num_groups: int
     scores: list[GroupScore] = field(default_factory=list)
     bought: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -50,15 +55,25 @@ class VideoAnswer:
         return self.final.evidence
 
 
-def to_questions(asked: Sequence[Asked], path: str) -> tuple[Question, ...]:
-    """As a manifest would have them.
+def to_questions(asked: Sequence[Asked], path: str, *, transcript: str | None = None) -> tuple[Question, ...]:
+    """As a manifest would have them; a transcript is text, or the path of a file, for all that have none of their own.
 
     Raises:
+        PipelineError: The transcript cannot be read.
         ValueError: One cannot be asked, by the rules of a manifest; names it.
     """
     if isinstance(asked, str):
         raise ValueError(f"questions must be a list, got one text: write [{asked!r}]")
-    return tuple(_to_question(one, path, number) for number, one in enumerate(asked))
+    questions = [_to_question(one, path, number) for number, one in enumerate(asked)]
+    if transcript is None:
+        return tuple(questions)
+    found = load_transcript(transcript)
+    return tuple(replace(one, transcript=found) if one.transcript is None else one for one in questions)
+
+
+def begin_answer(question: Question, plan: VideoPlan) -> VideoAnswer:
+    """Before the first group."""
+    return VideoAnswer(question=question, asked=ask_with_transcript(question, plan), num_groups=len(plan.groups))
 
 
 def _to_question(asked: Asked, path: str, number: int) -> Question:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import Question
+from pipeline.manifest.time_range import TimeRange
 from pipeline.method.selectors.base import GroupScore, Selector
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import VideoModel
@@ -25,7 +26,7 @@ from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalInput, GroupInput
-from pipeline.passes.video_answer import Asked, VideoAnswer, to_questions
+from pipeline.passes.video_answer import Asked, VideoAnswer, begin_answer, to_questions
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.planning.video_warnings import check_lost, warn_about
 from pipeline.results.keys import video_fingerprint
@@ -41,15 +42,20 @@ Stage = Callable[[str], AbstractContextManager[None]]
 
 
 def answer_video(
-    path: str, questions: Sequence[Asked], *, model: VideoModel, config: RunConfig
+    path: str,
+    questions: Sequence[Asked],
+    *,
+    model: VideoModel,
+    config: RunConfig,
+    time_range: TimeRange | None = None,
 ) -> tuple[VideoAnswer, ...]:
-    """Answer all questions about one local video file.
+    """Answer all questions about one local video file, or about one part of it.
 
     Example: ``answer_video("film.mp4", ["Who wins?", ("Who wins?", ("white", "black"))], model=…, config=…)``
 
     Raises:
-        PipelineError: The video cannot be read, too much of it is lost, or it exceeds a limit; or the model gave no
-            distribution.
+        PipelineError: The video or a transcript cannot be read, too much of it is lost, it exceeds a limit, or
+            ``time_range`` lies beyond its end; or the model gave no distribution.
         ValueError: A question cannot be asked.
     """
     asked = to_questions(questions, path)
@@ -58,7 +64,8 @@ def answer_video(
     uri = str(Path(path).absolute())
     with closing(IsolatedReader(config.reading, max_bad_frames_share=config.sampling.max_bad_frames_share)) as reader:
         # 1. sampling, 2. grouping (1 video → F sampled frames → G groups in visiting order)
-        plan = plan_video(reader.probe(path), layout=model, selector=get_selector(config.method), config=config)
+        selector = get_selector(config.method)
+        plan = plan_video(reader.probe(path), layout=model, selector=selector, config=config, time_range=time_range)
         bad_frames: set[int] = set()
         decode = partial(
             FrameReader(reader, config.frame_store).decode, fingerprint=video_fingerprint(uri), uri=strip_secrets(uri)
@@ -91,7 +98,7 @@ def answer_groups(
         stage: opened around each step, e.g. to time it.
     """
     selector, held = get_selector(config.method), list[GroupCandidates]()
-    answers = tuple(VideoAnswer(question=question, num_groups=len(plan.groups)) for question in questions)
+    answers = tuple(begin_answer(question, plan) for question in questions)
     launched, scorer, groups = list[LaunchedGroup](), GroupScorer(model, config), iter(frames)
     while len(held) < len(plan.groups) and not all(answer.has_stopped for answer in answers):
         # 3. attention rank, 4. response entropy (1 group × its open questions → scores, ranked tokens)
@@ -124,7 +131,7 @@ def answer_groups(
             pieces = [held[position].take(index, count, position=position) for position, count in bought]
         # 6. global removal (B' → B tokens), 7. final pass (B tokens + question → answer, evidence)
         with stage("merge and prune"):
-            answer.final = answer_question(model, pieces, _final_of(plan, answer.question, selector, config), config)
+            answer.final = answer_question(model, pieces, _final_of(plan, answer.asked, selector, config), config)
     return answers
 
 
@@ -158,7 +165,7 @@ def _input_of(plan: VideoPlan, position: int, answers: Sequence[VideoAnswer], co
         group_index=plan.group_indices[position],
         geometry=plan.geometry,
         patches=patches,
-        questions=tuple(answer.question for answer in answers),
+        questions=tuple(answer.asked for answer in answers),
         batches=tuple(batch for batch in batches if not all(answers[index].has_stopped for index in batch)),
         patch_centers_s=plan.centers_of(patches),
     )
@@ -170,7 +177,7 @@ def _final_of(plan: VideoPlan, question: Question, selector: Selector, config: R
         final_budget=selector.final_budget(config.budget) if selector.removes_redundancy else None,
         geometry=plan.geometry,
         patch_times_s=plan.patch_times_s,
-        duration_s=plan.probe.duration_s,
+        duration_s=plan.end_s,
         patch_centers_s=plan.patch_centers_s,
     )
 

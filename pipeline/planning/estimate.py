@@ -51,6 +51,7 @@ class JobEstimate(VideoTotals):
 
     Attributes:
         num_to_fail: questions that fail without being asked, such as those about a missing video.
+        num_without_transcript: of ``num_questions`` those that will fail because their transcript cannot be read.
         is_assumed: whether no header could be read.
         probe_failures: class -> videos that will fail, as their headers say.
         scorer_s: seconds of the arithmetic on one scorer that does ``scorer_tflops``.
@@ -64,6 +65,7 @@ class JobEstimate(VideoTotals):
     num_questions: int
     num_skipped: int
     num_to_fail: int
+    num_without_transcript: int
     num_probed: int
     num_estimated: int
     is_assumed: bool
@@ -116,6 +118,7 @@ def estimate_job(
         num_questions=plan.tasks.num_questions,
         num_skipped=plan.num_skipped,
         num_to_fail=plan.num_failed,
+        num_without_transcript=plan.num_without_transcript,
         num_probed=num_probed,
         num_estimated=len(plan.tasks) - num_probed,
         is_assumed=sample.is_assumed,

@@ -13,6 +13,7 @@ from pipeline.manifest.reading import Manifest
 from pipeline.manifest.record_table import IntArray
 from pipeline.planning.fingerprints import Fingerprint, look_up_fingerprints
 from pipeline.planning.task_table import TaskTable
+from pipeline.planning.transcripts import read_transcripts
 from pipeline.results.asked import hash_question
 from pipeline.results.failed_rows import FailedRow, FailedRows
 from pipeline.results.finished import answered_questions, finished_keys
@@ -29,11 +30,11 @@ class JobPlan:
     """Work to do, rows that have failed already (a video that is not there), and what an earlier run finished.
 
     Attributes:
-        tasks: One per video that can be read and has questions left.
+        tasks: One per video, or part of one, that can be read and has questions left.
         unreadable: Likewise for those that cannot; ``failures`` says why, in their order.
         rejected: Manifest rows that cannot be asked, with their keys.
         num_skipped: Questions that an earlier run finished; ``num_skipped_failed`` of them have failed, and of
-            ``num_skipped_away`` the video, which was there then, cannot be reached now.
+            ``num_skipped_away`` the video or transcript, which was there then, cannot be reached now.
         replaces: Question key -> failed row that gives way to the new one: of the same key, or of the same question.
     """
 
@@ -50,6 +51,11 @@ class JobPlan:
     def num_failed(self) -> int:
         """Questions that fail without being asked."""
         return self.unreadable.num_questions + len(self.rejected)
+
+    @property
+    def num_without_transcript(self) -> int:
+        """Questions of ``tasks`` that will fail when their video is planned: their transcript cannot be read."""
+        return self.tasks.num_without_transcript()
 
     def failed_rows(self, stamp: RunStamp) -> Iterator[tuple[QuestionResult, ...]]:
         """Rows of those questions, one tuple per commit."""
@@ -76,10 +82,13 @@ def plan_job(
     # 1. what earlier runs left (n files → keys)
     finished = finished_keys(output_uri, storage_options=storage_options)
     skipped = finished.skipped(retry_failed=retry_failed, max_runs=max_runs)
-    # 2. V videos → V fingerprints
-    questions, starts = _group_by_video(manifest.questions)
+    # 2. transcripts (their content is part of the keys), V videos → V fingerprints
+    questions, starts = _group_by_video(read_transcripts(manifest.questions, storage_options=storage_options))
     uris = [questions.videos[code] for code in questions.video_codes[starts[:-1]].tolist()]
-    found = look_up(uris, storage_options=storage_options, allow_http=allow_http)
+    different = list(dict.fromkeys(uris))  # several parts of one video may be asked about
+    looked_up = look_up(different, storage_options=storage_options, allow_http=allow_http)
+    found_of = dict(zip(different, looked_up, strict=True))
+    found = [found_of[uri] for uri in uris]
     tasks = TaskTable(
         questions=questions,
         starts=starts,
@@ -96,9 +105,11 @@ def plan_job(
     present, missing = np.flatnonzero(~is_missing).tolist(), np.flatnonzero(is_missing).tolist()
     unreadable = tasks.without(present) if missing else tasks[:0]
     tasks = tasks.without(missing) if missing else tasks
-    num_unreadable = unreadable.num_questions
+    num_away = unreadable.num_questions + tasks.num_questions
     if len(unreadable) and finished.ok:
         unreadable = _less_answered(unreadable, output_uri, storage_options)
+    if tasks.num_without_transcript() and finished.ok:
+        tasks = _less_answered(tasks, output_uri, storage_options, is_away=_lacks_transcript)
     left = [(row, rejected_key(row, config_hash=stamp.config_hash)) for row in manifest.rejected]
     left = [(row, key) for row, key in left if key not in skipped]
     num_left = tasks.num_questions + unreadable.num_questions + len(left)
@@ -109,18 +120,28 @@ def plan_job(
         rejected=tuple(left),
         num_skipped=len(questions) + len(manifest.rejected) - num_left,
         num_skipped_failed=num_skipped_failed + len(manifest.rejected) - len(left),
-        num_skipped_away=num_unreadable - unreadable.num_questions,
+        num_skipped_away=num_away - unreadable.num_questions - tasks.num_questions,
         replaces=_find_replaced((tasks, unreadable), left, finished.failed_rows),
     )
 
 
-def _less_answered(unreadable: TaskTable, output_uri: str, storage_options: StorageOptions) -> TaskTable:
-    """Without the questions that were answered when the video was there: its absence now takes nothing back."""
-    ids = {question.question_id for task in unreadable for question in task.questions}
+def _lacks_transcript(question: Question) -> bool:
+    return question.transcript is not None and question.transcript.failure is not None
+
+
+def _less_answered(
+    tasks: TaskTable,
+    output_uri: str,
+    storage_options: StorageOptions,
+    *,
+    is_away: Callable[[Question], bool] = lambda question: True,
+) -> TaskTable:
+    """Without those that were answered when video and transcript were there: their absence now takes nothing back."""
+    ids = {question.question_id for task in tasks for question in task.questions if is_away(question)}
     answered = answered_questions(output_uri, ids, storage_options=storage_options)
-    pairs = _asked(unreadable) if answered else ()
+    pairs = _asked(tasks, is_away) if answered else ()
     keys = [key for key, asked in pairs if asked in answered]
-    return unreadable.less(KeySet(keys)) if keys else unreadable
+    return tasks.less(KeySet(keys)) if keys else tasks
 
 
 def _find_replaced(
@@ -134,15 +155,16 @@ def _find_replaced(
     return found | {key: failed[key] for _, key in rejected if key in failed}
 
 
-def _asked(tasks: TaskTable) -> Iterator[tuple[str, int]]:
+def _asked(tasks: TaskTable, is_meant: Callable[[Question], bool] = lambda question: True) -> Iterator[tuple[str, int]]:
     """Question keys, and what is asked whatever the version of the video."""
     for task in tasks:
         for question, key in zip(task.questions, task.question_keys, strict=True):
-            yield key, hash_question(question, config_hash=tasks.config_hash)
+            if is_meant(question):
+                yield key, hash_question(question, config_hash=tasks.config_hash)
 
 
 def _group_by_video(questions: QuestionTable) -> tuple[QuestionTable, IntArray]:
-    """Questions video by video, videos in first-seen order; and where each video starts, the end included."""
+    """Questions by video and range, in first-seen order; and where each of these starts, the end included."""
     _, first_rows, inverse = np.unique(questions.video_codes, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first_rows))[inverse]  # of a video among all, by its first question
     grouped = questions.take(np.argsort(rank, kind="stable"))

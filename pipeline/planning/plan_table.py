@@ -11,8 +11,10 @@ _PAYS = 1.5  # from which part on sampling at keyframes is offered
 def format_plan(plan: JobEstimate) -> str:
     """Lines of a name, a figure and what it rests on; ``~`` stands before what is estimated."""
     mark = "~" if plan.num_estimated else ""
+    unread = plan.num_without_transcript
+    lacking = f"; {unread:,} will fail: no transcript can be read" if unread else ""
     rows = [
-        ("questions to answer", f"{plan.num_questions:,}", f"about {plan.num_videos:,} videos"),
+        ("questions to answer", f"{plan.num_questions:,}", f"about {plan.num_videos:,} videos{lacking}"),
         ("done earlier", f"{plan.num_skipped:,}", ""),
         (
             "to fail unasked",

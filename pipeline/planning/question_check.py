@@ -1,13 +1,14 @@
 """Which questions of a video can be asked, found when it is planned: one that cannot fails alone, before any work."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from pipeline.failures import Failure, FailureClass
+from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import ModelLayout
 from pipeline.models.question_tokenizer import QuestionTokenizer
+from pipeline.planning.question_transcript import ask_with_transcript
 from pipeline.planning.video_plan import PROMPT_POSITIONS, VideoPlan
 from pipeline.settings.config import RunConfig
 
@@ -20,10 +21,21 @@ class QuestionCheck:
         num_tokens: of each question's prompt after the video: the room it keeps where another is asked in its stead.
             Empty where no model reads the questions; then each is one token long.
         refused: those that cannot be asked, and why.
+        texts: of questions with a transcript what is asked: its lines stand before the question.
     """
 
     num_tokens: tuple[int, ...] = ()
     refused: Mapping[int, Failure] = field(default_factory=dict)
+    texts: Mapping[int, str] = field(default_factory=dict)
+
+    def as_asked(self, questions: Sequence[Question]) -> tuple[Question, ...]:
+        """The questions as the model is asked them; transcripts have done their part."""
+        return tuple(
+            question
+            if question.transcript is None
+            else replace(question, text=self.texts.get(index, question.text), transcript=None)
+            for index, question in enumerate(questions)
+        )
 
 
 def check_questions(
@@ -38,17 +50,23 @@ def check_questions(
     most = most_question_tokens(plan, layout=layout, config=config)
     lengths: list[int] = []
     refused: dict[int, Failure] = {}
+    texts: dict[int, str] = {}
     for index, question in enumerate(questions):
         try:
-            prompt = tokenizer.build(question.text, question.options, response_tokens=config.scoring.response_tokens)
-        except ValueError as error:
-            refused[index] = Failure(failure_class=FailureClass.MODEL, message=str(error))
+            text = ask_with_transcript(question, plan).text
+            prompt = tokenizer.build(text, question.options, response_tokens=config.scoring.response_tokens)
+        except (ValueError, PipelineError) as error:
+            failure = error.to_failure() if isinstance(error, PipelineError) else None
+            refused[index] = failure or Failure(failure_class=FailureClass.MODEL, message=str(error))
             lengths.append(0)
             continue
         lengths.append(len(prompt.suffix_ids))
         if most is not None and lengths[-1] > most:
-            refused[index] = _too_long(lengths[-1], most, layout=layout, config=config)
-    return QuestionCheck(num_tokens=tuple(lengths), refused=refused)
+            with_transcript = " and its transcript" if question.transcript is not None else ""
+            refused[index] = _too_long(lengths[-1], most, extra=with_transcript, layout=layout, config=config)
+        elif question.transcript is not None:
+            texts[index] = text
+    return QuestionCheck(num_tokens=tuple(lengths), refused=refused, texts=texts)
 
 
 def most_question_tokens(plan: VideoPlan, *, layout: ModelLayout, config: RunConfig) -> int | None:
@@ -70,10 +88,10 @@ def most_question_tokens(plan: VideoPlan, *, layout: ModelLayout, config: RunCon
     return max(PROMPT_POSITIONS, room // config.scoring.question_batch)
 
 
-def _too_long(num_tokens: int, most: int, *, layout: ModelLayout, config: RunConfig) -> Failure:
+def _too_long(num_tokens: int, most: int, *, extra: str, layout: ModelLayout, config: RunConfig) -> Failure:
     return Failure(
         failure_class=FailureClass.TOO_LARGE,
-        message=f"the question is {num_tokens} tokens long with its options; beside the video the model's "
+        message=f"the question is {num_tokens} tokens long with its options{extra}; beside the video the model's "
         f"{layout.max_positions} positions leave {most} to each of scoring.question_batch="
         f"{config.scoring.question_batch} questions; shorten it, lower scoring.question_batch or "
         "sampling.frames_per_group, or force it with answering.allow_long_context=true",

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipeline.manifest.questions import QuestionTable
 from pipeline.manifest.record_table import BLOCK_ROWS, IntArray, RecordTable
+from pipeline.manifest.time_range import TimeRange
 from pipeline.planning.tasks import VideoTask
 from pipeline.results.key_set import KeySet
 from pipeline.results.keys import question_keys
@@ -57,7 +58,19 @@ class TaskTable(RecordTable[VideoTask]):
 
     def uris(self) -> list[str]:
         """Where each task's video is."""
-        return [self._questions.videos[code] for code in self._questions.video_codes[self._starts[:-1]].tolist()]
+        return [self._questions.videos[code] for code in self._codes()]
+
+    def ranges(self) -> list[TimeRange | None]:
+        """The part of each task's video that is asked about."""
+        return [self._questions.ranges[code] for code in self._codes()]
+
+    def num_without_transcript(self) -> int:
+        """Questions whose transcript cannot be used: they will fail unasked."""
+        return self._questions.num_without_transcript()
+
+    def _codes(self) -> list[int]:
+        codes: list[int] = self._questions.video_codes[self._starts[:-1]].tolist()
+        return codes
 
     def num_questions_each(self) -> IntArray:
         """``(V,)`` questions by video."""
@@ -110,6 +123,7 @@ class TaskTable(RecordTable[VideoTask]):
                 fingerprint=fingerprints[at],
                 questions=tuple(questions[low - first : high - first]),
                 question_keys=tuple(keys_of(at, low, high)),
+                time_range=questions[low - first].time_range,
             )
             for at, (low, high) in enumerate(pairwise(bounds))
         ]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.manifest.time_range import LEAST_RANGE_S, TimeRange
 from pipeline.method.grouping import count_groups, plan_groups, visiting_order
 from pipeline.method.sampling import FrameSample, patch_frames, sample_frames, sample_keyframes
 from pipeline.method.selectors.base import Selector
@@ -36,6 +37,7 @@ class VideoPlan:
         group_num_frames: per position, different frames it shows; a repeated last frame is held once.
         token_bytes: what one visual token's features take.
         writes_start_times: what the model is told of a patch's time is its start, not the mean of its frames.
+        time_range: the part that is asked about, as it was written; None: all.
     """
 
     probe: VideoProbe
@@ -50,6 +52,18 @@ class VideoPlan:
     decode_size: tuple[int, int] | None
     token_bytes: int
     writes_start_times: bool = False
+    time_range: TimeRange | None = None
+
+    @property
+    def start_s(self) -> float:
+        """Where the part that is asked about begins; no patch starts earlier."""
+        return 0.0 if self.time_range is None else self.time_range.start_s
+
+    @property
+    def end_s(self) -> float:
+        """Where that part, or the video before it, ends."""
+        end_s = None if self.time_range is None else self.time_range.end_s
+        return self.probe.duration_s if end_s is None else min(end_s, self.probe.duration_s)
 
     @property
     def group_num_tokens(self) -> IntArray:
@@ -90,15 +104,19 @@ def plan_video(
     config: RunConfig,
     num_videos: int = 1,
     most_group_bytes: int | None = None,
+    time_range: TimeRange | None = None,
 ) -> VideoPlan:
-    """Plan one video of a job with ``num_videos``; ``most_group_bytes``: what one group may take, else the buffer.
+    """Plan one video of a job with ``num_videos``, or the part of it that is asked about.
+
+    ``most_group_bytes``: what one group may take, else the buffer.
 
     Raises:
-        PipelineError: ``TOO_LARGE`` when a group exceeds the frame buffer, or a method that keeps all tokens exceeds
-            the model's context; ``UNSUPPORTED_MEDIA`` when no frame size suits the model.
+        PipelineError: ``MANIFEST`` when that part begins after the video's end; ``TOO_LARGE`` when a group exceeds the
+            frame buffer, or a method that keeps all tokens exceeds the model's context; ``UNSUPPORTED_MEDIA`` when no
+            frame size suits the model.
     """
     sampling = config.sampling
-    sample = _choose_frames(probe, sampling)
+    sample = _choose_frames(probe, sampling, time_range)
     geometry = _fit_geometry(probe, layout, config)
     frames_PF = patch_frames(sample.num_frames, frames_per_patch=layout.frames_per_patch)
     chosen = selector.choose_patches(
@@ -133,7 +151,7 @@ def plan_video(
         sample=sample,
         geometry=geometry,
         patch_frames=frames_PF,
-        patch_times_s=sample.times_s[frames_PF[:, 0]],
+        patch_times_s=_patch_times(sample, frames_PF, time_range),
         groups=groups,
         group_indices=tuple(int(index) for index in order),
         group_num_frames=tuple(len(np.unique(frames_PF[group])) for group in groups),
@@ -141,6 +159,7 @@ def plan_video(
         decode_size=decode_size,
         token_bytes=layout.feature_width * _number_bytes(config),
         writes_start_times=getattr(layout, "writes_start_times", False),
+        time_range=time_range,
     )
 
 
@@ -150,10 +169,22 @@ def _number_bytes(config: RunConfig) -> int:
     return _NUMBER_BYTES.get(config.model.dtype, default)
 
 
-def _choose_frames(probe: VideoProbe, sampling: SamplingConfig) -> FrameSample:
+def _choose_frames(probe: VideoProbe, sampling: SamplingConfig, time_range: TimeRange | None) -> FrameSample:
+    part = time_range or TimeRange()
+    if probe.duration_s - part.start_s < LEAST_RANGE_S and time_range is not None:
+        raise PipelineError(
+            FailureClass.MANIFEST,
+            f"start_s={part.start_s:g} lies at or after the end of {probe.path}, which is {probe.duration_s:g} s long; "
+            "correct start_s and end_s in the manifest",
+        )
     if sampling.seek == "exact":
         return sample_frames(
-            probe.pts_s, duration_s=probe.duration_s, sample_fps=sampling.sample_fps, max_frames=sampling.max_frames
+            probe.pts_s,
+            duration_s=probe.duration_s,
+            sample_fps=sampling.sample_fps,
+            max_frames=sampling.max_frames,
+            start_s=part.start_s,
+            end_s=part.end_s,
         )
     # frame 0 stands in the index even where an edit list hides its keyframe: then it is no keyframe itself
     is_keyframe = probe.keyframe_pts == probe.pts[probe.keyframe_indices]
@@ -164,7 +195,15 @@ def _choose_frames(probe: VideoProbe, sampling: SamplingConfig) -> FrameSample:
         sample_fps=sampling.sample_fps,
         max_frames=sampling.max_frames,
         snap_tolerance_s=sampling.snap_tolerance_s,
+        start_s=part.start_s,
+        end_s=part.end_s,
     )
+
+
+def _patch_times(sample: FrameSample, frames_PF: IntArray, time_range: TimeRange | None) -> npt.NDArray[np.float64]:
+    """``(P,)``; what came on show before the part that is asked about begins with it."""
+    times_s_P = sample.times_s[frames_PF[:, 0]]
+    return times_s_P if time_range is None else np.maximum(times_s_P, time_range.start_s)
 
 
 def _fit_geometry(probe: VideoProbe, layout: ModelLayout, config: RunConfig) -> FrameGeometry:

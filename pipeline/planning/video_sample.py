@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.manifest.time_range import TimeRange
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry, ModelLayout
 from pipeline.planning.assumed_video import assume_video
@@ -35,6 +36,7 @@ class VideoCost:
         num_keyframes_decoded: the same count with ``sampling.seek=keyframe``; None where that is set, or not possible.
         group_patches: temporal patches of each group.
         geometry: of the frames as the model is shown them.
+        duration_s: of the video, or of the part of it that is asked about.
     """
 
     duration_s: float
@@ -67,11 +69,25 @@ class VideoSample:
 
 
 def sample_videos(
-    uris: Sequence[str], *, config: RunConfig, layout: ModelLayout, storage_options: StorageOptions, max_probes: int
+    uris: Sequence[str],
+    *,
+    config: RunConfig,
+    layout: ModelLayout,
+    storage_options: StorageOptions,
+    max_probes: int,
+    ranges: Sequence[TimeRange | None] = (),
 ) -> VideoSample:
     """Read the headers of at most ``max_probes`` videos, evenly over the list, and plan each as a run would.
 
     Never fetches a remote video as a whole. Reads in a child process, as a run does.
+
+    Args:
+        uris: of the videos.
+        config: of the run.
+        layout: of the model.
+        storage_options: for remote videos.
+        max_probes: at most so many headers are read.
+        ranges: the part of each video that is asked about; empty: all of each.
     """
     chosen: list[int] = np.unique(np.linspace(0, len(uris) - 1, min(max_probes, len(uris))).astype(int)).tolist()
     reading = replace(config.reading, decode_timeout_s=min(PROBE_TIMEOUT_S, config.reading.decode_timeout_s))
@@ -91,15 +107,16 @@ def sample_videos(
             try:
                 probe = with_keyframes(reader.probe(header.path), header)
                 size_bytes = Path(header.path).stat().st_size  # also of a copy that has holes
-                costs.append(plan_cost(probe, config=config, layout=layout, size_bytes=size_bytes))
+                part = ranges[index] if ranges else None
+                costs.append(plan_cost(probe, config=config, layout=layout, size_bytes=size_bytes, time_range=part))
             except PipelineError as error:
-                if header.is_whole or error.failure_class is FailureClass.TOO_LARGE:
+                if header.is_whole or error.failure_class in (FailureClass.TOO_LARGE, FailureClass.MANIFEST):
                     failures[error.failure_class] = failures.get(error.failure_class, 0) + 1
                 else:
                     num_unreadable += 1  # what the copy lacks may have been needed
             copy.unlink(missing_ok=True)
     return VideoSample(
-        costs=tuple(costs) or (_assumed_cost(config, layout),),
+        costs=tuple(costs) or (_assumed_cost(ranges, config=config, layout=layout),),
         is_assumed=not costs,
         num_unreadable=num_unreadable,
         failures=failures,
@@ -117,16 +134,24 @@ def with_keyframes(probe: VideoProbe, header: Header) -> VideoProbe:
     return replace(probe, keyframe_indices=indices, keyframe_pts=pts, keyframe_dts=pts)
 
 
-def plan_cost(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout, size_bytes: int) -> VideoCost:
-    """Plan one video of a file of that size.
+def plan_cost(
+    probe: VideoProbe,
+    *,
+    config: RunConfig,
+    layout: ModelLayout,
+    size_bytes: int,
+    time_range: TimeRange | None = None,
+) -> VideoCost:
+    """Plan one video of a file of that size, or the part of it that is asked about.
 
     Raises:
         PipelineError: As ``plan_video``.
     """
-    plan: VideoPlan = plan_video(probe, layout=layout, selector=get_selector(config.method), config=config)
+    selector = get_selector(config.method)
+    plan: VideoPlan = plan_video(probe, layout=layout, selector=selector, config=config, time_range=time_range)
     patches = tuple(len(group) for group in plan.groups)
     return VideoCost(
-        duration_s=probe.duration_s,
+        duration_s=plan.end_s - plan.start_s,
         num_sampled_frames=plan.sample.num_frames,
         num_frames_to_decode=_count_decoded(plan),
         num_passes=len(plan.passes),
@@ -140,7 +165,7 @@ def plan_cost(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout, size
             num_wanted=plan.sample.num_frames,
             wanted_pixels=plan.frame_bytes // 3,
         ),
-        num_keyframes_decoded=_count_with_keyframes(probe, config=config, layout=layout),
+        num_keyframes_decoded=_count_with_keyframes(probe, config=config, layout=layout, time_range=time_range),
         group_patches=patches,
         geometry=plan.geometry,
     )
@@ -150,18 +175,33 @@ def _count_decoded(plan: VideoPlan) -> int:
     return sum(one.num_frames_to_decode for one in plan.passes)
 
 
-def _count_with_keyframes(probe: VideoProbe, *, config: RunConfig, layout: ModelLayout) -> int | None:
+def _count_with_keyframes(
+    probe: VideoProbe, *, config: RunConfig, layout: ModelLayout, time_range: TimeRange | None
+) -> int | None:
     sampling = config.sampling
     if sampling.seek == "keyframe" or sampling.snap_tolerance_s > 0.5 / sampling.sample_fps:
         return None
-    changed = replace(config, sampling=replace(sampling, seek="keyframe"))
-    return _count_decoded(plan_video(probe, layout=layout, selector=get_selector(config.method), config=changed))
+    changed, selector = replace(config, sampling=replace(sampling, seek="keyframe")), get_selector(config.method)
+    return _count_decoded(plan_video(probe, layout=layout, selector=selector, config=changed, time_range=time_range))
 
 
-def _assumed_cost(config: RunConfig, layout: ModelLayout) -> VideoCost:
+def _assumed_cost(ranges: Sequence[TimeRange | None], *, config: RunConfig, layout: ModelLayout) -> VideoCost:
+    """Of the first part that an assumed video has."""
+    part = ranges[0] if ranges else None
+    is_in_it = part is None or part.start_s < ASSUMED_DURATION_S
+    return plan_cost(
+        _assumed_probe(),
+        config=config,
+        layout=layout,
+        size_bytes=ASSUMED_DURATION_S * ASSUMED_BYTES_PER_S,
+        time_range=part if is_in_it else None,
+    )
+
+
+def _assumed_probe() -> VideoProbe:
     """An hour of 720p at 30 frames per second: what is planned with where no header can be read."""
     height, width = ASSUMED_SIZE
-    probe = assume_video(
+    return assume_video(
         "an assumed video",
         num_frames=ASSUMED_DURATION_S * ASSUMED_FPS,
         fps=ASSUMED_FPS,
@@ -169,4 +209,3 @@ def _assumed_cost(config: RunConfig, layout: ModelLayout) -> VideoCost:
         height=height,
         width=width,
     )
-    return plan_cost(probe, config=config, layout=layout, size_bytes=ASSUMED_DURATION_S * ASSUMED_BYTES_PER_S)

@@ -1,5 +1,6 @@
 """What a row says about its video, and when too many of its frames are lost for a question."""
 
+from pipeline.method.sampling import TIME_TOLERANCE_S
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.video.decode import check_bad_share
@@ -13,7 +14,8 @@ def count_lost(plan: VideoPlan, bad_frames: set[int], *, num_groups: int) -> tup
     """
     positions = range(num_groups) if bad_frames else ()
     bad = sum(len(bad_frames.intersection(plan.group_frames(p).tolist())) for p in positions)
-    return bad + plan.probe.num_missing_frames, sum(plan.group_num_frames[:num_groups])
+    is_cut_off = plan.end_s > plan.probe.pts_s[-1]  # a part that ends before lacks nothing
+    return bad + plan.probe.num_missing_frames * is_cut_off, sum(plan.group_num_frames[:num_groups])
 
 
 def check_lost(plan: VideoPlan, bad_frames: set[int], *, num_groups: int, max_bad_frames_share: float) -> None:
@@ -31,6 +33,9 @@ def warn_about(plan: VideoPlan, bad_frames: set[int], *, num_groups: int, is_dem
     """What a row says about its video: whose model it is for, what was mended, which frames are lost."""
     found = [DEMO_MODEL_WARNING] if is_demo_model and not plan.probe.is_demo_video else []
     found += [f"video: {warning}" for warning in plan.probe.warnings]
+    asked_end_s = None if plan.time_range is None else plan.time_range.end_s
+    if asked_end_s is not None and asked_end_s > plan.end_s + TIME_TOLERANCE_S:
+        found.append(f"end_s={asked_end_s:g} lies after the video's end at {plan.end_s:g} s: asked until there")
     num_lost, num_wanted = count_lost(plan, bad_frames, num_groups=num_groups)
     if num_lost:
         stand_ins = "patched-up or neighbouring ones stand in"

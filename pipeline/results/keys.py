@@ -5,9 +5,12 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import Question, RejectedRow
+from pipeline.manifest.time_range import TimeRange
+from pipeline.manifest.transcripts import Transcript
 from pipeline.uris import StorageOptions
 from pipeline.video.remote import ObjectVersion
 from pipeline.video.sources import check_scheme, is_local, local_path, remote_video
@@ -45,7 +48,14 @@ def missing_fingerprint(uri: str) -> str:
 
 
 def question_key(
-    fingerprint: str, text: str, options: Sequence[str] | None, config_hash: str, *, occurrence: int = 0
+    fingerprint: str,
+    text: str,
+    options: Sequence[str] | None,
+    config_hash: str,
+    *,
+    time_range: TimeRange | None = None,
+    transcript: Transcript | None = None,
+    occurrence: int = 0,
 ) -> str:
     """Identify one answer to be computed; the same key in two runs is the same work.
 
@@ -54,23 +64,35 @@ def question_key(
         text: The question.
         options: Without letters; None for an open question.
         config_hash: Of the settings.
+        time_range: Counts only where there is one, and so does the transcript, by its content.
+        transcript: What is said in the video.
         occurrence: How many equal questions about this video stand before it in the manifest.
 
     Returns:
         32 hexadecimal digits.
     """
     parts: list[object] = [fingerprint, text, None if options is None else list(options), config_hash]
+    if time_range is not None:
+        parts.append({"start_s": time_range.start_s, "end_s": time_range.end_s})
+    if transcript is not None:
+        parts.append({"transcript": transcript.digest})
     return digest(parts + [occurrence] * (occurrence > 0), num_digits=32)
 
 
 def question_keys(questions: Sequence[Question], *, fingerprint: str, config_hash: str) -> list[str]:
-    """Keys of all questions about one video, in manifest order; a question asked twice gets two keys."""
-    seen: Counter[tuple[str, tuple[str, ...] | None]] = Counter()
+    """Keys of all questions about one part of a video, in manifest order; a question asked twice gets two keys."""
+    seen: Counter[str] = Counter()
     keys: list[str] = []
     for question in questions:
-        content = (question.text, question.options)
-        keys.append(question_key(fingerprint, *content, config_hash, occurrence=seen[content]))
-        seen[content] += 1
+        key_of = partial(
+            question_key,
+            *(fingerprint, question.text, question.options, config_hash),
+            time_range=question.time_range,
+            transcript=question.transcript,
+        )
+        key = key_of()
+        number, seen[key] = seen[key], seen[key] + 1
+        keys.append(key_of(occurrence=number) if number else key)
     return keys
 
 

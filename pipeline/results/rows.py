@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.failures import Failure, FailureClass
 from pipeline.manifest.questions import Question
@@ -93,6 +93,9 @@ class QuestionResult:
     video: str
     question: str
     options: tuple[str, ...] | None
+    asked_id: str | None = None
+    asked_start_s: float | None = None
+    asked_end_s: float | None = None
     status: Literal["ok", "failed"]
     error_class: FailureClass | None = None
     error_message: str | None = None
@@ -155,6 +158,20 @@ class QuestionResult:
             raise ValueError(f"finished_at needs a time zone, got {self.finished_at!r}: use datetime.now(UTC)")
 
 
+def asked_columns(question: Question) -> dict[str, Any]:
+    """What a row says of its question, as fields of `QuestionResult`."""
+    span = question.time_range
+    return {
+        "question_id": question.question_id,
+        "video": question.video,
+        "question": question.text,
+        "options": question.options,
+        "asked_id": question.asked_id,
+        "asked_start_s": None if span is None else span.start_s,
+        "asked_end_s": None if span is None else span.end_s,
+    }
+
+
 def failed_result(
     question: Question,
     failure: Failure,
@@ -168,11 +185,8 @@ def failed_result(
 ) -> QuestionResult:
     """The row of a question that could not be answered; add what else is known with ``dataclasses.replace``."""
     return QuestionResult(
-        question_id=question.question_id,
+        **asked_columns(question),
         question_key=question_key,
-        video=question.video,
-        question=question.text,
-        options=question.options,
         status="failed",
         error_class=failure.failure_class,
         error_message=failure.message or failure.failure_class.value,

@@ -41,6 +41,9 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("video", _TEXT, "URI without user info and query string"),
     ("question", _TEXT, "the question"),
     ("options", pa.list_(_TEXT), "answer options without letters; null for an open question"),
+    ("asked_id", _TEXT, "the manifest's own id of a question asked of several videos; null where it names one video"),
+    ("asked_start_s", _FLOAT, "start of the part of the video that was asked about, seconds; null for the whole video"),
+    ("asked_end_s", _FLOAT, "end of that part, seconds; null where it is the video's"),
     ("status", _TEXT, "ok or failed"),
     ("error_class", _TEXT, "why it failed, from a closed list; null when ok"),
     ("error_message", _TEXT, "what failed and what to do; null when ok"),
@@ -93,7 +96,12 @@ ANSWERS_SCHEMA = pa.schema(
 )
 _NUM_LEADING = ANSWERS_SCHEMA.names.index("options") + 1
 
-ADDED_COLUMNS = frozenset({"memory_rung", "kept_tokens", "num_token_rows", "num_token_columns", "num_runs"})
+ADDED_COLUMNS = frozenset(
+    {
+        *("memory_rung", "kept_tokens", "num_token_rows", "num_token_columns", "num_runs"),
+        *("asked_id", "asked_start_s", "asked_end_s"),
+    }
+)
 """Columns that files of schema version 1 may lack, because they were written before; null in those files' rows."""
 
 

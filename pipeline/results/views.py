@@ -18,7 +18,7 @@ from pipeline.uris import StorageOptions, strip_secrets
 if TYPE_CHECKING:
     import duckdb
 
-VIEWS = ("answers", "groups", "evidence", "failures", "runs")
+VIEWS = ("answers", "groups", "evidence", "failures", "best_by_question", "runs")
 
 _SQL_TYPES = {pa.string(): "VARCHAR", pa.int32(): "INTEGER", pa.int64(): "BIGINT"} | {
     pa.float32(): "FLOAT",
@@ -62,7 +62,7 @@ def open_database(
 
 
 def views_sql(output_uri: str, *, parts: Sequence[str] | None = None, summaries: Sequence[str] | None = None) -> str:
-    """DuckDB statements that create the views ``answers, groups, evidence, failures, runs`` over an output folder.
+    """DuckDB statements that create the `VIEWS` over an output folder.
 
     ``runs`` comes last; it cannot be created while no run has ended.
 

@@ -39,6 +39,24 @@ SELECT question_key, question_id, video, question, error_class, error_message, a
 FROM answers
 WHERE status = 'failed';
 
+-- Of each question the videos that answer it, the surest answer first; of equals the one whose attention lies closest
+-- together. A question that names one video is ranked by itself. Failed rows have no rank.
+CREATE OR REPLACE VIEW best_by_question AS
+SELECT *, row_number() OVER (
+    PARTITION BY asked_id, question, config_hash
+    ORDER BY answer_entropy, evidence_weight DESC, question_key
+) AS rank
+FROM (
+    SELECT
+        coalesce(asked_id, question_id) AS asked_id, question, config_hash, video, answer, answer_text,
+        answer_entropy, -answer_entropy AS certainty,
+        evidence[1].start_s AS evidence_start_s, evidence[1].end_s AS evidence_end_s,
+        coalesce(evidence[1].weight, 0) AS evidence_weight,
+        question_id, question_key
+    FROM answers
+    WHERE status = 'ok'
+);
+
 -- One row per run: what summary.json says.
 CREATE OR REPLACE VIEW runs AS
 SELECT * FROM read_json_auto({runs}, union_by_name = true);

@@ -20,7 +20,7 @@ PLANNING = MIDDLE | {"models", "results"}
 PASSES = PLANNING | {"planning"}
 ENGINE = PASSES | {"passes"}
 JOB = ENGINE | {"engine", "watch", "report", "evaluation", "demo", "doctor"}
-EVALUATION = ("benchmarks", "subtitles", "statistics")
+EVALUATION = ("benchmarks", "statistics")
 DOORS = {
     "failures": set(),
     "uris": set(),

@@ -14,6 +14,7 @@ from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.failures import Failure
 from pipeline.manifest.questions import Question
+from pipeline.manifest.time_range import TimeRange
 from pipeline.method.selectors.base import GroupScore
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.planning.question_check import QuestionCheck
@@ -26,12 +27,17 @@ Ref = Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeWork:
-    """Read a video's timeline and check its questions; ``fingerprint`` says which version of the file is meant."""
+    """Read a video's timeline, plan it, or the part asked about, and check its questions.
+
+    Attributes:
+        fingerprint: which version of the file is meant.
+    """
 
     key: WorkKey
     uri: str
     fingerprint: str
     questions: tuple[Question, ...] = ()
+    time_range: TimeRange | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

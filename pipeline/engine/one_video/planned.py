@@ -53,7 +53,7 @@ class Planned:
     """The state of a video from its plan to its last answer.
 
     Attributes:
-        asked: the questions, in manifest order; ``states`` how far each is.
+        asked: the questions as the model is asked them, in manifest order.
         check: which of them can be asked; those that cannot have failed from the start.
         bound_tokens: most candidates it needs at once to get on.
         bad_frames: frames of the video that could not be decoded.
@@ -136,7 +136,7 @@ class Planned:
             final_budget=selector.final_budget(self.config.budget) if selector.removes_redundancy else None,
             geometry=self.plan.geometry,
             patch_times_s=self.plan.patch_times_s,
-            duration_s=self.plan.probe.duration_s,
+            duration_s=self.plan.end_s,
             patch_centers_s=self.patch_centers_s,
             rung=self.questions[index].answer_rung,
         )

@@ -157,7 +157,13 @@ class VideoState:
         """Have its timeline read."""
         key = self.make_key(Stage.PROBE)
         self.state, task = Probing(key=key), self.task
-        return ProbeWork(key=key, uri=task.uri, fingerprint=task.fingerprint, questions=task.questions)
+        return ProbeWork(
+            key=key,
+            uri=task.uri,
+            fingerprint=task.fingerprint,
+            questions=task.questions,
+            time_range=task.time_range,
+        )
 
     def take_plan(self, key: WorkKey, done: ProbeDone) -> None:
         """Questions begin to score, but for those that cannot be asked."""
@@ -172,7 +178,7 @@ class VideoState:
             plan=plan,
             config=self.config,
             selector=self.selector,
-            asked=task.questions,
+            asked=done.check.as_asked(task.questions),
             check=done.check,
             questions=begin_questions(task.questions, num_groups=len(plan.groups), refused=done.check.refused),
             frames=FrameLedger(plan, source),

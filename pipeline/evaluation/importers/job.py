@@ -21,8 +21,8 @@ from pipeline.evaluation.importers.files import SUBTITLE_SUFFIXES, VIDEO_SUFFIXE
 from pipeline.evaluation.importers.manifest_table import manifest_table
 from pipeline.evaluation.importers.records import BenchmarkQuestion, Reason, Remark
 from pipeline.evaluation.importers.sampled_times import SampledTimes, TimesReader
-from pipeline.evaluation.subtitles import MIN_WIDTH_S, Subtitle, parse_srt, parse_timed_lines, subtitles_for_frames
 from pipeline.failures import PipelineError
+from pipeline.method.subtitles import MIN_WIDTH_S, Subtitle, parse_srt, parse_timed_lines, subtitles_for_frames
 from pipeline.settings.config import SamplingConfig
 from pipeline.uris import StorageOptions
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from pipeline.evaluation.benchmarks import Benchmark
 from pipeline.evaluation.importers.collection import PlacedQuestion
-from pipeline.evaluation.subtitles import Subtitle, with_subtitles
+from pipeline.method.subtitles import Subtitle, with_subtitles
 
 _TEXT, _FLOAT = pa.string(), pa.float64()
 

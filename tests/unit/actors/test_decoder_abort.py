@@ -36,7 +36,7 @@ def test_a_reading_that_hangs_ends_when_it_is_cancelled_and_the_next_one_succeed
     config = RunConfig(reading=ReadingConfig(cache_dir=str(tmp_path), decode_timeout_s=60))
     decoder = DecoderActor(
         LocalStore(memory_bytes=10**9),
-        plan=lambda probe: probe.duration_s,
+        plan=lambda probe, **_: probe.duration_s,
         check=lambda questions, plan: QuestionCheck(),
         config=config,
     )

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.manifest.problems import ManifestError
 from pipeline.manifest.questions import Question
 from pipeline.manifest.reading import group_by_video, read_manifest
-from pipeline.manifest.rows import ManifestError
 
 ROWS = [
     {"question_id": "1", "video": "a.mp4", "question": "Which colour?", "options": ["red", "blue"], "answer": "A"},

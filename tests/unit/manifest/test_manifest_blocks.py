@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.manifest.problems import ManifestError
 from pipeline.manifest.reading import read_manifest
-from pipeline.manifest.rows import ManifestError, check_rows
+from pipeline.manifest.rows import check_rows
 
 
 def row(**cells):

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.manifest.problems import ManifestError
 from pipeline.manifest.reading import read_manifest
-from pipeline.manifest.rows import ManifestError
 
 ROWS = [("1", "a.mp4", "Wie heißt, bzw.; 何色?", "red|blue"), ("2", "b.mp4", 'He said "why"', None)]
 

@@ -202,3 +202,62 @@ def test_a_reach_beyond_half_the_interval_is_refused(snap_tolerance_s):
             max_frames=10,
             snap_tolerance_s=snap_tolerance_s,
         )
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    gaps_ms=st.lists(st.integers(1, 2_000), min_size=0, max_size=40),
+    last_ms=st.integers(1, 1_000),
+    start_ms=st.integers(0, 40_000),
+    length_ms=st.integers(1, 40_000),
+    sample_fps=st.sampled_from([0.5, 1.0, 2.0, 29.97]),
+)
+def test_of_a_part_the_frames_equal_a_linear_search_over_a_grid_that_begins_with_it(
+    gaps_ms, last_ms, start_ms, length_ms, sample_fps
+):
+    pts_s = np.cumsum([0, *gaps_ms]) / 1_000
+    duration_s = pts_s[-1] + last_ms / 1_000
+    start_s, end_s = start_ms / 1_000, (start_ms + length_ms) / 1_000
+    sampled = {"duration_s": duration_s, "sample_fps": sample_fps, "max_frames": 10_000}
+    if start_s > duration_s - 1e-6:
+        with pytest.raises(ValueError, match="no part of the video lies in"):
+            sample_frames(pts_s, start_s=start_s, end_s=end_s, **sampled)
+        return
+    sample = sample_frames(pts_s, start_s=start_s, end_s=end_s, **sampled)
+    expected, index = set(), 0
+    while index == 0 or start_s + index / sample_fps < min(end_s, duration_s) - 1.1e-6:
+        expected.add(frame_on_show(pts_s, start_s + index / sample_fps))
+        index += 1
+    assert sample.frame_indices.tolist() == sorted(expected)
+    assert (sample.times_s < end_s).all()
+    assert (sample.times_s[1:] > start_s).all()
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    gaps_ms=st.lists(st.integers(1, 2_000), min_size=1, max_size=40),
+    beyond_s=st.sampled_from([None, 0.0, 0.5, 1e6]),
+    is_exact=st.booleans(),
+)
+def test_the_part_that_is_the_whole_video_gives_the_bits_of_the_whole_video(gaps_ms, beyond_s, is_exact):
+    pts_s = np.cumsum([0, *gaps_ms]) / 1_000
+    sampled = {"duration_s": pts_s[-1] + 0.04, "sample_fps": 2.0, "max_frames": 9}
+    part = {"start_s": 0.0, "end_s": None if beyond_s is None else pts_s[-1] + 0.04 + beyond_s}
+    keyframes = np.arange(0, len(pts_s), 3)
+
+    def take(**more):
+        if is_exact:
+            return sample_frames(pts_s, **sampled, **more)
+        return sample_keyframes(pts_s, keyframes, snap_tolerance_s=0.25, **sampled, **more)
+
+    assert take(**part).frame_indices.tobytes() == take().frame_indices.tobytes()
+    assert take(**part).times_s.tobytes() == take().times_s.tobytes()
+
+
+def test_a_keyframe_outside_the_part_is_no_place_to_snap_to():
+    pts_s, keyframes = regular_pts(40, 10), np.array([0, 9, 19, 21])
+    part = {"start_s": 1.0, "end_s": 2.0, "duration_s": 4.0, "sample_fps": 2.0, "max_frames": 99}
+    near = sample_keyframes(pts_s, keyframes, snap_tolerance_s=0.25, **part)
+    assert near.frame_indices.tolist() == [10, 15]  # not 9, and 19 serves no time of the grid
+    wider = sample_keyframes(pts_s, keyframes, snap_tolerance_s=0.25, **part | {"sample_fps": 1.0, "end_s": 4.0})
+    assert wider.frame_indices.tolist() == [10, 19, 30]

@@ -99,7 +99,7 @@ def test_files_from_before_a_column_was_added_are_read_by_all_views(tmp_path, is
     answers = read_answers(output)
     assert set(answers.column_names) > ADDED_COLUMNS
     assert (answers.column("kept_tokens").null_count < 4) == is_newer_there
-    assert counts == {"answers": 4, "groups": 6, "evidence": 3, "failures": 1, "runs": 2}
+    assert counts == {"answers": 4, "groups": 6, "evidence": 3, "failures": 1, "best_by_question": 3, "runs": 2}
     assert types["kept_tokens"].startswith("STRUCT(start_s DOUBLE, group_index INTEGER")
     assert (num_known[0] > 0) == is_newer_there
 

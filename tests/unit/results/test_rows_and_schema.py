@@ -19,7 +19,19 @@ from pipeline.results.schema import (
 
 # The agreed columns in their agreed order: never renamed.
 AGREED = [
-    *("question_id", "question_key", "video", "question", "options", "status", "error_class", "error_message"),
+    *(
+        "question_id",
+        "question_key",
+        "video",
+        "question",
+        "options",
+        "asked_id",
+        "asked_start_s",
+        "asked_end_s",
+        "status",
+        "error_class",
+        "error_message",
+    ),
     *("warnings", "attempts", "num_runs", "answer", "answer_text", "option_probabilities", "answer_entropy"),
     *("evidence", "kept_tokens", "groups", "num_groups", "num_groups_scored", "num_groups_wasted", "stop_reason"),
     *("num_sampled_frames", "num_tokens_offered", "num_tokens_kept", "num_token_rows", "num_token_columns"),
@@ -28,6 +40,7 @@ AGREED = [
     *("prefill_s", "score_s", "scorer_wait_s", "answer_s", "total_s", "model", "model_revision", "method"),
     *("config_hash", "video_fingerprint", "schema_version", "run_id", "finished_at"),
 ]
+PLACES = {"duration_s", "asked_start_s", "asked_end_s"}
 NOTHING = pa.table({})
 STAMP = RunStamp(run_id="r", method="uniform", model="demo", model_revision=None, config_hash="c")
 QUESTION = Question(question_id="q", video="s3://k:secret@b/v.mp4", text="Why?", options=None, row_index=0)
@@ -65,7 +78,7 @@ def test_every_column_is_described_and_of_a_type_that_spark_and_athena_read():
 
 
 def test_the_volatile_columns_are_the_agreed_ones():
-    seconds = {name for name in AGREED if name.endswith("_s") and name != "duration_s"}
+    seconds = {name for name in AGREED if name.endswith("_s") and name not in PLACES}
     counters = {name for name in AGREED if name.startswith("video_num_")} | {"num_groups_wasted"}
     assert seconds | counters | {"run_id", "finished_at", "attempts", "num_runs"} == VOLATILE_COLUMNS
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.evaluation.subtitles import (
+from pipeline.method.subtitles import (
     NO_SUBTITLES,
     Subtitle,
     parse_srt,

@@ -43,8 +43,8 @@ def parse_srt(content: str) -> list[Subtitle]:
         match = _TIME_LINE.fullmatch(lines[index])
         has_number = following <= len(lines) and lines[following - 1].isdigit()  # of the next cue
         last = following - 1 if has_number else following
-        text = _clean(" ".join(lines[index + 1 : last]))
-        times = [] if match is None else [_parse_clock(match[1]), _parse_clock(match[2])]
+        text = clean_text(" ".join(lines[index + 1 : last]))
+        times = [] if match is None else [parse_clock(match[1]), parse_clock(match[2])]
         if text and len(times) == 2 and times[0] is not None and times[1] is not None:
             cues.append(Subtitle(start_s=times[0], end_s=times[1], text=text))
     if not cues and content.strip():
@@ -101,11 +101,12 @@ def with_subtitles(question: str, subtitles: Iterable[Subtitle]) -> str:
     return "\n".join([HEADING, *(texts or [NO_SUBTITLES]), question])
 
 
-def _clean(text: str) -> str:
+def clean_text(text: str) -> str:
+    """Without tags and without line breaks."""
     return " ".join(_TAG.sub("", text).split())
 
 
-def _parse_clock(text: str) -> float | None:
+def parse_clock(text: str) -> float | None:
     """``01:02:03,500 -> 3723.5``."""
     match = _CLOCK.fullmatch(text)
     return None if match is None else int(match[1] or 0) * 3600 + int(match[2]) * 60 + float(match[3].replace(",", "."))
@@ -120,13 +121,13 @@ def _read_line(row: object) -> tuple[float, float | None, str]:
     else:
         raise ValueError(f"a line must have timestamp and text, or start, end and line, got {str(row)[:80]}")
     start_s, end_s = _seconds(start), None if end is None else _seconds(end)
-    return start_s, end_s, _clean(str(text or ""))
+    return start_s, end_s, clean_text(str(text or ""))
 
 
 def _seconds(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    parsed = _parse_clock(value.strip()) if isinstance(value, str) else None
+    parsed = parse_clock(value.strip()) if isinstance(value, str) else None
     if parsed is None:
         raise ValueError(f"a time must be seconds or HH:MM:SS.mmm, got {value!r}")
     return parsed
