@@ -59,7 +59,8 @@ def _fetch(uri: str, storage_options: StorageOptions) -> bytes:
         raise PipelineError(FailureClass.MANIFEST, message)
     try:
         filesystem, path = fsspec.core.url_to_fs(uri, **(storage_options or {}))
-        content: bytes = filesystem.cat_file(path, start=0, end=MOST_TRANSCRIPT_BYTES + 1)
+        size_bytes = filesystem.size(path) or 0
+        content: bytes = b"" if size_bytes > MOST_TRANSCRIPT_BYTES else filesystem.cat_file(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         message = f"there is no transcript at {place}: check the path, or leave the cell empty"
         raise PipelineError(FailureClass.MANIFEST, message) from error
@@ -71,7 +72,7 @@ def _fetch(uri: str, storage_options: StorageOptions) -> bytes:
         raise PipelineError(FailureClass.TRANSFER, f"the storage of transcript {place} {reason}") from error
     except (ValueError, ImportError) as error:
         raise PipelineError(FailureClass.MANIFEST, f"transcript {place} cannot be opened ({error})") from error
-    if len(content) > MOST_TRANSCRIPT_BYTES:
+    if size_bytes > MOST_TRANSCRIPT_BYTES:
         message = f"transcript {place} is larger than {MOST_TRANSCRIPT_BYTES >> 20} MiB: cut it to what is asked about"
         raise PipelineError(FailureClass.MANIFEST, message)
     return content

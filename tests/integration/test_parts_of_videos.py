@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,9 +15,11 @@ from jobs import run
 from jobs.wiring.model_source import load_configured_model
 from pipeline import answer_video, load_video_model
 from pipeline.demo.archive import ArchiveSpec, write_archive
+from pipeline.manifest.reading import read_manifest
 from pipeline.manifest.time_range import TimeRange
 from pipeline.manifest.transcripts import transcript_of
 from pipeline.passes import whole_video
+from pipeline.planning.transcripts import read_transcripts
 from pipeline.results.rows import VOLATILE_COLUMNS
 from pipeline.results.views import open_database
 
@@ -194,3 +197,18 @@ def test_ray_the_serial_executor_and_the_plain_loop_give_the_same_bits_of_two_pa
 
 
 SEEN = ("status", "answer", "answer_entropy", "option_probabilities", "evidence", "groups", "kept_tokens", "warnings")
+
+
+def test_transcripts_lie_on_s3_too(s3_endpoint, tmp_path):
+    options = {"key": "k", "secret": "s", "client_kwargs": {"endpoint_url": s3_endpoint}}
+    store = fsspec.filesystem("s3", **options)
+    store.mkdir("said")
+    store.pipe({"said/set/a.srt": SRT.encode(), "said/set/none.srt": b""})
+    cells = ["a.srt", "s3://said/set/a.srt", "none.srt", "gone.srt", "It rains."]
+    rows = [{"video": "a.mp4", "question": f"{i}?", "transcript": cell} for i, cell in enumerate(cells)]
+    store.pipe("said/set/m.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    questions = read_manifest("s3://said/set/m.jsonl", storage_options=options).questions
+    found = [question.transcript for question in read_transcripts(questions, storage_options=options)]
+    assert [one.text for one in found] == [SRT, SRT, "", None, "It rains."]
+    assert found[3].failure.failure_class == "manifest"
+    assert "there is no transcript at s3://said/set/gone.srt" in found[3].failure.message

@@ -155,10 +155,10 @@ def test_a_file_that_cannot_be_used_fails_its_question_alone_with_the_remedy(pla
 
 
 def test_a_storage_that_is_away_is_a_circumstance_and_a_web_address_is_refused(plan_rows, monkeypatch):
-    def cat_file(path, **_):
+    def size(path):
         raise TimeoutError(path)
 
-    away, open_other = SimpleNamespace(cat_file=cat_file), fsspec.core.url_to_fs
+    away, open_other = SimpleNamespace(size=size), fsspec.core.url_to_fs
     monkeypatch.setattr(
         fsspec.core, "url_to_fs", lambda uri, **o: (away, uri) if uri.startswith("s3") else open_other(uri, **o)
     )
