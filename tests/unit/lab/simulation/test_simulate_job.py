@@ -33,6 +33,12 @@ def test_table_and_plot_show_every_run_of_the_folder(tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(("asked", "num"), [([], 1), (["--coordinators", "2"], 2)])
+def test_coordinators_are_as_many_as_a_job_would_have_unless_set(tmp_path, capsys, asked, num):
+    assert simulate.main(["--gpus", "2", "--videos", "3", *SMALL, *asked, "--output", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["num_coordinators"] == num
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
