@@ -67,6 +67,7 @@ class Family:
         video_token: what the chat template puts where the video goes.
         read_prefix: ``ValueError`` for a tokenizer or template that its adapter cannot use.
         needs_processor_name: the tokenizer must know which stock processor the checkpoint was published with.
+        answer_marks: what the model writes before and after an answer, which is no part of it.
     """
 
     architecture: Any
@@ -76,6 +77,7 @@ class Family:
     read_prefix: PrefixReader
     build: AdapterBuilder
     needs_processor_name: bool = False
+    answer_marks: tuple[str, str] = ("", "")
 
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
@@ -136,6 +138,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             read_prefix=glm_prompt.read_prefix,
             build=Glm4V,
             needs_processor_name=True,
+            answer_marks=glm_prompt.ANSWER_MARKS,
         ),
         "glm4v_moe": Family(
             architecture=Glm4vMoeForConditionalGeneration,
@@ -145,6 +148,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             read_prefix=glm_prompt.read_prefix,
             build=Glm4V,
             needs_processor_name=True,
+            answer_marks=glm_prompt.ANSWER_MARKS,
         ),
         "glm46v": Family(
             architecture=Glm46VForConditionalGeneration,
@@ -154,6 +158,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             read_prefix=glm_prompt.read_prefix,
             build=Glm4V,
             needs_processor_name=True,
+            answer_marks=glm_prompt.ANSWER_MARKS,
         ),
         "llava_onevision": Family(
             architecture=LlavaOnevisionForConditionalGeneration,

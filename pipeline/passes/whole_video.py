@@ -26,7 +26,7 @@ from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, to_questions
 from pipeline.planning.video_plan import VideoPlan, plan_video
-from pipeline.planning.video_warnings import check_lost, warn_about
+from pipeline.planning.video_warnings import check_lost, warn_about, warn_about_letters
 from pipeline.settings.config import RunConfig
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.slot_table import FramePiece
@@ -108,6 +108,7 @@ def answer_groups(
         )
         if not selector.needs_final_pass:
             answer.final = answer_by_vote(selector, answer.scores, answer.question)
+            answer.warnings += warn_about_letters(answer.final.letter_share)
             continue
         # 5. global budget: what each group sold (B' tokens over the visited groups)
         with stage("gather"):
@@ -116,6 +117,7 @@ def answer_groups(
         # 6. global removal (B' → B tokens), 7. final pass (B tokens + question → answer, evidence)
         with stage("merge and prune"):
             answer.final = answer_question(model, pieces, _final_of(plan, answer.question, selector, config), config)
+        answer.warnings += warn_about_letters(answer.final.letter_share)
     return answers
 
 

@@ -236,6 +236,7 @@ class World:
             evidence=(),
             tokens=b"",
             kept=kept,
+            letter_share=self.letter_share,
         )
 
     def _gather(self, worker: str, work: GatherWork) -> list[tuple[int, int]]:

@@ -56,7 +56,7 @@ def _build_internvl() -> tuple[Any, Any]:
 
 def _build_glm(shape: str) -> tuple[Any, Any]:
     tokenizer = tiny_glm.build_tokenizer(shape)
-    return tiny_glm.build_model(tokenizer, shape=shape, seed=11), tokenizer
+    return tiny_glm.build_model(tokenizer, shape=shape, seed=13), tokenizer
 
 
 def _build_llava_onevision() -> tuple[Any, Any]:

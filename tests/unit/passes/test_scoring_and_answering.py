@@ -206,7 +206,7 @@ def test_the_answer_carries_letter_probabilities_entropy_and_evidence(fake_model
     model = fake_model()
     done = answer_question(model, [piece(0, [2, 3, 9], [0, 0, 0], [1, 1, 1])], final_input(), RunConfig())
     assert (done.answer, done.answer_text, done.option_probabilities) == ("B", "b text", (0.25, 0.75))
-    assert done.answer_entropy == 0.25
+    assert (done.answer_entropy, done.letter_share) == (0.25, 0.875)
     spans = [(span.start_s, span.end_s, span.weight, span.num_tokens) for span in done.evidence]
     assert spans == [(2.0, 4.0, 0.5, 2), (9.0, 10.0, 0.5, 1)]  # attention 1 + 2, and 3
     kept = unpack_tokens(done.tokens)
@@ -217,7 +217,7 @@ def test_the_answer_carries_letter_probabilities_entropy_and_evidence(fake_model
     ]
     assert model.answered[0][1:] == ("absolute", 1.0, 16, "mean")
     open_done = answer_question(model, [piece(0, [2], [0], [1])], final_input(question=1), RunConfig())
-    assert (open_done.answer, open_done.option_probabilities) == ("b text", None)
+    assert (open_done.answer, open_done.option_probabilities, open_done.letter_share) == ("b text", None, None)
     assert model.answered[1][3] == 64
 
 
