@@ -130,7 +130,9 @@ class World:
         bad_frames: frozenset[int] = frozenset(),
         stamp: RunStamp = STAMP,
         refused: dict[int, Failure] | None = None,
+        letter_share: float | None = None,
     ) -> None:
+        self.letter_share = letter_share
         self.refused = refused or {}  # questions of every video
         self.stamp = stamp
         self.now_s = 0.0

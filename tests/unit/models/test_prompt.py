@@ -71,7 +71,10 @@ def test_control_tokens_in_a_question_are_text(case, tokenizer, video, question,
     assert len(prompt.suffix_ids) > len(ordinary.suffix_ids)  # letter by letter
     mark = FAMILIES[case.family].answer_marks[0]  # before a letter, where the family has one
     asked = case.adapter.build_question(question, options, response_tokens=4)
-    assert asked.suffix_ids == (*prompt.suffix_ids, *tokenizer.convert_tokens_to_ids([mark] if options and mark else []))
+    assert asked.suffix_ids == (
+        *prompt.suffix_ids,
+        *tokenizer.convert_tokens_to_ids([mark] if options and mark else []),
+    )
 
 
 def test_a_tokenizer_that_cannot_write_a_control_token_as_text_says_so(tokenizer, video):
