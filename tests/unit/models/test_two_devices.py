@@ -24,6 +24,11 @@ from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import RunConfig, ScoringConfig
 from tests.unit.models.tiny_models import BUILDERS
 
+# whose layers another family of the list has too
+REPEATED = {"qwen3_5_moe", "glm4v", "glm46v"}
+FAMILIES_MARKED = [
+    pytest.param(family, marks=[pytest.mark.slow] if family in REPEATED else []) for family in sorted(FAMILIES)
+]
 _COPIES = {torch.ops.aten._to_copy, torch.ops.aten.copy_}
 
 
@@ -82,7 +87,7 @@ def spread(family):
 
 @pytest.mark.parametrize("layer", [1, -1], ids=["rank-of-first-device", "rank-of-second-device"])
 @pytest.mark.parametrize("query_tokens", ["text", "last-token"])
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", FAMILIES_MARKED)
 def test_no_operation_mixes_devices(family, query_tokens, layer):
     model = spread(family)
     config = ScoringConfig(reference_layer=layer % model.num_layers, query_tokens=query_tokens)

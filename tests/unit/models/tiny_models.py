@@ -97,6 +97,8 @@ CASES: dict[str, tuple[Any, str]] = {
     "llava_onevision-even": (llava_onevision, "even"),
     "llava_onevision-odd": (llava_onevision, "odd"),
 }
+# of a model that a case above shows already, under another name or shape: light tests alone, by default
+REPEATS = frozenset({"qwen3_5-pattern", "qwen3_5_moe-experts", "glm46v-seconds", "llava_onevision-even"})
 
 
 @cache
