@@ -11,7 +11,7 @@ from pipeline.engine.one_video.video_state import VideoState
 from pipeline.manifest.questions import Question
 from pipeline.passes.token_record import unpack_tokens
 from pipeline.planning.video_plan import VideoPlan
-from pipeline.planning.video_warnings import warn_about
+from pipeline.planning.video_warnings import warn_about, warn_about_letters
 from pipeline.results.rows import (
     EvidenceRow,
     GroupRow,
@@ -137,11 +137,12 @@ def _group_rows(state: QuestionState) -> tuple[GroupRow, ...]:
 
 
 def _warnings(video: VideoState, state: QuestionState, stamp: RunStamp) -> tuple[str, ...]:
-    """About the model for this video, and the frames that count for this question; none where it failed.
+    """About the model for this video, the frames that count for this question, its answer; none where it failed.
 
     How many frames count for a question that failed hangs on what came first.
     """
     if video.planned is None or state.answer is None:
         return ()
     planned, num_groups = video.planned, len(state.prefix)
-    return warn_about(planned.plan, planned.bad_frames, num_groups=num_groups, is_demo_model=stamp.is_demo_model)
+    about_video = warn_about(planned.plan, planned.bad_frames, num_groups=num_groups, is_demo_model=stamp.is_demo_model)
+    return about_video + warn_about_letters(state.answer.letter_share)

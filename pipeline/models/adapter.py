@@ -49,10 +49,20 @@ class Adapter(ABC, Generic[_Layout]):
         revision: as recorded in rows.
         video_token: where the chat template puts a video.
         rope_axes: leading axis of the text model's ``position_ids``; 1 for plain positions.
+        answer_marks: what the model writes before and after an answer, which is no part of it.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, layout: _Layout, *, name: str, revision: str, video_token: str, rope_axes: int
+        self,
+        model: Any,
+        tokenizer: Any,
+        layout: _Layout,
+        *,
+        name: str,
+        revision: str,
+        video_token: str,
+        rope_axes: int,
+        answer_marks: tuple[str, str] = ("", ""),
     ) -> None:
         self.name, self.revision = name, revision
         self.frames_per_patch = layout.frames_per_patch
@@ -61,8 +71,8 @@ class Adapter(ABC, Generic[_Layout]):
         self.feature_width = layout.feature_width
         self.similarity_dim = int(model.config.text_config.hidden_size)
         self._model, self._tokenizer, self._layout = model, tokenizer, layout
-        self._questions = QuestionTokenizer(tokenizer, video_token=video_token)
-        self._text = TextModel(model, tokenizer, rope_axes=rope_axes)
+        self._questions = QuestionTokenizer(tokenizer, video_token=video_token, letter_mark=answer_marks[0])
+        self._text = TextModel(model, tokenizer, rope_axes=rope_axes, answer_marks=answer_marks)
         self.use(STOCK_PATHS)
         self.device = self._text.device
         others = {parameter.device for parameter in model.parameters()} - {self.device}

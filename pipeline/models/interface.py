@@ -98,6 +98,7 @@ class Response:
         text: decoded response without special tokens.
         entropies: nats per response token, full vocabulary; one token for multiple choice.
         option_probabilities: at the first response token, renormalised over the options; None for an open question.
+        letter_share: what the options' letters have of that token's whole probability; None for an open question.
         attention_N: float32 on the CPU, one value per visual token.
         option: index of the likeliest option; None for an open question.
     """
@@ -106,6 +107,7 @@ class Response:
     entropies: tuple[float, ...]
     option_probabilities: tuple[float, ...] | None
     attention_N: npt.NDArray[np.float32]
+    letter_share: float | None = None
 
     @property
     def option(self) -> int | None:

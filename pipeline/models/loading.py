@@ -88,7 +88,7 @@ def load_question_tokenizer(
     with find_checkpoint(config, storage_options=storage_options).planning_files() as folder:
         family = read_checkpoint(config.model, folder).family
         tokenizer = load_tokenizer(config.model, folder, family)
-    return QuestionTokenizer(tokenizer, video_token=family.video_token)
+    return QuestionTokenizer(tokenizer, video_token=family.video_token, letter_mark=family.answer_marks[0])
 
 
 def load_model(

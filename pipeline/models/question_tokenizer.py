@@ -14,14 +14,17 @@ class QuestionTokenizer:
     Args:
         tokenizer: of the checkpoint.
         video_token: where the chat template puts a video.
+        letter_mark: what the family writes before an option's letter; it is put there, so that a letter comes next.
+            Empty: nothing. A tokenizer without such a token writes none.
 
     Raises:
         ValueError: As ``surroundings_of``.
     """
 
-    def __init__(self, tokenizer: Any, *, video_token: str) -> None:
+    def __init__(self, tokenizer: Any, *, video_token: str, letter_mark: str = "") -> None:
         self._tokenizer, self._video_token = tokenizer, video_token
         self._surroundings = surroundings_of(tokenizer, video_token=video_token)
+        self._mark_ids = (vocabulary[letter_mark],) if letter_mark in (vocabulary := tokenizer.get_vocab()) else ()
 
     def build(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
         """See ``VideoModel.build_question``.
@@ -39,4 +42,4 @@ class QuestionTokenizer:
         if options is None:
             return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=None, max_tokens=response_tokens)
         ids = letter_ids(self._tokenizer, num_options=len(options))
-        return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=ids, max_tokens=1)
+        return QuestionPrompt(suffix_ids=(*prompt.suffix_ids, *self._mark_ids), option_ids=ids, max_tokens=1)

@@ -68,6 +68,7 @@ class Family:
         video_token: what the chat template puts where the video goes.
         read_prefix: ``ValueError`` for a tokenizer or template that its adapter cannot use.
         needs_processor_name: the tokenizer must know which stock processor the checkpoint was published with.
+        answer_marks: what the model writes before and after an answer, which is no part of it.
     """
 
     architecture: Any
@@ -77,6 +78,7 @@ class Family:
     read_prefix: PrefixReader
     build: AdapterBuilder
     needs_processor_name: bool = False
+    answer_marks: tuple[str, str] = ("", "")
 
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
@@ -137,6 +139,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             read_prefix=glm_prompt.read_prefix,
             build=Glm4V,
             needs_processor_name=True,
+            answer_marks=glm_prompt.ANSWER_MARKS,
         ),
         "glm4v_moe": Family(
             architecture=Glm4vMoeForConditionalGeneration,
@@ -146,6 +149,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             read_prefix=glm_prompt.read_prefix,
             build=Glm4V,
             needs_processor_name=True,
+            answer_marks=glm_prompt.ANSWER_MARKS,
         ),
         "glm46v": Family(
             architecture=Glm46VForConditionalGeneration,
@@ -155,6 +159,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             read_prefix=glm_prompt.read_prefix,
             build=Glm4V,
             needs_processor_name=True,
+            answer_marks=glm_prompt.ANSWER_MARKS,
         ),
         "llava_onevision": Family(
             architecture=LlavaOnevisionForConditionalGeneration,

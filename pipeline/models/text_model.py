@@ -7,6 +7,7 @@ Shape suffixes:
 """
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,8 +28,11 @@ class TextModel:
         device: where tokens enter; ``dtype`` is the weights'.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, rope_axes: int = 3) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, rope_axes: int = 3, answer_marks: tuple[str, str] = ("", "")
+    ) -> None:
         self.tokenizer, self.end_ids = tokenizer, _end_ids(model)
+        self._mark_ids = {token_id for token, token_id in tokenizer.get_vocab().items() if token in answer_marks}
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
         self._config, self._rope_axes = model.config, rope_axes
@@ -38,6 +42,12 @@ class TextModel:
             model.get_output_embeddings(),
         )
         self._cache_name = cache_argument(self._language)
+
+    def write_out(self, ids: Sequence[int]) -> str:
+        """A response as text, without special tokens and marks around an answer."""
+        said = [token for token in ids if token not in self._mark_ids]
+        text: str = self.tokenizer.decode(said, skip_special_tokens=True)
+        return text.strip()
 
     def new_cache(self) -> Any:
         """An empty cache of keys and values."""

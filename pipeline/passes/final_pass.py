@@ -70,6 +70,7 @@ def answer_question(
         evidence=tuple(evidence),
         tokens=pack_tokens(patch_K, token_K, attention_K),
         kept=_count_by_group(merged, kept),
+        letter_share=response.letter_share,
     )
 
 

@@ -189,7 +189,7 @@ def _group_score(group: GroupInput, response: Response | None, num_tokens: int, 
             f"group {group.group_index}: the model's output is no distribution ({error}); try model.dtype=float32",
         ) from error
     said = response.text if response.option is None else option_letter(response.option)
-    return score._replace(certainty=certainty, response=said)
+    return score._replace(certainty=certainty, response=said, letter_share=response.letter_share)
 
 
 def _entropies(response: Response, config: RunConfig) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
 """An answer without a final pass: what the groups' own responses say together."""
 
+import math
 from collections.abc import Sequence
 
 from pipeline.manifest.questions import Question, option_letter
@@ -14,6 +15,7 @@ def answer_by_vote(selector: Selector, prefix: Sequence[GroupScore], question: Q
     assert isinstance(selector, GroupVoting), f"{selector.name} needs a final pass"
     options = question.options
     voted = selector.vote(prefix, num_options=None if options is None else len(options))
+    known = [score.letter_share for score in prefix if score.letter_share is not None]
     letters = None if options is None else [normalize_response(option_letter(i)) for i in range(len(options))]
     return FinalAnswer(
         answer=voted.response,
@@ -23,4 +25,5 @@ def answer_by_vote(selector: Selector, prefix: Sequence[GroupScore], question: Q
         evidence=(),
         tokens=b"",
         kept={},
+        letter_share=math.fsum(known) / len(known) if known else None,
     )

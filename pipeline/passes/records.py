@@ -71,6 +71,7 @@ class FinalAnswer:
     Attributes:
         tokens: its tokens and their shares of the attention, packed; see ``token_record``.
         kept: tokens in it by group position.
+        letter_share: what the options' letters have of the first token's probability; None where it is not known.
     """
 
     answer: str
@@ -80,3 +81,4 @@ class FinalAnswer:
     evidence: tuple[EvidenceSpan, ...]
     tokens: bytes
     kept: Mapping[int, int]
+    letter_share: float | None = None

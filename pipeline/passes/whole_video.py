@@ -25,10 +25,10 @@ from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
 from pipeline.passes.group_vote import answer_by_vote
-from pipeline.passes.records import FinalInput, GroupInput
+from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, begin_answer, to_questions
 from pipeline.planning.video_plan import VideoPlan, plan_video
-from pipeline.planning.video_warnings import check_lost, warn_about
+from pipeline.planning.video_warnings import check_lost, warn_about, warn_about_letters
 from pipeline.results.keys import video_fingerprint
 from pipeline.settings.config import RunConfig
 from pipeline.uris import strip_secrets
@@ -123,7 +123,7 @@ def answer_groups(
             plan, bad_frames or set(), num_groups=len(answer.scores), is_demo_model=is_demo_model(model.name)
         )
         if not selector.needs_final_pass:
-            answer.final = answer_by_vote(selector, answer.scores, answer.question)
+            _settle(answer, answer_by_vote(selector, answer.scores, answer.asked))
             continue
         # 5. global budget: what each group sold (B' tokens over the visited groups)
         with stage("gather"):
@@ -131,7 +131,8 @@ def answer_groups(
             pieces = [held[position].take(index, count, position=position) for position, count in bought]
         # 6. global removal (B' → B tokens), 7. final pass (B tokens + question → answer, evidence)
         with stage("merge and prune"):
-            answer.final = answer_question(model, pieces, _final_of(plan, answer.asked, selector, config), config)
+            final = _final_of(plan, answer.asked, selector, config)
+            _settle(answer, answer_question(model, pieces, final, config))
     return answers
 
 
@@ -147,6 +148,11 @@ def _visit(answer: VideoAnswer, score: GroupScore, *, selector: Selector, config
         tokens_per_patch=score.tokens_per_patch,
     )
     answer.has_stopped = selector.stop_after(answer.scores, config.stopping) is not None
+
+
+def _settle(answer: VideoAnswer, final: FinalAnswer) -> None:
+    answer.final = final
+    answer.warnings += warn_about_letters(final.letter_share)
 
 
 def _drop_beyond_shares(answer: VideoAnswer, index: int, held: Sequence[GroupCandidates]) -> None:

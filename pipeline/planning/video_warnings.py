@@ -1,9 +1,11 @@
-"""What a row says about its video, and when too many of its frames are lost for a question."""
+"""What a row says about its video and its answer, and when too many frames are lost for a question."""
 
 from pipeline.method.sampling import TIME_TOLERANCE_S
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from pipeline.video.decode import check_bad_share
+
+LEAST_LETTER_SHARE = 0.5
 
 
 def count_lost(plan: VideoPlan, bad_frames: set[int], *, num_groups: int) -> tuple[int, int]:
@@ -41,3 +43,17 @@ def warn_about(plan: VideoPlan, bad_frames: set[int], *, num_groups: int, is_dem
         stand_ins = "patched-up or neighbouring ones stand in"
         found.append(f"{num_lost} of {num_wanted} wanted frames are damaged or lost; {stand_ins}")
     return tuple(found)
+
+
+def warn_about_letters(letter_share: float | None) -> tuple[str, ...]:
+    """What a row says of a multiple-choice answer whose first token is likelier something else than a letter.
+
+    Args:
+        letter_share: probability of all the options' letters together; None where there are none.
+    """
+    if letter_share is None or letter_share >= LEAST_LETTER_SHARE:
+        return ()
+    return (
+        f"the options' letters have {letter_share:.1%} of the answer's first token, the rest is something else: this "
+        "model may not answer with a letter here; answer_text has what it says",
+    )

@@ -61,7 +61,7 @@ def run_on_gpus(family, dtype, num_devices, *, questions=QUESTIONS):
         ("qwen3_5", HALF, 2),
         ("internvl", FLOAT, 1),
         ("internvl", HALF, 2),
-        ("glm4v_moe", HALF, 2),
+        pytest.param("glm4v_moe", HALF, 2, marks=pytest.mark.slow),
         ("llava_onevision", HALF, 2),
     ],
 )

@@ -18,7 +18,7 @@ import av
 import numpy as np
 import torch
 
-from tests.unit.models.checkpoints.published_layout import write_published
+from tests.unit.models.checkpoints.published_layout import end_tokens, write_published
 from tests.unit.models.families.case import Case, Question, StockRun, entropy
 from tests.unit.models.tiny_models import build_case
 
@@ -92,7 +92,7 @@ class Stock:
     def _respond(self, run: Run, question: Question, *, max_tokens: int) -> Said:
         """Greedily, the whole row again for every token."""
         tokenizer, ids, runs = self.clip.tokenizer, list[int](), list[StockRun]()
-        ends = {tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")}
+        ends = {tokenizer.convert_tokens_to_ids(token) for token in end_tokens(self.clip.family)}
         while len(ids) < max_tokens and not ends & set(ids):
             runs.append(run(ids))
             ids.append(int(runs[-1].logits_V.argmax()))

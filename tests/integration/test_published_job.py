@@ -12,7 +12,7 @@ import ray
 
 from jobs import run
 from tests.integration.stock_answers import NUM_GROUPS, write_fixture
-from tests.unit.models.tiny_models import CASES
+from tests.unit.models.tiny_models import CASES, REPEATS
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 2e-5
@@ -105,10 +105,10 @@ def assert_within(found, label):
 
 
 def in_turn(names):
-    """By default one model over the best tokens, the next over the whole video, and so on."""
+    """By default one model over the best tokens, the next over the whole video, and so on; repeats only if slow."""
     for index, name in enumerate(names):
         for method in (BEST, WHOLE):
-            is_default = method == (BEST, WHOLE)[index % 2]
+            is_default = name not in REPEATS and method == (BEST, WHOLE)[index % 2]
             yield pytest.param(name, method, marks=[] if is_default else [pytest.mark.slow])
 
 

@@ -13,6 +13,7 @@ from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.method.selectors.registry import SELECTORS, get_selector
 from pipeline.passes.token_record import unpack_tokens
 from pipeline.passes.whole_video import answer_video
+from pipeline.planning import video_warnings
 from pipeline.planning.video_plan import plan_video
 from pipeline.video.probe import probe_video
 from tests.unit.models.checkpoints.published_layout import write_published
@@ -89,7 +90,8 @@ def loop(model, monkeypatch):
 
 
 @pytest.mark.parametrize("method", sorted(SELECTORS))
-def test_the_engine_gives_the_bits_of_the_plain_loop(method, make_job, loop):
+def test_the_engine_gives_the_bits_of_the_plain_loop(method, make_job, loop, monkeypatch):
+    monkeypatch.setattr(video_warnings, "LEAST_LETTER_SHARE", 1.1)  # so that each choice is warned of
     job = make_job(method)
     rows = by_engine(job, tuple(job.tasks))
     for task in job.tasks:
@@ -97,6 +99,8 @@ def test_the_engine_gives_the_bits_of_the_plain_loop(method, make_job, loop):
         for question, found in zip(task.questions, answers, strict=True):
             expected = said_by_loop(found, plan, needs_scores=SELECTORS[method].needs_scores)
             assert seen_in(rows[question.question_id]) == expected
+            warned = [warning for warning in found.warnings if "options' letters have" in warning]
+            assert len(warned) == (question.options is not None)
 
 
 @pytest.mark.parametrize("method", ["adapttoken", "adapttoken-lite"])

@@ -24,6 +24,7 @@ class GroupScore(NamedTuple):
         response: the group's own answer.
         num_tokens: visual tokens the group offers.
         tokens_per_patch: how many of them one temporal patch holds.
+        letter_share: what the options' letters have of the response's probability; None where it is not known.
     """
 
     group_index: int
@@ -31,6 +32,7 @@ class GroupScore(NamedTuple):
     response: str
     num_tokens: int
     tokens_per_patch: int = 1
+    letter_share: float | None = None
 
     @property
     def entropy(self) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline.models.adapter import Adapter
 from pipeline.models.glm.layout import GlmLayout
-from pipeline.models.glm.prompt import VIDEO_TOKEN, append_text, block_texts, read_prefix, time_writer
+from pipeline.models.glm.prompt import ANSWER_MARKS, VIDEO_TOKEN, append_text, block_texts, read_prefix, time_writer
 from pipeline.models.glm.vision import GlmVision
 from pipeline.models.interface import FinalTokens, FrameGeometry
 from pipeline.models.qwen.qwen3_sequence import lay_out
@@ -28,7 +28,16 @@ class Glm4V(Adapter[GlmLayout]):
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> None:
         layout = GlmLayout.from_config(model.config)
-        super().__init__(model, tokenizer, layout, name=name, revision=revision, video_token=VIDEO_TOKEN, rope_axes=3)
+        super().__init__(
+            model,
+            tokenizer,
+            layout,
+            name=name,
+            revision=revision,
+            video_token=VIDEO_TOKEN,
+            rope_axes=3,
+            answer_marks=ANSWER_MARKS,
+        )
         self._vision = GlmVision(model.model.visual, layout.patches)
         self._before, self._image_id = read_prefix(tokenizer), int(model.config.image_token_id)
         self._write_time = time_writer(tokenizer)

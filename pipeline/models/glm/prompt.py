@@ -18,6 +18,7 @@ from pipeline.models.prompt import render_around_video
 from pipeline.models.video_sequence import VideoSequence
 
 VIDEO_TOKEN = "<|video|>"  # in the chat template, where the patches go
+ANSWER_MARKS = ("<|begin_of_box|>", "<|end_of_box|>")  # a final answer stands between them
 _VIDEO_START, _VIDEO_END = "<|begin_of_video|>", "<|end_of_video|>"
 _START, _END = "<|begin_of_image|>", "<|end_of_image|>"
 _END_THINK = "</think>"

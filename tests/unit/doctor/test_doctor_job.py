@@ -15,7 +15,7 @@ from pipeline.doctor.examine import examine
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.models import loading, prefix_attention, recurrent_prefix
 from pipeline.models.fusion.setup import fuse_exact
-from tests.unit.models.tiny_models import BUILDERS, build_case
+from tests.unit.models.tiny_models import BUILDERS, REPEATS, build_case
 
 SMALL = (
     "sampling.frames_per_group=4",
@@ -30,6 +30,7 @@ NAMES += ["final pass, float32", "group time", "memory plan", "needles"]
 CASES = ["qwen2_5_vl-wide", "qwen3_vl-small", "qwen3_vl_moe-experts", "internvl-qwen3-text", "internvl-llama-text"]
 CASES += ["qwen3_5-small", "qwen3_5_moe-experts"]
 CASES += ["glm4v-dense", "glm4v_moe-experts", "glm46v-seconds", "llava_onevision-odd"]
+MARKED = [pytest.param(name, marks=[pytest.mark.slow] if name in REPEATS else []) for name in CASES]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_every_family_is_examined(folders):
     assert {name.partition("-")[0] for name in folders} == set(BUILDERS)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MARKED)
 def test_all_checks_of_a_sound_checkpoint_pass_with_a_line_each_and_a_card(folders, name, tmp_path, capsys):
     card = tmp_path / "card.md"
     assert doctor.main(["--model", str(folders[name]), "--device", "cpu", "--output", str(card), *WORDS]) == 0
@@ -116,7 +117,7 @@ def examination_of_stock(case):
     return eager_attention(case.adapter)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MARKED)
 def test_a_pass_that_differs_from_stock_fails_and_says_what_to_do(folders, name, monkeypatch, capsys):
     mask = prefix_attention.additive_mask
     for module in (recurrent_prefix, prefix_attention):

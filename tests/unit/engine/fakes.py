@@ -132,10 +132,12 @@ class World:
         stamp: RunStamp = STAMP,
         refused: dict[int, Failure] | None = None,
         plan: Callable[[VideoProbe], VideoPlan] | None = None,
+        letter_share: float | None = None,
     ) -> None:
         self.plan = plan or partial(
             plan_video, layout=FakeLayout(), selector=get_selector(config.method), config=config
         )
+        self.letter_share = letter_share
         self.refused = refused or {}  # questions of every video
         self.stamp = stamp
         self.now_s = 0.0
@@ -241,6 +243,7 @@ class World:
             evidence=(),
             tokens=b"",
             kept=kept,
+            letter_share=self.letter_share,
         )
 
     def _gather(self, worker: str, work: GatherWork) -> list[tuple[int, int]]:

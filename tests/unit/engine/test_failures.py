@@ -206,6 +206,14 @@ def test_what_was_mended_in_a_video_is_said_in_each_of_its_rows():
     }
 
 
+@pytest.mark.parametrize(("share", "is_warned"), [(None, False), (1.0, False), (0.5, False), (0.499, True), (0, True)])
+def test_an_answer_whose_first_token_is_likelier_no_letter_is_a_warning(share, is_warned):
+    (row,) = World(make_config(), make_tasks(num_questions=1), letter_share=share).run()
+    assert (row.status, len(row.warnings)) == ("ok", int(is_warned))
+    if is_warned:
+        assert f"letters have {share:.1%} of the answer's first token" in row.warnings[0]
+
+
 def test_frames_missing_at_the_end_of_the_file_are_a_warning():
     rows = World(make_config(), make_tasks(), probes={"v0": make_probe(100, num_missing=2)}).run()
     assert rows[0].status == "ok"

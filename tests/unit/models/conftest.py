@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from tests.unit.models.tiny_checkpoint import save_tiny_checkpoint
-from tests.unit.models.tiny_models import CASES, build_case, cases_of
+from tests.unit.models.tiny_models import CASES, REPEATS, build_case, cases_of
+
+# the light tests that a model runs by default though another one of its family runs all
+FOR_EVERY_CASE = {
+    "test_first_logits_and_options_of_a_padded_batch_equal_a_full_eager_forward_each",
+    "test_all_tokens_of_a_clip_equal_the_stock_forward",
+    "test_a_clips_prompt_equals_the_stock_processors_expansion",
+    "test_every_tensor_equals_the_one_it_was_made_from",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,7 +29,12 @@ def pytest_generate_tests(metafunc):
     given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "case" in metafunc.fixturenames and "case" not in given:
         own = cases_of(metafunc.definition.path.parent.name)
-        metafunc.parametrize("case", own or list(CASES), indirect=True, scope="session")
+        is_light = metafunc.function.__name__ in FOR_EVERY_CASE
+        names = [
+            pytest.param(name, marks=[pytest.mark.slow] if name in REPEATS and not is_light else [])
+            for name in own or CASES
+        ]
+        metafunc.parametrize("case", names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -32,8 +32,10 @@ def test_first_logits_and_options_of_a_padded_batch_equal_a_full_eager_forward_e
         assert response.entropies[0] == pytest.approx(entropy(expected), abs=TOLERANCE)
         if prompt.option_ids is None:
             assert response.option_probabilities is None
-            assert response.option is None
+            assert response.letter_share is response.option is None
         else:
+            share = expected.double().softmax(dim=-1)[list(prompt.option_ids)].sum()
+            assert response.letter_share == pytest.approx(float(share), abs=TOLERANCE)
             probabilities = expected[list(prompt.option_ids)].double().softmax(dim=-1)
             assert response.option_probabilities == pytest.approx(probabilities.tolist(), abs=TOLERANCE)
             assert response.option == int(probabilities.argmax())

@@ -5,6 +5,7 @@ read back from there. Borders are hooks, as accelerate puts them there.
 """
 
 import copy
+from itertools import product
 from types import SimpleNamespace
 
 import accelerate
@@ -24,6 +25,8 @@ from pipeline.models.registry import FAMILIES
 from pipeline.settings.config import RunConfig, ScoringConfig
 from tests.unit.models.tiny_models import BUILDERS
 
+# whose layers another family of the list has too; and those of which one way to rank is enough by default
+REPEATED, ONCE = {"qwen3_5_moe", "glm4v", "glm46v"}, {"qwen3_5", "glm4v_moe", "llava_onevision"}
 _COPIES = {torch.ops.aten._to_copy, torch.ops.aten.copy_}
 
 
@@ -80,9 +83,16 @@ def spread(family):
     return row.build(stock, tokenizer, name="tiny", revision="0")
 
 
-@pytest.mark.parametrize("layer", [1, -1], ids=["rank-of-first-device", "rank-of-second-device"])
-@pytest.mark.parametrize("query_tokens", ["text", "last-token"])
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+def ways():
+    """Family, which queries, and the layer that ranks: on the first device, or on the second."""
+    for family, query_tokens, layer in product(sorted(FAMILIES), ("text", "last-token"), (1, -1)):
+        is_slow = family in REPEATED or (family in ONCE and (query_tokens, layer) != ("text", -1))
+        name = f"{family}-{query_tokens}-rank-of-{'first' if layer == 1 else 'second'}-device"
+        marks = [pytest.mark.slow] if is_slow else []
+        yield pytest.param(family, query_tokens, layer, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("family", "query_tokens", "layer"), [*ways()])
 def test_no_operation_mixes_devices(family, query_tokens, layer):
     model = spread(family)
     config = ScoringConfig(reference_layer=layer % model.num_layers, query_tokens=query_tokens)

@@ -56,7 +56,7 @@ def _build_internvl() -> tuple[Any, Any]:
 
 def _build_glm(shape: str) -> tuple[Any, Any]:
     tokenizer = tiny_glm.build_tokenizer(shape)
-    return tiny_glm.build_model(tokenizer, shape=shape, seed=11), tokenizer
+    return tiny_glm.build_model(tokenizer, shape=shape, seed=13), tokenizer
 
 
 def _build_llava_onevision() -> tuple[Any, Any]:
@@ -97,6 +97,8 @@ CASES: dict[str, tuple[Any, str]] = {
     "llava_onevision-even": (llava_onevision, "even"),
     "llava_onevision-odd": (llava_onevision, "odd"),
 }
+# of a model that a case above shows already, under another name or shape: light tests alone, by default
+REPEATS = frozenset({"qwen3_5-pattern", "qwen3_5_moe-experts", "glm46v-seconds", "llava_onevision-even"})
 
 
 @cache

@@ -61,6 +61,7 @@ class FakeModel:
             entropies=(self.entropy,),
             option_probabilities=(0.25, 0.75) if prompt.option_ids else None,
             attention_N=np.arange(1, num_tokens + 1, dtype=np.float32),
+            letter_share=0.875 if prompt.option_ids else None,
         )
 
 

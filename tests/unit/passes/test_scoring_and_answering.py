@@ -18,10 +18,13 @@ from pipeline.engine.messages.work import AnswerWork, Batch, Completion, GatherW
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.method.removal import remove_redundant
+from pipeline.method.selectors.base import GroupScore
+from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry
 from pipeline.passes.candidates import CandidatePiece, GroupCandidates
 from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import assemble_frames, score_group
+from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalInput, GroupInput
 from pipeline.passes.token_record import unpack_tokens
 from pipeline.settings.config import BudgetConfig, RunConfig, SamplingConfig, ScoringConfig
@@ -206,7 +209,7 @@ def test_the_answer_carries_letter_probabilities_entropy_and_evidence(fake_model
     model = fake_model()
     done = answer_question(model, [piece(0, [2, 3, 9], [0, 0, 0], [1, 1, 1])], final_input(), RunConfig())
     assert (done.answer, done.answer_text, done.option_probabilities) == ("B", "b text", (0.25, 0.75))
-    assert done.answer_entropy == 0.25
+    assert (done.answer_entropy, done.letter_share) == (0.25, 0.875)
     spans = [(span.start_s, span.end_s, span.weight, span.num_tokens) for span in done.evidence]
     assert spans == [(2.0, 4.0, 0.5, 2), (9.0, 10.0, 0.5, 1)]  # attention 1 + 2, and 3
     kept = unpack_tokens(done.tokens)
@@ -217,7 +220,7 @@ def test_the_answer_carries_letter_probabilities_entropy_and_evidence(fake_model
     ]
     assert model.answered[0][1:] == ("absolute", 1.0, 16, "mean")
     open_done = answer_question(model, [piece(0, [2], [0], [1])], final_input(question=1), RunConfig())
-    assert (open_done.answer, open_done.option_probabilities) == ("b text", None)
+    assert (open_done.answer, open_done.option_probabilities, open_done.letter_share) == ("b text", None, None)
     assert model.answered[1][3] == 64
 
 
@@ -323,3 +326,19 @@ def test_what_is_held_back_for_one_coordinator_is_not_reported_to_the_next():
     assert worker.run_batch(Batch(work=score_works(1))) == []
     worker.start_over()
     assert worker.run_batch(Batch()) == []
+
+
+def test_a_vote_of_groups_has_the_mean_of_what_their_letters_have():
+    def share_of(*shares):
+        scores = [
+            GroupScore(group_index=index, certainty=-1.0, response="A", num_tokens=0, letter_share=share)
+            for index, share in enumerate(shares)
+        ]
+        return answer_by_vote(get_selector("entropy-vote"), scores, QUESTIONS[0]).letter_share
+
+    assert (share_of(0.25, 0.75), share_of(None, 0.25), share_of(None)) == (0.5, 0.25, None)
+
+
+def test_a_groups_score_says_what_the_letters_have(fake_model):
+    scored = score_group(fake_model(), frames(10, 11, 20, 21), group_input(), RunConfig())
+    assert {index: score.letter_share for index, score in scored.scores.items()} == {0: 0.875, 1: None, 2: 0.875}

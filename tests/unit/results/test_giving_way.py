@@ -79,7 +79,7 @@ def test_a_failed_row_gives_way_to(rows, keys, failures, is_one_file, tmp_path):
     assert shown(str(tmp_path)) == (keys, failures)
 
 
-ROWS = st.tuples(st.sampled_from("qr"), st.sampled_from("abc"), st.booleans(), st.integers(0, 3), st.booleans())
+ROWS = st.tuples(st.sampled_from("qr"), st.sampled_from("abc"), st.booleans(), st.integers(0, 3))
 
 
 @settings(max_examples=25, deadline=None)
@@ -89,9 +89,10 @@ def test_sql_and_python_show_the_same_rows_and_each_question_at_least_once(tmp_p
     asked = set()
     for file in files:
         made = {}
-        for question, version, is_ok, second, is_absent in file:
+        for question, version, is_ok, second in file:
             key = f"{question}-{version}"
-            made[key] = of(question, key, "ok" if is_ok else "failed", second, is_absent=is_absent and not is_ok)
+            is_absent = not is_ok and (ord(version) + second) % 2 == 0  # one row of a key and a moment is one row
+            made[key] = of(question, key, "ok" if is_ok else "failed", second, is_absent=is_absent)
         asked |= {key[0] for key in made}
         commit(output, list(made.values()))
     keys, failures = shown(output)

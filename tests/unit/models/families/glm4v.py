@@ -17,11 +17,19 @@ from transformers.video_utils import VideoMetadata
 
 from pipeline.models.interface import FinalTokens
 from pipeline.models.prompt import question_text
-from tests.unit.models.families.case import NUM_PATCHES, Case, Question, StockRun, as_adapter, random_frames
+from tests.unit.models.families.case import (
+    NUM_PATCHES,
+    Case,
+    Question,
+    StockRun,
+    as_adapter,
+    causal_without,
+    random_frames,
+)
 from tests.unit.models.families.tiny_glm import SHAPES, build_model, build_tokenizer
 
 FPS = 10.0
-FRAME_INDICES = (3, 8, 1200, 1201, 98_765, 98_773)  # of the source; first frames at 0.3, 120 and 9876.5 s
+FRAME_INDICES = (3, 8, 1200, 1201, 98_767, 98_773)  # of the source; first frames at 0.3, 120 and 9876.7 s
 # frame height and width: 2 x 2 tokens; 5 x 3 tokens; 3 x 2 tokens
 SIZES = {"dense": (56, 56, 1), "experts": (140, 84, 2), "seconds": (84, 56, 1)}
 CLIP_MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
@@ -34,6 +42,11 @@ class GlmCase(Case):
 
     processor: Any
     frame_indices: tuple[int, ...] = FRAME_INDICES
+    fps: float = FPS
+
+    def over(self, frames: Any, *, samples: Sequence[int], sample_fps: float) -> "GlmCase":
+        starts_s = np.array(samples)[::2] / sample_fps
+        return replace(self, frames=frames, centers_s=starts_s, frame_indices=tuple(samples), fps=sample_fps, _runs={})
 
     def respond_stock(
         self, question: Question, *, max_tokens: int, end_token: str | None = "<|user|>"
@@ -63,17 +76,20 @@ class GlmCase(Case):
 
     def stock_video_text(self) -> str:
         """What the stock processor writes in place of the video token."""
-        metadata = VideoMetadata(total_num_frames=100_000, fps=FPS, frames_indices=list(self.frame_indices))
+        metadata = VideoMetadata(total_num_frames=100_000, fps=self.fps, frames_indices=list(self.frame_indices))
         inputs = {"video_grid_thw": self.pixels()[1], "video_metadata": [metadata]}
         return self.processor.replace_video_token(inputs, 0)
 
     def prompt_text(self, question: str, options: Sequence[str] | None) -> str:
-        """The rendered chat template, thinking switched off, with the video expanded by the stock processor."""
+        """The rendered chat template, thinking switched off, with the video expanded by the stock processor.
+
+        A letter is asked for inside the mark that the model puts around answers.
+        """
         content = [{"type": "video"}, {"type": "text", "text": question_text(question, options)}]
         rendered = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True, enable_thinking=False
         )
-        return rendered.replace("<|video|>", self.stock_video_text())
+        return rendered.replace("<|video|>", self.stock_video_text()) + ("" if options is None else "<|begin_of_box|>")
 
     def prompt_ids(self, question: str, options: Sequence[str] | None) -> list[int]:
         return self.tokenizer(self.prompt_text(question, options), add_special_tokens=False)["input_ids"]
@@ -81,6 +97,27 @@ class GlmCase(Case):
     def run(self, question: Question, tail: Sequence[int] = ()) -> StockRun:
         pixel_values, grid = self.pixels()
         return self.run_ids([*self.prompt_ids(*question), *tail], pixel_values_videos=pixel_values, video_grid_thw=grid)
+
+    def run_kept(self, question: Question, kept: Sequence[int], tail: Sequence[int] = ()) -> StockRun:
+        """Patches that kept none leave no trace; of the others all tokens stand there, and the dropped are masked."""
+        patches = sorted({index // self.per_patch for index in kept})
+        shown = [patch * self.per_patch + n for patch in patches for n in range(self.per_patch)]
+        is_kept = np.isin(shown, kept)
+        clip = self.only(patches)
+        ids = [*clip.prompt_ids(*question), *tail]
+        dropped = np.array(clip.visual_places(ids))[: len(shown)][~is_kept]
+        pixel_values, grid = clip.pixels()
+        run = clip.run_ids(
+            ids,
+            attention_mask=causal_without(dropped.tolist(), len(ids)),
+            position_ids=clip.positions(ids),
+            pixel_values_videos=pixel_values,
+            video_grid_thw=grid,
+        )
+        return replace(run, weights_ARN=run.weights_ARN[..., is_kept])
+
+    def visual_places(self, ids: Sequence[int]) -> list[int]:
+        return [place for place, token in enumerate(ids) if token == self.stock.config.image_token_id]
 
     def run_ids(self, ids: Sequence[int], **inputs: Any) -> StockRun:
         """One full eager forward."""
@@ -94,7 +131,7 @@ class GlmCase(Case):
                 **({"attention_mask": torch.ones_like(input_ids)} | inputs),
             )
         self.stock.model.rope_deltas = None
-        places = (input_ids[0] == self.stock.config.image_token_id).nonzero()[:, 0].tolist()
+        places = self.visual_places(ids)
         end = list(ids).index(self.tokenizer.convert_tokens_to_ids("<|end_of_video|>"))  # where the question starts
         return StockRun(
             logits_V=output.logits[0, -1], weights_ARN=output.attentions[self.layer][0, :, end:][..., places]
@@ -136,7 +173,7 @@ def build_processor(tokenizer: Any) -> Any:
 def build_case(shape: str) -> GlmCase:
     height, width, layer = SIZES[shape]
     tokenizer = build_tokenizer(shape)
-    model = build_model(tokenizer, shape=shape, seed=11)
+    model = build_model(tokenizer, shape=shape, seed=13)
     family = model.config.model_type
     assert family == SHAPES[shape][0].model_type
     adapter = as_adapter(family, model, tokenizer)

@@ -45,7 +45,7 @@ class LlavaCase(Case):
         """``chat`` over the whole clip as the stock processor expands it."""
         vision = self.stock.config.vision_config
         patches = (vision.image_size // vision.patch_size) ** 2
-        return self.chat(expand_video(num_frames=NUM_PATCHES, patches_per_frame=patches), question)
+        return self.chat(expand_video(num_frames=self.num_patches, patches_per_frame=patches), question)
 
     def pixels(self) -> torch.Tensor:
         return process(self.frames, size=self.geometry.height)[None]
@@ -61,6 +61,11 @@ class LlavaCase(Case):
     def run(self, question: Question, tail: Sequence[int] = ()) -> StockRun:
         ids = [*self.clip_ids(question_text(*question)), *tail]
         return self._forward(ids, pixel_values_videos=self.pixels())
+
+    def run_kept(self, question: Question, kept: Sequence[int], tail: Sequence[int] = ()) -> StockRun:
+        """The kept follow each other, and the line break stands after the last of them."""
+        ids = [*self.chat("<video>" * (len(kept) + 1), question_text(*question)), *tail]
+        return self.run_features(ids, self.stock_features()[list(kept)])
 
     def run_features(self, ids: Sequence[int], features_KD: torch.Tensor) -> StockRun:
         """Over some of the clip's visual tokens, and the line break."""

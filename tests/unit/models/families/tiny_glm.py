@@ -12,6 +12,7 @@ SPECIAL_TOKENS = (
     *("<|endoftext|>", "[gMASK]", "<sop>", "<|user|>", "<|assistant|>", "<|observation|>", "/nothink"),
     *("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>", "<|image|>", "<|video|>"),
 )
+ANSWER_MARKS = ("<|begin_of_box|>", "<|end_of_box|>")  # which the release's tokenizer does not call special
 _MEDIA = (
     "{% if item.type == 'video' or 'video' in item %}<|begin_of_video|><|video|><|end_of_video|>"
     "{% elif item.type == 'image' or 'image' in item %}<|begin_of_image|><|image|><|end_of_image|>"
@@ -41,7 +42,7 @@ SHAPES = {
 def build_tokenizer(shape: str = "dense") -> PreTrainedTokenizerFast:
     """One token per byte, so that every character of a timestamp tells."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate([*alphabet, *SPECIAL_TOKENS])}
+    vocabulary = {token: index for index, token in enumerate([*alphabet, *SPECIAL_TOKENS, *ANSWER_MARKS])}
     tokenizer = Tokenizer(models.BPE(vocabulary, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -52,6 +53,7 @@ def build_tokenizer(shape: str = "dense") -> PreTrainedTokenizerFast:
         additional_special_tokens=list(SPECIAL_TOKENS),
         processor_class=SHAPES[shape][1],
     )
+    fast.add_tokens([*ANSWER_MARKS])
     fast.chat_template = CHAT_TEMPLATE
     return fast
 
@@ -114,6 +116,8 @@ def build_model(tokenizer: Any, *, shape: str, seed: int) -> Any:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
         model.get_input_embeddings().weight.normal_(std=0.5)
+        unsaid = ("<|image|>", "<|video|>", "<|begin_of_video|>", "<|end_of_video|>")  # stock would take them for media
+        model.lm_head.weight[tokenizer.convert_tokens_to_ids([*unsaid])] = 0
         for layer in model.model.language_model.layers:  # nor may attention be even, or no token would matter
             layer.self_attn.q_proj.weight.mul_(3 if shape == "experts" else 5)
             if hasattr(layer.mlp, "gate"):  # a buffer that shifts the choice of experts; 16 bits can hold it

@@ -8,8 +8,10 @@ import pytest
 from pipeline.failures import PipelineError
 from pipeline.models.chat_template import check_prompt, load_tokenizer
 from pipeline.models.glm.prompt import block_texts, read_prefix, time_writer
-from pipeline.models.loading import describe_model
+from pipeline.models.loading import describe_model, load_question_tokenizer
+from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.registry import FAMILIES
+from pipeline.models.text_model import TextModel
 from pipeline.settings.config import ModelConfig
 from tests.unit.models.families.tiny_glm import CHAT_TEMPLATE, THINKING_TEMPLATE
 
@@ -53,6 +55,43 @@ def test_the_model_is_asked_to_answer_without_thinking(case):
         [{"role": "user", "content": [{"type": "video"}]}], tokenize=False, add_generation_prompt=True
     )
     assert thinking.endswith("<|assistant|>\n")  # the default: a thought would come first, and no letter
+
+
+def test_a_letter_is_asked_for_inside_the_mark_around_answers_and_neither_mark_is_part_of_a_response(case):
+    start, end = (case.tokenizer.convert_tokens_to_ids(mark) for mark in ("<|begin_of_box|>", "<|end_of_box|>"))
+    assert not {start, end} & set(case.tokenizer.all_special_ids)  # so that decoding alone would show them
+    for options, last in ((("red", "blue"), start), (None, case.tokenizer.convert_tokens_to_ids("\u010a"))):
+        assert case.adapter.build_question("What?", options, response_tokens=4).suffix_ids[-1] == last
+    letter = case.tokenizer.convert_tokens_to_ids("B")
+    text = TextModel(case.stock, case.tokenizer, answer_marks=FAMILIES[case.family].answer_marks)
+    assert text.write_out([start, letter, end, text.tokenizer.eos_token_id]) == "B"
+
+
+def test_a_tokenizer_without_that_mark_is_asked_without_it(case):
+    class Unmarked:
+        def get_vocab(self):
+            return {token: number for token, number in case.tokenizer.get_vocab().items() if "_of_box" not in token}
+
+        def __getattr__(self, name):
+            return getattr(case.tokenizer, name)
+
+        def __call__(self, *arguments, **settings):
+            return case.tokenizer(*arguments, **settings)
+
+    family = FAMILIES[case.family]
+    plain, marked = (
+        QuestionTokenizer(tokenizer, video_token=family.video_token, letter_mark=family.answer_marks[0])
+        for tokenizer in (Unmarked(), case.tokenizer)
+    )
+    asked, expected = (one.build("What?", ("red", "blue"), response_tokens=4) for one in (plain, marked))
+    assert asked.suffix_ids == expected.suffix_ids[:-1]
+
+
+def test_planning_counts_the_same_tokens_as_the_adapter(case, checkpoint):
+    planned = load_question_tokenizer(ModelConfig(model=str(checkpoint)))
+    for options in (None, ("red", "blue")):
+        asked = planned.build("What?", options, response_tokens=4)
+        assert asked == case.adapter.build_question("What?", options, response_tokens=4)
 
 
 def with_template(case, template):
