@@ -131,8 +131,8 @@ def load_model(
             model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
             model.eval().requires_grad_(False)
             fit_layers_to_gpu(model)
-            set_up_fusion(model, config.fusion)
             adapter = family.build(model, tokenizer, name=config.model, revision=found.revision)
+            set_up_fusion(model, config.fusion)  # over what the adapter has changed of stock calls
             adapter.use_fast_paths(is_wanted=config.fusion != "off" and model.device.type == "cuda")
             return adapter
         except torch.OutOfMemoryError as error:

@@ -9,6 +9,7 @@ import os
 import selectors
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, Any
@@ -24,6 +25,7 @@ _MEMORY_BYTES = 512 * 1024**2
 _MOST_ANSWER_BYTES = 64 * 1024**2
 _MODULE = "pipeline.models.template_process"
 _REMEDY = "put the vision model's own chat_template.jinja or chat_template.json into the checkpoint"
+_TRIMS: Mapping[str, Callable[[str], str]] = {"nowhere": str, "at both ends": str.strip, "at its end": str.rstrip}
 _SAMPLES = (
     "What is shown?",
     '  <b>{{ 1 }}</b> & "it\'s" {% set x %}\n\n\tWhat\\n is это 猫 \ue000?  \n',
@@ -37,17 +39,18 @@ _SAMPLES = (
 class Surroundings:
     """``before`` the video, ``between`` it and the question, ``after`` the question up to the response.
 
-    ``is_trimmed``: the template takes white space from the ends of the question.
+    ``trims``: a key of ``_TRIMS``, where the template takes white space from the question. Qwen3.5's trims a whole
+    message, which begins with the video.
     """
 
     before: str
     between: str
     after: str
-    is_trimmed: bool = False
+    trims: str = "nowhere"
 
     def around(self, text: str) -> tuple[str, str]:
         """What stands before and after the video when this is asked."""
-        return self.before, f"{self.between}{text.strip() if self.is_trimmed else text}{self.after}"
+        return self.before, f"{self.between}{_TRIMS[self.trims](text)}{self.after}"
 
 
 def surroundings_of(tokenizer: Any, *, video_token: str) -> Surroundings:
@@ -81,8 +84,8 @@ def _find_surroundings(template: str, tokens: tuple[tuple[str, str], ...], video
             f"times; {_REMEDY}"
         )
     between, after = shown.split(_SAMPLES[0])
-    for is_trimmed in (False, True):
-        found = Surroundings(before=before, between=between, after=after, is_trimmed=is_trimmed)
+    for trims in _TRIMS:
+        found = Surroundings(before=before, between=between, after=after, trims=trims)
         if all(video_token.join(found.around(sample)) == text for sample, text in zip(_SAMPLES, rendered, strict=True)):
             return found
     raise ValueError(

@@ -101,10 +101,9 @@ def _build(case: CostCase, recorder: Recorder) -> tuple[Any, Any, Any]:
         fit_layers_to_gpu(stock)
     for tensor in (*stock.parameters(), *stock.buffers()):
         recorder.track(tensor)
-    if case.is_fused:
-        use_uncompiled(stock)
     model = family.build(stock, tokenizer, name=case.shape, revision="0")
     if case.is_fused:
+        use_uncompiled(stock)
         with recorder:
             _use_fast_paths(model, recorder)
     return model, tokenizer, config

@@ -111,18 +111,23 @@ def fuse_rms_norm(module: Any, regions: Regions) -> Forward:
 
 def fuse_deepstack(module: Any, regions: Regions) -> Forward:
     """Features go where they belong without a boolean index, for which the host would wait."""
-    region, stock = regions["add_deepstack"], type(module)._deepstack_process
+    region, unfused = regions["add_deepstack"], module._deepstack_process  # the adapter's, which takes places, too
 
     def add(hidden_states: Tensor | Pending, visual_pos_masks: Tensor, visual_embeds: Tensor) -> Any:
         if not isinstance(hidden_states, Pending) or not len(visual_embeds):
-            return (
-                stock(module, hidden_states, visual_pos_masks, visual_embeds) if len(visual_embeds) else hidden_states
-            )
+            return unfused(hidden_states, visual_pos_masks, visual_embeds) if len(visual_embeds) else hidden_states
         stream = hidden_states.stream
-        is_visual_T = visual_pos_masks.to(stream.device).flatten()
+        is_visual_T = _as_mask(visual_pos_masks.to(stream.device).flatten(), stream.shape[-2])
         place_T = (torch.cumsum(is_visual_T, 0) - 1).clamp_(min=0)
         features_ND = visual_embeds.to(stream.device, stream.dtype)
         total_TD = region(rows(stream), rows(hidden_states.update), is_visual_T, place_T, features_ND)
         return total_TD.view(stream.shape)
 
     return add
+
+
+def _as_mask(places: Tensor, num_rows: int) -> Tensor:
+    """Of places in their order, or a mask as it is."""
+    if places.dtype is torch.bool:
+        return places
+    return torch.zeros(num_rows, dtype=torch.bool, device=places.device).index_fill_(0, places, True)

@@ -82,11 +82,18 @@ def test_no_question_runs_the_template_again_not_even_in_another_process(monkeyp
         assert again.build("Which {% one %}  ?\n", ("a", "b"), response_tokens=4).suffix_ids
 
 
-@pytest.mark.parametrize(("expression", "is_trimmed"), [("{{ part.text }}", False), ("{{ part.text | trim }}", True)])
-def test_a_template_may_trim_a_question_and_is_then_followed(expression, is_trimmed):
+@pytest.mark.parametrize(
+    ("expression", "trims"),
+    [
+        ("{{ part.text }}", "nowhere"),
+        ("{{ part.text | trim }}", "at both ends"),
+        ("{{ ('x' + part.text) | trim }}", "at its end"),  # as of a whole message, which begins with the video
+    ],
+)
+def test_a_template_may_trim_a_question_and_is_then_followed(expression, trims):
     tokenizer = with_template("before " + TEXT.replace("{TEXT}", expression) + " after")
     found = surroundings_of(tokenizer, video_token=VIDEO)
-    assert found.is_trimmed is is_trimmed
+    assert found.trims == trims
     for text in (" What ?\n", "What"):
         stock = tokenizer.apply_chat_template(
             [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}], tokenize=False
