@@ -67,6 +67,11 @@ class StaticGreedy:
         self._captured: dict[Shape, tuple[Slots, Step]] = {}
         self._arena: Layers | None = None
 
+    @property
+    def is_capturing(self) -> bool:
+        """Whether steps are played; no longer once one could not be captured."""
+        return self._capture is not None
+
     def extend(
         self,
         text: TextModel,
