@@ -27,11 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
 
     from pipeline.lab.cost.report import describe_machine, format_table
-    from pipeline.lab.cost.roofline import CAUTIOUS, Machine
+    from pipeline.lab.cost.roofline import CAUTIOUS, GpuRates
     from pipeline.lab.cost.stages import CostCase, count_stages
 
     counts = tuple(int(count) for count in options.questions.split(","))
-    machine = Machine(memory_share=options.memory_share, matrix_share=options.matrix_share)
+    machine = GpuRates(memory_share=options.memory_share, matrix_share=options.matrix_share)
     texts = [describe_machine(machine), describe_machine(CAUTIOUS), ""]
     for shape in options.model_shape or _SHAPES:
         before, after = (
