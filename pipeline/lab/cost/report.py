@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.lab.cost.roofline import CAUTIOUS, GpuRates, KernelKind, add_up, by_kind
-from pipeline.lab.cost.stages import ENCODE, FINAL, PREFILL, CountedStages, score_stage
+from pipeline.lab.cost.stages import ENCODE, FINAL, PREFILL, TOKEN, CountedStages, score_stage
 from pipeline.planning.flop_floor import RunWork, count_flops
 
 NUM_FRAMES = 10_000
@@ -69,6 +69,25 @@ def format_table(before: CountedStages, after: CountedStages, machine: GpuRates)
         launches = f"{one.launches:,} → {other.launches:,}"
         lines.append(f"| {stage} | {launches} | {size} | {other.flops / 1e12:.2f} | {peak} | {spent} |")
     return "\n".join([*lines, "", *_kind_lines(before, after, machine), "", *_video_lines(before, after, machine), ""])
+
+
+def format_fp8_table(usual: CountedStages, narrow: CountedStages, machine: GpuRates) -> str:
+    """One shape, fused, without and with ``model.quantization=fp8``; shares are of the floor in bfloat16."""
+    weights = " → ".join(f"{counted.peak_bytes[TOKEN] / 1e9:.1f}" for counted in (usual, narrow))
+    lines = [
+        f"### {usual.case.shape}, fp8",
+        "",
+        f"Fused both times; while an open answer goes on, {weights} GB are held.",
+        "",
+        "| stage | launches | GB | predicted ms |",
+        "|---|---|---|---|",
+    ]
+    for stage in usual.launches:
+        one, other = (add_up(counted.launches[stage], machine) for counted in (usual, narrow))
+        size = f"{one.num_bytes / 1e9:.1f} → {other.num_bytes / 1e9:.1f}"
+        spent = f"{one.seconds * 1e3:.1f} → {other.seconds * 1e3:.1f}"
+        lines.append(f"| {stage} | {one.launches:,} → {other.launches:,} | {size} | {spent} |")
+    return "\n".join([*lines, "", *_video_lines(usual, narrow, machine), ""])
 
 
 def describe_machine(machine: GpuRates) -> str:

@@ -2,10 +2,11 @@
 
 Two bounds, both as root mean square over that of the result. A kernel may differ by 1 % from the exact product of the
 numbers it was given: bfloat16 alone rounds by 0.17 %. And rounding both sides to the 3 bits of e4m3 costs 3.5 to 3.8 %
-on random rows; 5 % says that scales or numbers are wrong.
+on many random rows, one bit less 7 %; 6 % says that scales or numbers are wrong.
 """
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.models.devices.fp8_linear import Fp8Linear, NarrowRows, find_linears, narrow_linears
 
 MOST_KERNEL_ERROR = 0.01
-MOST_ERROR = 0.05
+MOST_ERROR = 0.06
 ROW_COUNTS = (4_096, 67, 1)  # as of ``fusion.check``: what the kernel for inputs is compiled for, too
 _LEAST_CAPABILITY = (8, 9)
 _SOUND_ON_ADA = (2, 12)  # torch before it launches this product beside the stream it belongs to on 8.9
@@ -129,7 +130,7 @@ def fp8_layers_of(model: Any) -> Fp8Layers | None:
 
 def check_linear(linear: nn.Linear, narrow: Fp8Linear, *, row_counts: tuple[int, ...] = ROW_COUNTS) -> ShapeCheck:
     """Random rows of the layer's width, one of zeros and two with large values among them, without the bias."""
-    kernel_error, error = 0.0, 0.0
+    kernel_errors, errors = [], []
     device, dtype = linear.weight.device, linear.weight.dtype
     for num_rows in row_counts:
         rows_TI = _make_rows(num_rows, linear.in_features).to(device, dtype)
@@ -139,11 +140,10 @@ def check_linear(linear: nn.Linear, narrow: Fp8Linear, *, row_counts: tuple[int,
         weights_OI = narrow.weight[:_CHANNELS].double() * narrow.scale_1O.t()[:_CHANNELS].double()
         same_TO = (numbers_TI.double() * scale_T1.double()) @ weights_OI.t()
         exact_TO = rows_TI.double() @ linear.weight[:_CHANNELS].double().t()
-        kernel_error = max(kernel_error, _distance(found_TO, same_TO))
-        error = max(error, _distance(found_TO, exact_TO))
-    return ShapeCheck(
-        shape=(linear.out_features, linear.in_features), device=device, kernel_error=kernel_error, error=error
-    )
+        kernel_errors.append(_distance(found_TO, same_TO))
+        errors.append(_distance(found_TO, exact_TO))
+    shape = linear.out_features, linear.in_features
+    return ShapeCheck(shape=shape, device=device, kernel_error=_worst(kernel_errors), error=_worst(errors))
 
 
 def _refuse_device(device: str) -> None:
@@ -175,6 +175,11 @@ def _distance(found: Tensor, exact: Tensor) -> float:
     sizes = exact.norm(dim=-1)
     errors = (found - exact).norm(dim=-1) / torch.where(sizes > 0, sizes, 1.0)
     return float(errors.square().mean().sqrt()) if bool(errors.isfinite().all()) else float("nan")
+
+
+def _worst(errors: list[float]) -> float:
+    """NaN is worse than any number."""
+    return max(errors, key=lambda error: (math.isnan(error), error))
 
 
 def _error(what: str) -> PipelineError:
