@@ -57,6 +57,14 @@ class Job:
         return self if step == 1 else replace(self, tasks=self.tasks[start::step])
 
 
+OnReady = Callable[[Mapping[str, str]], None]
+"""Called with how a worker computes, in words, once it can work; a decoder has nothing to say."""
+
+
+def ignore(ways: Mapping[str, str]) -> None:
+    """An ``OnReady`` for whom it does not matter."""
+
+
 def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
     """A worker that reads videos, which are cut as a shard has room for them; what is refused depends on no shards."""
     return DecodeWorker(
@@ -84,4 +92,4 @@ def build_model_worker(job: Job, store: ObjectStore) -> ModelWorker:
     def build() -> tuple[ScorerActor, AnswererActor]:
         return ScorerActor(model, store, job.config), AnswererActor(model, store, job.config)
 
-    return ModelWorker(build)
+    return ModelWorker(build, ways=model.ways)

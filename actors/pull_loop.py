@@ -23,13 +23,13 @@ class PullLoop:
     def greet(self) -> None:
         """Answers once the process is there: how long it waits for room says nothing about it."""
 
-    def load(self) -> Failure | None:
-        """Build the worker, which may load a checkpoint; returns why that cannot be done."""
+    def load(self) -> Failure | dict[str, str]:
+        """Build the worker, which may load a checkpoint; returns how it works, in words, or why it cannot."""
         try:
             self._worker = self._build_worker()
         except PipelineError as error:
             return error.to_failure()
-        return None
+        return dict(self._worker.ways)
 
     def run(self, name: str, coordinator: Any) -> Failure | None:
         """Work for one coordinator, until it says that the job has ended, or does not answer any more.

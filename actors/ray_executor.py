@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from actors.builders import Job
+from actors.builders import Job, OnReady, ignore
 from actors.coordinator_service import JobStatus
 from actors.metrics import RunMetrics
 from actors.outcomes import VideoOutcome, check_outage
@@ -28,7 +28,7 @@ _log = logging.getLogger("adapttoken.coordinator")
 _TICK_S = 0.2
 
 
-def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progress]:
+def run_on_ray(job: Job, options: ActorOptions, *, on_ready: OnReady = ignore) -> Iterator[VideoOutcome | Progress]:
     """Yield finished videos as they come, and progress in between. Ray must be initialised.
 
     When a coordinator dies or hangs, its videos that have not ended start over with a new one; the workers, with their
@@ -39,7 +39,7 @@ def run_on_ray(job: Job, options: ActorOptions) -> Iterator[VideoOutcome | Progr
             away for too long.
     """
     shards, metrics = _split(job, options.coordinator), RunMetrics(job.stamp.run_id)
-    pool = WorkerPool(replace(job, num_shards=len(shards)), options)
+    pool = WorkerPool(replace(job, num_shards=len(shards)), options, on_ready=on_ready)
     try:
         pool.start()
         for shard in shards:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from actors.builders import Job, build_decode_worker, build_model_worker
+from actors.builders import Job, OnReady, build_decode_worker, build_model_worker, ignore
 from actors.local_store import LocalStore
 from actors.outcomes import VideoOutcome, check_outage, take_outcomes
 from actors.worker import DecodeWorker, ModelWorker
@@ -14,7 +14,7 @@ from pipeline.engine.progress import Progress
 from pipeline.results.rows import RunStamp
 
 
-def run_serial(job: Job) -> Iterator[VideoOutcome | Progress]:
+def run_serial(job: Job, *, on_ready: OnReady = ignore) -> Iterator[VideoOutcome | Progress]:
     """Yield finished videos as they come, and progress in between.
 
     Raises:
@@ -27,6 +27,8 @@ def run_serial(job: Job) -> Iterator[VideoOutcome | Progress]:
         f"{Role.SCORER}-0": build_model_worker(job, store),
         f"{Role.DECODER}-0": decode_worker,
     }
+    for worker in workers.values():
+        on_ready(worker.ways)
     try:
         yield from _run(state, job.stamp, workers)
     finally:

@@ -4,9 +4,10 @@ This is the actor boundary, the one place that catches everything.
 """
 
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TypeVar
 
 import torch
@@ -34,7 +35,9 @@ _Done = TypeVar("_Done")
 
 
 class DecodeWorker:
-    """A process that reads videos."""
+    """A process that reads videos; of ``ways`` to do so that a run's record would name it has none."""
+
+    ways: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, build_decoder: Callable[[], DecoderActor]) -> None:
         self._decoder = build_decoder()
@@ -67,10 +70,15 @@ class ModelWorker:
 
     Where passes can be queued, the last group of a batch is: it is reported with the next batch, whose first group is
     queued before it is waited for. So the device has work while the coordinator is asked. An empty batch reports it.
+
+    Attributes:
+        ways: how the model computes here, in words.
     """
 
-    def __init__(self, build_actors: Callable[[], tuple[ScorerActor, AnswererActor]]) -> None:
-        self._build_actors = build_actors
+    def __init__(
+        self, build_actors: Callable[[], tuple[ScorerActor, AnswererActor]], *, ways: Mapping[str, str] | None = None
+    ) -> None:
+        self._build_actors, self.ways = build_actors, dict(ways or {})
         self._scorer, self._answerer = build_actors()
         self._pieces = BatchRun(lambda work: run_guarded(work, self._run))
         self._following: dict[WorkKey, ScoreWork] = {}

@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from actors import pulse
-from actors.builders import Job, build_decode_worker, build_model_worker
+from actors.builders import Job, OnReady, build_decode_worker, build_model_worker, ignore
 from actors.pull_loop import CONTROL, Answerer, Decoder, PullLoop, Scorer
 from actors.pulse import Pulse
 from actors.shard import Shard, is_bug, most_patience_s
@@ -84,7 +84,8 @@ class _Worker:
 class WorkerPool:
     """All worker actors of a job; survives its coordinators."""
 
-    def __init__(self, job: Job, options: ActorOptions) -> None:
+    def __init__(self, job: Job, options: ActorOptions, *, on_ready: OnReady = ignore) -> None:
+        self._on_ready = on_ready
         self._job = replace(job, tasks=())  # workers need everything else
         self._execution = job.config.execution
         self._places = [_Place(Role.SCORER, number, place) for number, place in enumerate(options.scorer)]
@@ -178,10 +179,11 @@ class WorkerPool:
     def _take_in(self, worker: _Worker) -> None:
         """A worker's call has returned."""
         try:
-            failure = ray.get(worker.call)
+            answer = ray.get(worker.call)
         except RayError as error:
             self._take_in_error(worker, error)
             return
+        failure = answer if isinstance(answer, Failure) else None
         worker.call = None
         if worker.stage is _Stage.STARTING:
             worker.stage, worker.call = _Stage.LOADING, worker.actor.load.remote()
@@ -196,6 +198,7 @@ class WorkerPool:
                 return
             worker.stage, worker.ends_by_s = _Stage.READY, _NEVER_S
             _log.info("%s is ready", worker.name)
+            self._on_ready(answer)
         elif failure is not None:
             worker.killed_because = failure
             self._replace(worker, PipelineError(failure.failure_class, failure.message))

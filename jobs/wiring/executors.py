@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from actors.builders import Job
+from actors.builders import Job, OnReady, ignore
 from actors.outcomes import VideoOutcome
 from cluster.answering_share import assign_answerers, expect_workload
 from cluster.gpu_share import settle_workers
@@ -20,13 +20,14 @@ _OTHER_OBJECTS_BYTES = 256 * 1024**2  # in a local object store, beside frames
 
 
 def run_job(
-    job: Job, executor: str, *, on_lost: Callable[[str], None] | None = None
+    job: Job, executor: str, *, on_lost: Callable[[str], None] | None = None, on_ready: OnReady = ignore
 ) -> Generator[VideoOutcome | Progress, None, None]:
     """Yield finished videos as they come, and progress in between.
 
     Args:
         job: what to do.
         executor: ``ray`` or ``serial``.
+        on_ready: called with how a worker computes, in words, once it can work.
         on_lost: called in another thread when Ray itself hangs, with what to do; has to end the process.
 
     Raises:
@@ -36,7 +37,7 @@ def run_job(
     if executor == "serial":
         from actors.serial_executor import run_serial
 
-        yield from run_serial(settle_job(job, this_machine(), most_scorers=1))
+        yield from run_serial(settle_job(job, this_machine(), most_scorers=1), on_ready=on_ready)
         return
     from actors.ray_executor import run_on_ray
     from actors.worker_pool import ActorOptions
@@ -62,7 +63,7 @@ def run_job(
             decoder=tuple(reserved.decoder),
             coordinator=reserved.coordinator,
         )
-        yield from run_on_ray(job, options)
+        yield from run_on_ray(job, options, on_ready=on_ready)
 
 
 def settle_job(job: Job, cluster: ClusterSize, *, most_scorers: int | None = None, is_logged: bool = True) -> Job:

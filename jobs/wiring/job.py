@@ -135,7 +135,8 @@ def _execute(
         storage_options=run.storage_options,
     )
     pace, display = Pace(), ProgressDisplay(every_s=options.progress_every)
-    with closing(display), closing(run_job(job, options.executor, on_lost=give_up)) as events:
+    events = run_job(job, options.executor, on_lost=give_up, on_ready=folder.note_worker)
+    with closing(display), closing(events):
         for event in events:
             if isinstance(event, Progress):
                 outlook = pace.note(event)

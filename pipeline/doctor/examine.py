@@ -15,8 +15,9 @@ from pipeline.doctor.needle_probe import NeedleFindings, probe_needles
 from pipeline.failures import PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.models.adapter import Adapter
+from pipeline.models.devices.fp8_setup import fp8_layers_of
 from pipeline.models.devices.map import place_layers
-from pipeline.models.devices.memory_plan import estimate_need, plan_workload
+from pipeline.models.devices.memory_plan import plan_need
 from pipeline.models.fusion.setup import fusion_of
 from pipeline.models.interface import ranking_layers
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model, load_model
@@ -136,6 +137,7 @@ def _load(found: Examination, config: RunConfig, *, is_cuda: bool) -> Adapter[An
     has_linear = len(model.ranking_layers) < model.num_layers
     found.facts["Attention"] = list_kernels(attention, has_linear=has_linear)
     _note_fusion(found, model)
+    _note_paths(found, model)
     return model
 
 
@@ -151,6 +153,20 @@ def _note_fusion(found: Examination, adapter: Adapter[Any]) -> None:
     ]
 
 
+def _note_paths(found: Examination, adapter: Adapter[Any]) -> None:
+    """Likewise; and linear layers in 8 bits, which are only there where the settings ask for them and they pass."""
+    ways, narrow = adapter.ways, fp8_layers_of(adapter.stock)
+    taken = f"questions over a prefix: {ways['questions']}; open answers: {ways['open_answers']}"
+    is_fast = ways["questions"] == "by parts"
+    found.add("fast paths", is_ok=True if is_fast else None, found=taken)
+    found.facts["Ways"] = list(ways.items())
+    if narrow is not None:
+        found.add("quantization", is_ok=True, found=str(narrow))
+        found.facts["Linear layers in 8 bits"] = [
+            (f"{check.shape[1]} to {check.shape[0]}", str(check).partition(": ")[2]) for check in narrow.checks
+        ]
+
+
 def _check_passes(found: Examination, adapter: Adapter[Any], config: RunConfig) -> None:
     """Both passes against stock eager attention, in the type the weights have."""
     dtype = adapter.stock.dtype
@@ -164,7 +180,7 @@ def _check_passes(found: Examination, adapter: Adapter[Any], config: RunConfig) 
 def _check_in_float32(found: Examination, config: RunConfig, *, is_cuda: bool) -> None:
     if is_cuda:
         torch.cuda.empty_cache()
-    single = replace(config, model=replace(config.model, dtype="float32"))
+    single = replace(config, model=replace(config.model, dtype="float32", quantization="off"))
     try:
         adapter = load_model(single.model, device=None if is_cuda else "cpu", run=single)
     except PipelineError as error:
@@ -204,8 +220,8 @@ def _check_memory_plan(
 ) -> None:
     if identity.size is None:
         return
-    work = plan_workload(config, identity.layout)
-    need = estimate_need(identity.size, work, element_bytes=adapter.stock.dtype.itemsize)
+    element_bytes = adapter.stock.dtype.itemsize
+    need = plan_need(identity.size, config.model, config, identity.layout, element_bytes=element_bytes, is_gpu=is_cuda)
     if not is_cuda:
         planned = f"{need.total_bytes / _GIB:.2f} GiB planned, of which weights {need.weight_bytes / _GIB:.2f} GiB"
         found.add("memory plan", is_ok=None, found=f"{planned}; a peak is measured on GPUs only")

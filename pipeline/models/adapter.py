@@ -33,6 +33,7 @@ from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.shared_prefix import PrefixScorer, SharedPrefixScorer
 from pipeline.models.text_model import TextModel
 from pipeline.models.video_sequence import VideoSequence
+from pipeline.models.ways import describe_ways
 from pipeline.settings.config import ScoringConfig
 
 _Layout = TypeVar("_Layout", bound=ModelLayout)
@@ -85,6 +86,11 @@ class Adapter(ABC, Generic[_Layout]):
     def use_fast_paths(self, *, is_wanted: bool = True) -> None:
         """The fast ways that are as exact on this model's devices as the usual ones; see ``fast_paths``."""
         self.use(choose_fast_paths(self._text, self.devices, is_wanted=is_wanted))
+
+    @property
+    def ways(self) -> dict[str, str]:
+        """See ``VideoModel``."""
+        return describe_ways(self._model, self._paths, self.devices)
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """See ``VideoModel``."""

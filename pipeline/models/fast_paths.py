@@ -10,7 +10,7 @@ from pipeline.models.attention_check import Exactness, measure_cascade, measure_
 from pipeline.models.devices.graphs import capture_on
 from pipeline.models.greedy import Greedy, GrowingGreedy
 from pipeline.models.prefix_attention import CascadePrefixAttention, DensePrefixAttention, PrefixAttention
-from pipeline.models.static_greedy import STEPS_PER_READ, StaticGreedy
+from pipeline.models.static_greedy import StaticGreedy
 from pipeline.models.text_model import TextModel
 
 _log = logging.getLogger(__name__)
@@ -28,6 +28,14 @@ class FastPaths:
     attention: PrefixAttention = field(default_factory=DensePrefixAttention)
     greedy: Greedy = field(default_factory=GrowingGreedy)
 
+    def describe(self) -> dict[str, str]:
+        """In words, as they stand now: a step that could not be captured is not any more."""
+        by_parts = isinstance(self.attention, CascadePrefixAttention)
+        steps = "growing cache"
+        if isinstance(self.greedy, StaticGreedy):
+            steps = "captured steps" if self.greedy.is_capturing else "static steps, not captured"
+        return {"questions": "by parts" if by_parts else "dense mask", "open_answers": steps}
+
 
 STOCK_PATHS = FastPaths()
 
@@ -43,15 +51,14 @@ def choose_fast_paths(text: TextModel, devices: Sequence[torch.device], *, is_wa
     shape = text.attention_shape
     if not is_wanted or shape is None:
         return STOCK_PATHS
-    cascade, slots = (measure(text.device, text.dtype, shape) for measure in (measure_cascade, measure_slots))
-    is_gpu = text.device.type == "cuda"
-    capture = capture_on(text.device) if is_gpu and len(devices) == 1 else None  # a graph is of one device
-    return FastPaths(
-        attention=CascadePrefixAttention() if _is_taken("cascade", cascade) else STOCK_PATHS.attention,
-        greedy=StaticGreedy(steps_per_read=STEPS_PER_READ if is_gpu else 1, capture=capture)
-        if _is_taken("slots", slots)
-        else STOCK_PATHS.greedy,
-    )
+    attention, greedy = STOCK_PATHS.attention, STOCK_PATHS.greedy
+    if _is_taken("cascade", measure_cascade(text.device, text.dtype, shape)):
+        attention = CascadePrefixAttention()
+    # a graph is of one device, and a static step that is not captured launches more kernels than a growing one
+    can_capture = text.device.type == "cuda" and len(devices) == 1
+    if can_capture and _is_taken("slots", measure_slots(text.device, text.dtype, shape)):
+        greedy = StaticGreedy(capture=capture_on(text.device))
+    return FastPaths(attention=attention, greedy=greedy)
 
 
 def _is_taken(name: str, found: Exactness) -> bool:

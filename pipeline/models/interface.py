@@ -4,7 +4,7 @@ Shape suffixes:
 - F = sampled frames of one group, H, W = pixels, N = visual tokens of a group, K = kept tokens, D = hidden size
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -164,6 +164,11 @@ class VideoModel(Protocol):
     max_positions: int
     feature_width: int
     similarity_dim: int
+
+    @property
+    def ways(self) -> Mapping[str, str]:
+        """How it computes on its devices, in words."""
+        ...
 
     def frame_geometry(self, height: int, width: int, *, min_pixels: int, max_pixels: int) -> FrameGeometry:
         """The size at which frames of a video are shown to the model."""

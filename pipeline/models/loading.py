@@ -18,10 +18,11 @@ from pipeline.models.chat_template import load_tokenizer
 from pipeline.models.checkpoint_config import CheckpointConfig, read_checkpoint
 from pipeline.models.checkpoints.files import ExplainErrors
 from pipeline.models.checkpoints.source import find_checkpoint
+from pipeline.models.devices.fp8_setup import refuse_fp8, refuse_packed, set_up_fp8
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.devices.map import module_devices, place_layers
 from pipeline.models.devices.memory import check_memory
-from pipeline.models.devices.memory_plan import NO_WORK, ModelSize, estimate_need, plan_workload
+from pipeline.models.devices.memory_plan import ModelSize, plan_need
 from pipeline.models.fusion.setup import set_up_fusion
 from pipeline.models.interface import ModelLayout, VideoModel, ranking_layers
 from pipeline.models.question_tokenizer import QuestionTokenizer
@@ -68,6 +69,8 @@ def describe_model(config: ModelConfig, *, storage_options: Mapping[str, Any] | 
     with found.planning_files() as folder:
         checkpoint = read_checkpoint(config.model, folder)
         load_tokenizer(config.model, folder, checkpoint.family)
+    if config.quantization == "fp8":
+        refuse_packed(config.model, checkpoint.config)
     return ModelIdentity(
         name=config.model,
         revision=found.revision,
@@ -123,7 +126,9 @@ def load_model(
     dtype = choose_dtype(config, devices[0])
     if dtype is torch.float32:
         keep_all_bits()
-    device_map = _plan_devices(config.model, checkpoint, run, devices=devices, element_bytes=dtype.itemsize)
+    if config.quantization == "fp8":
+        refuse_fp8(config.model, checkpoint.config, dtype, devices)
+    device_map = _plan_devices(config, checkpoint, run, devices=devices, element_bytes=dtype.itemsize)
     with ExplainErrors(config.model, "cannot be loaded", "check or download the checkpoint again; see the cause above"):
         try:
             with found.all_files() as folder:
@@ -131,8 +136,10 @@ def load_model(
             model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
             model.eval().requires_grad_(False)
             fit_layers_to_gpu(model)
-            set_up_fusion(model, config.fusion)
             adapter = family.build(model, tokenizer, name=config.model, revision=found.revision)
+            set_up_fusion(model, config.fusion)  # over what the adapter has changed of stock calls
+            if config.quantization == "fp8":
+                set_up_fp8(model)
             adapter.use_fast_paths(is_wanted=config.fusion != "off" and model.device.type == "cuda")
             return adapter
         except torch.OutOfMemoryError as error:
@@ -212,12 +219,11 @@ def _visible_devices(gpus_per_scorer: float | None) -> list[str]:
 
 
 def _plan_devices(
-    name: str, checkpoint: CheckpointConfig, run: RunConfig | None, *, devices: list[str], element_bytes: int
+    config: ModelConfig, checkpoint: CheckpointConfig, run: RunConfig | None, *, devices: list[str], element_bytes: int
 ) -> dict[str, Any] | None:
     """Module -> device, None for the CPU; refuses what does not fit."""
-    size = checkpoint.size
-    work = plan_workload(run, checkpoint.layout) if run else NO_WORK
-    need = estimate_need(size, work, element_bytes=element_bytes)
+    name, size, is_gpu = config.model, checkpoint.size, devices != ["cpu"]
+    need = plan_need(size, config, run, checkpoint.layout, element_bytes=element_bytes, is_gpu=is_gpu)
     if len(devices) > len(need.layer_bytes):
         raise PipelineError(
             FailureClass.MODEL,

@@ -31,6 +31,23 @@ Step = Callable[[], None]
 _log = logging.getLogger(__name__)
 
 
+def count_held(num_shared: int, num_questions: int, num_own: int) -> int:
+    """Tokens whose keys and values captured steps hold at most: one copy of what is shared, slots of all that are kept.
+
+    Args:
+        num_shared: tokens of the longest prefix.
+        num_questions: that go on together.
+        num_own: of a question and its response.
+    """
+    return _round_up(num_shared, _ARENA_MULTIPLE) + _KEPT * num_questions * _round_up(
+        num_own + SHARED_MULTIPLE - 1, _SLOT_MULTIPLE
+    )
+
+
+def _round_up(count: int, multiple: int) -> int:
+    return -(-max(count, 1) // multiple) * multiple
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Start:
     """Where one call begins: arguments of ``Slots.load``."""
@@ -67,6 +84,11 @@ class StaticGreedy:
         self._captured: dict[Shape, tuple[Slots, Step]] = {}
         self._arena: Layers | None = None
 
+    @property
+    def is_capturing(self) -> bool:
+        """Whether steps are played; no longer once one could not be captured."""
+        return self._capture is not None
+
     def extend(
         self,
         text: TextModel,
@@ -81,7 +103,7 @@ class StaticGreedy:
         most = max(pending.prompts[index].max_tokens for index in indices)
         num_rest = state.num_shared % SHARED_MULTIPLE
         longest = num_rest + max(stop - start for start, stop in bounds) + max(most, WARM_UP + 1)
-        num_slots = -(-longest // _SLOT_MULTIPLE) * _SLOT_MULTIPLE
+        num_slots = _round_up(longest, _SLOT_MULTIPLE)
         shape = Shape(len(indices), state.num_shared - num_rest, num_slots)
         shared, own = _move_rest(*state.split(), num_rest)
         chosen_B = pending.chosen_B[upload(np.asarray(indices), pending.chosen_B.device)]
@@ -185,7 +207,7 @@ def _same(start: _Start, slots: Slots, play: Step) -> bool:
 
 def _new_arena(shared: Layers, num_tokens: int) -> Layers:
     """Zeros ``(1, G, at least num_tokens, D)`` per layer."""
-    length = -(-max(num_tokens, 1) // _ARENA_MULTIPLE) * _ARENA_MULTIPLE
+    length = _round_up(num_tokens, _ARENA_MULTIPLE)
 
     def zeros(states: torch.Tensor) -> torch.Tensor:
         return states.new_zeros((*states.shape[:2], length, states.shape[3]))

@@ -12,7 +12,7 @@ from pipeline.method.selectors.registry import get_selector
 from pipeline.models.checkpoints.source import find_checkpoint
 from pipeline.models.devices.map import plan_gpus
 from pipeline.models.devices.memory import free_bytes
-from pipeline.models.devices.memory_plan import MemoryNeed, ModelSize, estimate_need, measure_model, plan_workload
+from pipeline.models.devices.memory_plan import MemoryNeed, ModelSize, measure_model, plan_need
 from pipeline.models.interface import ModelLayout
 from pipeline.models.loading import choose_dtype
 from pipeline.models.registry import FAMILIES
@@ -69,7 +69,7 @@ def judge_memory(
     gpus, num_scorers = config.execution.gpus, config.execution.scorers
     dtype = choose_dtype(config.model, "cuda" if gpus else "cpu")
     size = size or measure_model(FAMILIES[checkpoint.model_type].architecture, checkpoint)
-    need = estimate_need(size, plan_workload(config, layout), element_bytes=dtype.itemsize)
+    need = plan_need(size, config.model, config, layout, element_bytes=dtype.itemsize, is_gpu=gpus > 0)
     needed, problem = _judge_gpus(need, gpus, gpu_gib) if gpus else (None, _judge_machine(need, num_scorers))
     return ModelCost(
         num_parameters=size.num_parameters,

@@ -77,7 +77,10 @@ def config_hash(config: RunConfig, *, model_revision: str | None) -> str:
     if config.frame_store.quality != "lossless":
         settings["frame_store"] = {"quality": config.frame_store.quality}
     identity = [model_revision] if model_revision is not None else [config.model.model, config.model.revision]
-    settings["model"] = {"identity": identity, "dtype": config.model.dtype}
+    model: dict[str, object] = {"identity": identity, "dtype": config.model.dtype}
+    if config.model.quantization != "off":  # rows that were written before there was this setting keep their keys
+        model["quantization"] = config.model.quantization
+    settings["model"] = model
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

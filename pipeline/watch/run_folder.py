@@ -1,6 +1,7 @@
 """``OUTPUT/runs/<run_id>``: what a run writes about itself. Each file is there in whole or not at all."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ class RunFolder:
         self._interval_s, self._now_s = progress_interval_s, now_s
         self._written_s: float | None = None
         self._last: tuple[Progress, Outlook] | None = None
+        self._workers = Counter[tuple[tuple[str, str], ...]]()
 
     def write_config(self, config: RunConfig) -> None:
         """``config.yaml``: every setting, as resolved."""
@@ -54,9 +56,16 @@ class RunFolder:
         if self._written_s is None or self._now_s() - self._written_s >= self._interval_s:
             self._write_progress(progress, outlook)
 
+    def note_worker(self, ways: Mapping[str, str]) -> None:
+        """How a process computes that has loaded the model; whoever took another's place counts, too."""
+        if ways:
+            self._workers[tuple(ways.items())] += 1
+
     def write_summary(self, summary: Mapping[str, object]) -> None:
-        """``summary.json``, and the last progress."""
-        write_json_atomic(f"{self.uri}/summary.json", summary, storage_options=self._storage_options)
+        """``summary.json``, with how workers computed, the most frequent way first; and the last progress."""
+        workers = [{"num_workers": count, **dict(ways)} for ways, count in self._workers.most_common()]
+        content = {**summary, "workers": workers}
+        write_json_atomic(f"{self.uri}/summary.json", content, storage_options=self._storage_options)
         if self._last is not None:
             self._write_progress(*self._last)
 

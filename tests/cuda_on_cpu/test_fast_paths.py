@@ -60,7 +60,8 @@ def test_fast_gpus_give_the_numbers_of_a_fast_cpu_and_the_host_waits_less(family
     passed, machine, paths, waits = run(family, dtype, num_devices)
     assert machine.journal.faults == []
     assert isinstance(paths.attention, CascadePrefixAttention)
-    assert (paths.greedy._capture is not None) == (num_devices == 1)  # and no step was refused
+    # a graph is of one device, and no step was refused
+    assert paths.describe()["open_answers"] == ("captured steps" if num_devices == 1 else "growing cache")
     for one, other in zip(expected.groups, passed.groups, strict=True):
         for question in range(len(QUESTIONS)):
             assert one.scores[question].response == other.scores[question].response
@@ -70,6 +71,8 @@ def test_fast_gpus_give_the_numbers_of_a_fast_cpu_and_the_host_waits_less(family
     for one, other in zip(expected.answers, passed.answers, strict=True):
         assert (one.answer_text, one.kept) == (other.answer_text, other.kept)
         assert one.answer_entropy == pytest.approx(other.answer_entropy, abs=1e-6)
+    if num_devices > 1:
+        return
     # two groups with an open question of four tokens, three answers of three or four: the usual way waits 6 and 7 times
     assert (waits["launch"][WAITS[0]], waits["answer"][WAITS[0]]) == (2, 3)
     assert waits["launch"][WAITS[1]] == 0  # captured with the first group

@@ -50,7 +50,12 @@ DOORS = {
 WITHIN = {  # parts of a room that stand on floors of their own: which others of their room they may need
     "pipeline.engine.messages": (),
     "pipeline.engine.one_video": ("pipeline.engine.messages",),
-    "pipeline.models.devices": ("pipeline.models.interface", "pipeline.models.shared_prefix"),
+    "pipeline.models.devices": (
+        "pipeline.models.interface",
+        "pipeline.models.shared_prefix",
+        "pipeline.models.static_greedy",
+        "pipeline.models.fusion.regions",
+    ),
     "pipeline.models.checkpoints": (),
     "pipeline.models.fusion": (),
     "pipeline.evaluation.importers": tuple(f"pipeline.evaluation.{name}" for name in EVALUATION),

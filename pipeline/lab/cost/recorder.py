@@ -30,6 +30,7 @@ _GATHERS = {aten.index, aten.index_select, aten.embedding, aten.gather}
 _COPIES = {aten.cat, aten.copy_, aten.clone, aten._to_copy, aten.index_copy_}
 _UNREAD = {aten.copy_, aten.fill_, aten.zero_}  # what they write to is not read
 _TO_HOST = {aten._to_copy, aten.copy_}
+_KIND_BY_BYTES = {1: KernelKind.MATRIX_FP8, 4: KernelKind.MATRIX_SINGLE}
 
 
 def count_bytes(tensor: Tensor) -> int:
@@ -67,10 +68,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
         def call(region: Region, *inputs: Any) -> Any:
             with self.mode:
-                outputs = [
-                    torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
-                    for _ in range(region.num_outputs)
-                ]
+                outputs = region.new_outputs(inputs[0])
             for output in outputs:
                 self.track(output)
             read, wrote = (sum(map(count_bytes, tensors)) for tensors in (filter(_is_tensor, inputs), outputs))
@@ -217,7 +215,7 @@ def _arithmetic(packet: Any, args: Any, outputs: Sequence[Tensor]) -> tuple[Kern
         first, second = (args[index] for index in _PRODUCTS[packet])
         count = first.shape[0] if first.dim() == 3 else 1
         shape = (count, first.shape[-2], second.shape[-1], first.shape[-1])
-        kind = KernelKind.MATRIX_SINGLE if first.dtype is torch.float32 else KernelKind.MATRIX
+        kind = _KIND_BY_BYTES.get(first.element_size(), KernelKind.MATRIX)
         return kind, 2 * math.prod(shape), shape
     if packet is aten.convolution:
         (output,), weight = outputs, args[1]

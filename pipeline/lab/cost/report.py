@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.lab.cost.roofline import CAUTIOUS, KernelKind, Machine, add_up, by_kind
-from pipeline.lab.cost.stages import ENCODE, FINAL, PREFILL, CountedStages, score_stage
+from pipeline.lab.cost.roofline import CAUTIOUS, GpuRates, KernelKind, add_up, by_kind
+from pipeline.lab.cost.stages import ENCODE, FINAL, PREFILL, TOKEN, CountedStages, score_stage
 from pipeline.planning.flop_floor import RunWork, count_flops
 
 NUM_FRAMES = 10_000
@@ -30,7 +30,7 @@ class VideoSeconds:
 
 
 def predict_video(
-    counted: CountedStages, machine: Machine, *, num_questions: int, num_frames: int = NUM_FRAMES
+    counted: CountedStages, machine: GpuRates, *, num_questions: int, num_frames: int = NUM_FRAMES
 ) -> VideoSeconds:
     """Groups as the one that was counted, as many as the frames are; multiple choice."""
     groups = num_frames / counted.case.num_frames
@@ -45,7 +45,7 @@ def predict_video(
     )
 
 
-def format_table(before: CountedStages, after: CountedStages, machine: Machine) -> str:
+def format_table(before: CountedStages, after: CountedStages, machine: GpuRates) -> str:
     """One shape, unfused and fused."""
     geometry = before.geometry
     lines = [
@@ -71,7 +71,26 @@ def format_table(before: CountedStages, after: CountedStages, machine: Machine) 
     return "\n".join([*lines, "", *_kind_lines(before, after, machine), "", *_video_lines(before, after, machine), ""])
 
 
-def describe_machine(machine: Machine) -> str:
+def format_fp8_table(usual: CountedStages, narrow: CountedStages, machine: GpuRates) -> str:
+    """One shape, fused, without and with ``model.quantization=fp8``; shares are of the floor in bfloat16."""
+    weights = " → ".join(f"{counted.peak_bytes[TOKEN] / 1e9:.1f}" for counted in (usual, narrow))
+    lines = [
+        f"### {usual.case.shape}, fp8",
+        "",
+        f"Fused both times; while an open answer goes on, {weights} GB are held.",
+        "",
+        "| stage | launches | GB | predicted ms |",
+        "|---|---|---|---|",
+    ]
+    for stage in usual.launches:
+        one, other = (add_up(counted.launches[stage], machine) for counted in (usual, narrow))
+        size = f"{one.num_bytes / 1e9:.1f} → {other.num_bytes / 1e9:.1f}"
+        spent = f"{one.seconds * 1e3:.1f} → {other.seconds * 1e3:.1f}"
+        lines.append(f"| {stage} | {one.launches:,} → {other.launches:,} | {size} | {spent} |")
+    return "\n".join([*lines, "", *_video_lines(usual, narrow, machine), ""])
+
+
+def describe_machine(machine: GpuRates) -> str:
     """What the prediction assumes."""
     product = f"{machine.matrix_share:.0%} of {machine.flops_per_s / 1e12:.0f} TFLOP/s"
     single = f"{machine.matrix_share:.0%} of {machine.single_flops_per_s / 1e12:.0f} TFLOP/s"
@@ -84,7 +103,7 @@ def describe_machine(machine: Machine) -> str:
     )
 
 
-def _kind_lines(before: CountedStages, after: CountedStages, machine: Machine) -> Sequence[str]:
+def _kind_lines(before: CountedStages, after: CountedStages, machine: GpuRates) -> Sequence[str]:
     """Encode and prefill, which are most of a video, by kind of kernel."""
     found = [
         {stage: by_kind(counted.launches[stage], machine) for stage in (ENCODE, PREFILL)} for counted in (before, after)
@@ -105,7 +124,7 @@ def _kind_lines(before: CountedStages, after: CountedStages, machine: Machine) -
     return lines
 
 
-def _video_lines(before: CountedStages, after: CountedStages, machine: Machine) -> Sequence[str]:
+def _video_lines(before: CountedStages, after: CountedStages, machine: GpuRates) -> Sequence[str]:
     """Predicted twice: as expected, and with everything but large products slower."""
     lines = [
         f"| {NUM_FRAMES:,} frames, questions | floor s | predicted s | share of the floor | cautious s | share |",

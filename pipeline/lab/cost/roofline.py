@@ -14,6 +14,7 @@ class KernelKind(StrEnum):
     """What a kernel mostly does."""
 
     MATRIX = "matrix products"
+    MATRIX_FP8 = "matrix products in fp8"
     MATRIX_SINGLE = "matrix products in float32"
     ATTENTION = "attention"
     ELEMENTWISE = "elementwise and reductions"
@@ -45,14 +46,15 @@ class Launch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Machine:
+class GpuRates:
     """One GPU and the shares of its rates that kernels are assumed to reach; defaults: H200 SXM.
 
     Attributes:
         bytes_per_s: of the data sheet: 4.8 TB/s.
         memory_share: what streaming kernels reach of it.
         flops_per_s: dense bfloat16: 989 TFLOP/s.
-        matrix_share: what one large product reaches; the floor of a run is counted at this rate too.
+        fp8_flops_per_s: dense fp8: 1,979 TFLOP/s.
+        matrix_share: what one large product reaches of either; the floor of a run is counted at this rate too.
         single_flops_per_s: float32 without tensor cores: 67 TFLOP/s.
         attention_share: of ``flops_per_s``, what the flash-attention 2 kernels in torch reach on Hopper.
         num_processors: that tiles of a product are shared among.
@@ -66,6 +68,7 @@ class Machine:
     bytes_per_s: float = 4.8e12
     memory_share: float = 0.8
     flops_per_s: float = 989e12
+    fp8_flops_per_s: float = 1_979e12
     matrix_share: float = 0.8
     single_flops_per_s: float = 67e12
     attention_share: float = 0.4
@@ -109,12 +112,14 @@ class Machine:
             return launch.flops / (self.flops_per_s * self.attention_share)
         if launch.kind is KernelKind.MATRIX_SINGLE:
             return launch.flops / (self.single_flops_per_s * self.matrix_share)
-        if launch.kind is KernelKind.MATRIX:
-            return launch.flops / (self.matrix_flops_per_s * (self.fill(launch.shape) if launch.shape else 1.0))
-        return 0.0
+        rates = {KernelKind.MATRIX: self.flops_per_s, KernelKind.MATRIX_FP8: self.fp8_flops_per_s}
+        if launch.kind not in rates:
+            return 0.0
+        fill = self.fill(launch.shape) if launch.shape else 1.0
+        return launch.flops / (rates[launch.kind] * self.matrix_share * fill)
 
 
-CAUTIOUS = Machine(name="H200, cautious", memory_share=0.6, attention_share=0.3, kernel_s=4e-6, host_s=10e-6)
+CAUTIOUS = GpuRates(name="H200, cautious", memory_share=0.6, attention_share=0.3, kernel_s=4e-6, host_s=10e-6)
 """Everything but large matrix products slower than expected; the floor is the same."""
 
 
@@ -129,7 +134,7 @@ class StageCost:
     peak_bytes: int = 0
 
 
-def add_up(launches: Iterable[Launch], machine: Machine, *, peak_bytes: int = 0) -> StageCost:
+def add_up(launches: Iterable[Launch], machine: GpuRates, *, peak_bytes: int = 0) -> StageCost:
     """What a stage costs on a machine."""
     listed = list(launches)
     return StageCost(
@@ -141,7 +146,7 @@ def add_up(launches: Iterable[Launch], machine: Machine, *, peak_bytes: int = 0)
     )
 
 
-def by_kind(launches: Iterable[Launch], machine: Machine) -> dict[KernelKind, StageCost]:
+def by_kind(launches: Iterable[Launch], machine: GpuRates) -> dict[KernelKind, StageCost]:
     """Likewise for each kind of kernel, the longest first; seconds on the device alone."""
     kinds: dict[KernelKind, list[Launch]] = {}
     for launch in launches:

@@ -19,6 +19,7 @@ from pipeline.lab.benchmarks.random_models import build_config, family_tokenizer
 from pipeline.lab.cost.fake_gpu import DEVICE, fake_gpu, place_module
 from pipeline.lab.cost.recorder import Recorder
 from pipeline.lab.cost.roofline import Launch
+from pipeline.models.devices.fp8_linear import NarrowRows, narrow_linears
 from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.fusion.setup import use_uncompiled
 from pipeline.models.interface import FinalTokens, FrameGeometry, QuestionPrompt
@@ -42,11 +43,13 @@ class CostCase:
     Attributes:
         shape: a key of ``SHAPES``.
         is_fused: with ``model.fusion=auto``, as where every region is exact; and with all other fast ways there are.
+        is_fp8: with ``model.quantization=fp8``.
         height: of the frames as they come; ``width`` likewise.
     """
 
     shape: str
     is_fused: bool
+    is_fp8: bool = False
     num_frames: int = 64
     height: int = 308
     width: int = 560
@@ -101,9 +104,14 @@ def _build(case: CostCase, recorder: Recorder) -> tuple[Any, Any, Any]:
         fit_layers_to_gpu(stock)
     for tensor in (*stock.parameters(), *stock.buffers()):
         recorder.track(tensor)
+    model = family.build(stock, tokenizer, name=case.shape, revision="0")
     if case.is_fused:
         use_uncompiled(stock)
-    model = family.build(stock, tokenizer, name=case.shape, revision="0")
+    if case.is_fp8:
+        with recorder.mode:
+            narrow_linears(stock, NarrowRows(is_compiled=False))
+        for buffer in stock.buffers():
+            recorder.track(buffer)
     if case.is_fused:
         with recorder:
             _use_fast_paths(model, recorder)

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-_ALIGNMENT = 8  # elements of 2 bytes: the 16 bytes that tensor cores load at once
+ALIGNMENT = 8  # elements of 2 bytes: the 16 bytes that tensor cores load at once
 
 
 def fit_layers_to_gpu(model: Any) -> None:
@@ -48,7 +48,7 @@ class PatchProjection(nn.Module):
 
 
 def _pad_gated_mlp(mlp: Any) -> None:
-    extra = -mlp.down_proj.in_features % _ALIGNMENT
+    extra = -mlp.down_proj.in_features % ALIGNMENT
     if not extra:
         return
     for linear in (mlp.gate_proj, mlp.up_proj):

@@ -34,7 +34,7 @@ def place_layers(need: MemoryNeed, num_devices: int) -> DevicePlan:
     Raises:
         ValueError: If there are more devices than layers.
     """
-    num_layers = len(need.layer_bytes)
+    need, num_layers = need.on_devices(num_devices), len(need.layer_bytes)
     if not 1 <= num_devices <= num_layers:
         raise ValueError(f"num_devices must be between 1 and the model's {num_layers} layers, got {num_devices}")
     low, high = 0, need.total_bytes
@@ -46,12 +46,10 @@ def place_layers(need: MemoryNeed, num_devices: int) -> DevicePlan:
             high = bound
     counts = _fill(need, low, num_devices)
     assert counts is not None, "one device can hold everything within total_bytes"
-    starts = [sum(counts[:index]) for index in range(num_devices)]
-    bytes_by_device = tuple(
-        sum(need.layer_bytes[start : start + count]) + _fixed_bytes(need, index, num_devices)
-        for index, (start, count) in enumerate(zip(starts, counts, strict=True))
-    )
-    return DevicePlan(layers_per_device=counts, device_bytes=bytes_by_device)
+    held = _device_bytes(need, counts)
+    if need.loading:
+        held = tuple(map(max, held, _device_bytes(need.loading, counts)))
+    return DevicePlan(layers_per_device=counts, device_bytes=held)
 
 
 def plan_gpus(need: MemoryNeed, *, gpu_bytes: int) -> DevicePlan:
@@ -97,6 +95,14 @@ def _fill(need: MemoryNeed, bound: int, num_devices: int) -> tuple[int, ...] | N
         counts.append(count)
         remaining = remaining[count:]
     return None if remaining else tuple(counts)
+
+
+def _device_bytes(need: MemoryNeed, counts: tuple[int, ...]) -> tuple[int, ...]:
+    starts = [sum(counts[:index]) for index in range(len(counts))]
+    return tuple(
+        sum(need.layer_bytes[start : start + count]) + _fixed_bytes(need, index, len(counts))
+        for index, (start, count) in enumerate(zip(starts, counts, strict=True))
+    )
 
 
 def _fixed_bytes(need: MemoryNeed, index: int, num_devices: int) -> int:

@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from pipeline.method.budget import overselected
+from pipeline.models.devices.fp8_linear import NarrowPart, count_narrow
 from pipeline.models.devices.linear_layers import LinearLayers, held_by_layer
 from pipeline.models.interface import ModelLayout
 from pipeline.models.shared_prefix import MASKS_KEPT
-from pipeline.settings.config import RunConfig
+from pipeline.models.static_greedy import count_held
+from pipeline.settings.config import ModelConfig, RunConfig
 
 DECODER = "model.language_model"
 _TEXT_TOKENS_PER_PATCH = 16  # timestamps or frame names between visual tokens, at most
@@ -52,6 +54,7 @@ class ModelSize:
         experts_per_token: to how many one token is sent; 0 without experts.
         stored: module -> what the files hold, which goes before the counts above; empty where that is not known.
         linear: layers with states in place of keys and values; questions then have rows of their own. None: no such.
+        narrow: module -> what of it can be in 8 bits; without what there is nothing of.
     """
 
     first: Mapping[str, int]
@@ -70,6 +73,7 @@ class ModelSize:
     vision_patches_per_token: int
     stored: Mapping[str, StoredPart] = field(default_factory=dict)
     linear: LinearLayers | None = None
+    narrow: Mapping[str, NarrowPart] = field(default_factory=dict)
 
     @property
     def parts(self) -> Mapping[str, int]:
@@ -85,16 +89,18 @@ class ModelSize:
         """The same model with what its files hold."""
         return replace(self, stored=stored)
 
-    def weight_bytes(self, part: str, element_bytes: int) -> int:
+    def weight_bytes(self, part: str, element_bytes: int, *, is_fp8: bool = False) -> int:
         """Of one module on a device.
 
         Args:
             part: a key of ``parts``.
             element_bytes: of the working type.
+            is_fp8: with ``model.quantization=fp8``.
         """
+        saved = self.narrow[part].saved_bytes(element_bytes) if is_fp8 and part in self.narrow else 0
         if part in self.stored:
-            return self.stored[part].elements * element_bytes + self.stored[part].packed_bytes
-        return self.parts[part] * element_bytes
+            return self.stored[part].elements * element_bytes + self.stored[part].packed_bytes - saved
+        return self.parts[part] * element_bytes - saved
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +138,8 @@ class MemoryNeed:
         last_bytes: weights of ``ModelSize.last``, logits.
         vision_bytes: working memory of the vision tower, ``text_bytes`` of one decoder layer; never both at once.
         weight_bytes: of all weights, contained above.
+        captured_bytes: of each decoder layer where steps are captured, which takes that there is one device.
+        loading: what is needed before weights are in 8 bits, where they are going to be; None: no more than later.
     """
 
     first_bytes: int
@@ -140,12 +148,20 @@ class MemoryNeed:
     vision_bytes: int
     text_bytes: int
     weight_bytes: int
+    captured_bytes: int = 0
+    loading: "MemoryNeed | None" = None
 
     @property
     def total_bytes(self) -> int:
         """On one device."""
-        kept = self.first_bytes + sum(self.layer_bytes) + self.last_bytes
-        return kept + max(self.vision_bytes, self.text_bytes)
+        kept = self.first_bytes + sum(self.layer_bytes) + self.last_bytes + len(self.layer_bytes) * self.captured_bytes
+        working = kept + max(self.vision_bytes, self.text_bytes)
+        return max(working, self.loading.total_bytes) if self.loading else working
+
+    def on_devices(self, count: int) -> "MemoryNeed":
+        """With what captured steps hold among the layers' bytes, if there is one device."""
+        added = self.captured_bytes if count == 1 else 0
+        return replace(self, layer_bytes=tuple(layer + added for layer in self.layer_bytes), captured_bytes=0)
 
 
 def measure_model(architecture: Any, config: Any, *, is_tied: bool | None = None) -> ModelSize:
@@ -184,6 +200,7 @@ def measure_model(architecture: Any, config: Any, *, is_tied: bool | None = None
         vision_intermediate=_tower_width(vision),
         vision_patches_per_token=merge**2,
         linear=LinearLayers.of_text(text),
+        narrow=count_narrow(model, (*first, *layers)),
     )
 
 
@@ -211,13 +228,37 @@ def plan_workload(config: RunConfig, layout: ModelLayout) -> PeakShapes:
     )
 
 
-def estimate_need(size: ModelSize, peak: PeakShapes, *, element_bytes: int) -> MemoryNeed:
+def plan_need(
+    size: ModelSize, model: ModelConfig, run: RunConfig | None, layout: ModelLayout, *, element_bytes: int, is_gpu: bool
+) -> MemoryNeed:
+    """Bytes of a model with a run's settings, or before there is a run.
+
+    Args:
+        size: of the model.
+        model: its settings.
+        run: None counts the weights alone.
+        layout: of the model.
+        element_bytes: of the working type, 2 for bfloat16.
+        is_gpu: where fast paths are taken.
+    """
+    is_fp8, peak = model.quantization == "fp8", plan_workload(run, layout) if run else NO_WORK
+    need = estimate_need(size, peak, element_bytes=element_bytes, is_fp8=is_fp8)
+    if is_fp8:
+        need = replace(need, loading=estimate_need(size, NO_WORK, element_bytes=element_bytes))
+    if is_gpu and run and model.fusion != "off" and size.linear is None:
+        tokens = count_held(peak.prefix_tokens, peak.question_batch, peak.question_tokens)
+        need = replace(need, captured_bytes=tokens * size.kv_elements * element_bytes)
+    return need
+
+
+def estimate_need(size: ModelSize, peak: PeakShapes, *, element_bytes: int, is_fp8: bool = False) -> MemoryNeed:
     """Bytes of a model that scores and answers with these shapes.
 
     Args:
         size: of the model.
         peak: shapes of the run.
         element_bytes: of a weight, 2 for bfloat16.
+        is_fp8: with ``model.quantization=fp8``.
     """
     rows = 1 + peak.question_batch  # the prefix, and a copy per question where questions do not share a row
     prefix_copies = rows if size.linear else peak.prefix_copies
@@ -225,7 +266,8 @@ def estimate_need(size: ModelSize, peak: PeakShapes, *, element_bytes: int) -> M
     # features that no question needs go when half of a group's are such: up to twice what is kept
     candidates = 2 * peak.question_batch * peak.candidate_tokens * size.feature_elements * element_bytes
     first, layers, last = (
-        [size.weight_bytes(part, element_bytes) for part in parts] for parts in (size.first, size.layers, size.last)
+        [size.weight_bytes(part, element_bytes, is_fp8=is_fp8) for part in parts]
+        for parts in (size.first, size.layers, size.last)
     )
     kv_bytes = kv_tokens * size.kv_elements * element_bytes
     state_bytes = size.linear.held_bytes(rows, element_bytes) if size.linear and peak.question_batch else 0

@@ -56,18 +56,20 @@ class Region:
     """One region that is called like its formula.
 
     Args:
-        name: a key of ``FORMULAS``.
+        name: a key of ``FORMULAS``, unless there is a ``formula``.
         is_compiled: by ``torch.compile``; else the formula runs step by step, for tests and for counting.
+        formula: what it computes.
     """
 
-    def __init__(self, name: str, *, is_compiled: bool) -> None:
+    def __init__(self, name: str, *, is_compiled: bool, formula: Callable[..., Any] | None = None) -> None:
         self.name, self.is_compiled = name, is_compiled
-        self._run = _compile(FORMULAS[name].fused) if is_compiled else FORMULAS[name].fused
+        formula = formula or FORMULAS[name].fused
+        self._run = _compile(formula) if is_compiled else formula
 
-    @property
-    def num_outputs(self) -> int:
-        """The stream and its norm, or one; each has the shape of the first input."""
-        return 2 if self.name.endswith(("add_rms_norm", "add_layer_norm")) else 1
+    def new_outputs(self, first: Tensor) -> list[Tensor]:
+        """Not filled: the stream and its norm, or one; each has the shape of the first input."""
+        count = 2 if self.name.endswith(("add_rms_norm", "add_layer_norm")) else 1
+        return [torch.empty_like(first, memory_format=torch.contiguous_format) for _ in range(count)]
 
     @property
     def num_kernels(self) -> int:

@@ -38,6 +38,12 @@ class Fusion:
         """Whether every region was found exact."""
         return all(check.is_exact for check in self.checks)
 
+    @property
+    def summary(self) -> str:
+        """The same words wherever the same was found."""
+        refused = ", ".join(str(check.need) for check in self.checks if not check.is_exact)
+        return f"{len(self.layers.replaced)} of {self.num_calls} calls" + (f"; stock for {refused}" if refused else "")
+
     def __str__(self) -> str:
         taken = f"{len(self.layers.replaced)} of {self.num_calls} calls fused"
         regions = ", ".join(str(check.need) for check in self.checks if check.is_exact) or "none"

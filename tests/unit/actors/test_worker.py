@@ -118,8 +118,8 @@ def test_a_worker_whose_gpu_is_lost_leaves_its_loop_and_says_why(monkeypatch, ba
         exchange = Exchange()
 
     monkeypatch.setattr(pull_loop.ray, "get", lambda reply: reply)
-    loop = Scorer(lambda: ModelWorker(lambda: (BrokenScorer(), None)))
-    assert loop.load() is None
+    loop = Scorer(lambda: ModelWorker(lambda: (BrokenScorer(), None), ways={"fusion": "off"}))
+    assert loop.load() == {"fusion": "off"}
     failure = loop.run("scorer-0", Coordinator())
     assert failure.failure_class is FailureClass.WORKER_LOST
     assert "an illegal memory access was encountered" in failure.message

@@ -25,7 +25,7 @@ SMALL = (
     "scoring.reference_layer=1",
 )
 WORDS = [word for setting in SMALL for word in ("--set", setting)]
-NAMES = ["devices", "versions", "decoders", "checkpoint", "load", "fusion", "group pass, float32"]
+NAMES = ["devices", "versions", "decoders", "checkpoint", "load", "fusion", "fast paths", "group pass, float32"]
 NAMES += ["final pass, float32", "group time", "memory plan", "needles"]
 CASES = ["qwen2_5_vl-wide", "qwen3_vl-small", "qwen3_vl_moe-experts", "internvl-qwen3-text", "internvl-llama-text"]
 CASES += ["qwen3_5-small", "qwen3_5_moe-experts"]

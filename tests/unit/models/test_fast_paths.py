@@ -136,14 +136,29 @@ def test_fast_paths_are_taken_where_they_are_wanted_and_exact(case, monkeypatch,
     assert choose_fast_paths(text, [CPU], is_wanted=False) is STOCK_PATHS
     chosen = choose_fast_paths(text, [CPU], is_wanted=True)
     assert isinstance(chosen.attention, CascadePrefixAttention)
-    assert isinstance(chosen.greedy, StaticGreedy)
+    assert isinstance(chosen.greedy, GrowingGreedy)  # nothing is captured on a CPU
+    assert chosen.describe() == {"questions": "by parts", "open_answers": "growing cache"}
     assert not caplog.records
     wrong = Exactness(error=2.0, usual_error=1.0, rounding=0.5, lse_error=0.0)
     monkeypatch.setattr(fast_paths, "measure_cascade", lambda *_: wrong)
     chosen = choose_fast_paths(text, [CPU], is_wanted=True)
-    assert isinstance(chosen.attention, DensePrefixAttention)
-    assert isinstance(chosen.greedy, StaticGreedy)
+    assert chosen.describe() == STOCK_PATHS.describe() == {"questions": "dense mask", "open_answers": "growing cache"}
     assert "attention by parts (cascade) is not used here: Exactness(error=2.0" in caplog.text
+
+
+@pytest.mark.parametrize(("num_devices", "open_answers"), [(1, "captured steps"), (2, "growing cache")])
+def test_steps_are_static_only_where_they_are_captured(monkeypatch, num_devices, open_answers):
+    devices = [torch.device("cuda", index) for index in range(num_devices)]
+
+    class Text:
+        device, dtype, attention_shape = devices[0], torch.bfloat16, object()
+
+    exact = Exactness(error=1.0, usual_error=1.0, rounding=0.5, lse_error=0.0)
+    for name in ("measure_cascade", "measure_slots"):
+        monkeypatch.setattr(fast_paths, name, lambda *_: exact)
+    monkeypatch.setattr(fast_paths, "capture_on", lambda device: lambda step: step)
+    found = choose_fast_paths(Text(), devices, is_wanted=True).describe()
+    assert found == {"questions": "by parts", "open_answers": open_answers}
 
 
 def test_models_with_other_layers_keep_the_usual_paths(monkeypatch):

@@ -213,3 +213,7 @@ def test_few_captured_steps_are_kept(text, monkeypatch):
     for length in (600, 300, 20, 600):
         say(text, length, greedy, most=4)
         assert len(greedy._captured) <= 2
+    slots = [of_shape._own[0][0].shape for of_shape, _ in greedy._captured.values()]
+    assert len(slots) == 2
+    held = greedy._arena[0][0].shape[2] + sum(shape[0] * shape[2] for shape in slots)
+    assert held <= static_greedy.count_held(600, 1, 1 + 4)  # what is planned for

@@ -200,6 +200,7 @@ def test_execution_and_reading_settings_never_change_the_hash(execution, reading
         "stop_entropy=0.3",
         "positions=compact",
         "dtype=float32",
+        "quantization=fp8",
     ],
 )
 def test_every_other_setting_changes_the_hash(pair):

@@ -78,10 +78,15 @@ def test_progress_is_written_now_and_then_and_at_the_end(tmp_path):
         folder.note_progress(progress(done), Outlook(elapsed_s=now[0]))
         seen.append(json.loads(path.read_text())["num_questions_done"])
     assert seen == [1, 1, 3, 3]
+    for ways in ({"fusion": "off"}, {}, {"fusion": "4 of 4 calls"}, {"fusion": "4 of 4 calls"}):  # {}: a decoder
+        folder.note_worker(ways)
     folder.write_summary({"exit_code": 0})
     last = json.loads(path.read_text())
     assert (last["num_questions_done"], last["elapsed_s"]) == (4, 112.0)
-    assert json.loads((path.parent / "summary.json").read_text()) == {"exit_code": 0}
+    assert json.loads((path.parent / "summary.json").read_text()) == {
+        "exit_code": 0,
+        "workers": [{"num_workers": 2, "fusion": "4 of 4 calls"}, {"num_workers": 1, "fusion": "off"}],
+    }
 
 
 def test_the_settings_are_written_as_resolved(tmp_path):

@@ -1,5 +1,6 @@
 """What the recorder counts, against counts made by hand."""
 
+import dataclasses
 from contextlib import contextmanager
 
 import pytest
@@ -9,7 +10,8 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 from pipeline.lab.cost.fake_gpu import DEVICE, fake_gpu, place_module
 from pipeline.lab.cost.recorder import Recorder
-from pipeline.lab.cost.roofline import KernelKind
+from pipeline.lab.cost.roofline import GpuRates, KernelKind
+from pipeline.models.devices.fp8_linear import Fp8Linear, NarrowRows
 from pipeline.models.devices.transfer import Download, upload
 from pipeline.models.fusion.regions import Region
 
@@ -161,3 +163,21 @@ def test_outside_there_is_no_gpu():
     with fake_gpu():
         pass
     assert torch.cuda.is_available() == torch.backends.cuda.is_built()
+
+
+def test_a_layer_in_8_bits_is_one_kernel_for_its_rows_and_one_product_in_8_bits():
+    with recording() as recorder:
+        linear = on_gpu(nn.Linear(D, 2 * D), recorder)
+        layer = Fp8Linear(linear, NarrowRows(is_compiled=False))
+        del recorder.launches[:]  # of its weights, while loading
+        assert layer(half(T, D)).shape == (T, 2 * D)
+    rows, channels = T * SINGLE, 2 * D * SINGLE
+    product = T * D + 2 * D * D + HALF * (2 * D + T * 2 * D) + rows + channels
+    assert counts(recorder) == [
+        ("region narrow_rows", T * D * (HALF + 1) + rows, 0),
+        ("_scaled_mm.default", product, 2 * T * D * 2 * D),
+    ]
+    assert recorder.launches[1].kind is KernelKind.MATRIX_FP8
+    gpu, (_, launch) = GpuRates(kernel_s=0, bytes_per_s=1e30), recorder.launches
+    usual = dataclasses.replace(launch, kind=KernelKind.MATRIX)
+    assert gpu.kernel_seconds(usual) / gpu.kernel_seconds(launch) == pytest.approx(1_979 / 989)

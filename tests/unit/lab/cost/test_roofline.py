@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.lab.cost.roofline import KernelKind, Launch, Machine, add_up, by_kind
+from pipeline.lab.cost.roofline import GpuRates, KernelKind, Launch, add_up, by_kind
 
-PLAIN = Machine(
+PLAIN = GpuRates(
     bytes_per_s=100.0,
     memory_share=0.5,
     flops_per_s=1_000.0,
@@ -76,4 +76,4 @@ def test_costs_add_up_by_kind_with_the_longest_first():
 
 
 def test_the_floor_of_an_h200_is_counted_at_four_fifths_of_its_data_sheet():
-    assert Machine().matrix_flops_per_s == pytest.approx(791.2e12)
+    assert GpuRates().matrix_flops_per_s == pytest.approx(791.2e12)

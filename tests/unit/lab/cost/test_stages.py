@@ -8,7 +8,7 @@ import pytest
 from pipeline.lab.benchmarks.model_shapes import SHAPES, ModelShape
 from pipeline.lab.cost import stages as counting
 from pipeline.lab.cost.report import format_table, predict_video
-from pipeline.lab.cost.roofline import KernelKind, Machine
+from pipeline.lab.cost.roofline import GpuRates, KernelKind
 from pipeline.lab.cost.stages import ENCODE, FINAL, PREFILL, TOKEN, CostCase, count_stages, score_stage
 from pipeline.planning.flop_floor import LanguageFlops, count_vision_flops
 
@@ -70,7 +70,7 @@ def test_a_fused_layer_of_the_language_model_launches_what_it_must():
 
 
 def test_a_video_is_its_groups_and_final_passes_and_the_table_shows_both_ways():
-    machine = Machine()
+    machine = GpuRates()
     one = predict_video(counted(True), machine, num_questions=1, num_frames=8)
     stages = {stage: machine.stage_seconds(launches) for stage, launches in counted(True).launches.items()}
     expected = 2 * (stages[ENCODE] + stages[PREFILL] + stages[score_stage(1)]) + stages[FINAL]

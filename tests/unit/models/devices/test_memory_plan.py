@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlavaOnevisionForConditionalGeneration, Qwen2_5_VLForConditionalGeneration
 
-from pipeline.models.devices.memory_plan import PeakShapes, estimate_need, measure_model, plan_workload
+from pipeline.models.devices.map import place_layers
+from pipeline.models.devices.memory_plan import PeakShapes, estimate_need, measure_model, plan_need, plan_workload
 from pipeline.models.llava.layout import LlavaLayout
 from pipeline.models.qwen.layout import QwenLayout
 from pipeline.models.registry import FAMILIES
-from pipeline.settings.config import RunConfig, SamplingConfig, ScoringConfig
+from pipeline.settings.config import ModelConfig, RunConfig, SamplingConfig, ScoringConfig
 from tests.unit.models.devices.published_shapes import (
     glm_4_1v_9b,
     glm_4_5v,
@@ -202,3 +203,41 @@ def test_a_token_sent_to_experts_is_there_once_for_each_on_its_way_in_out_and_so
     assert sent - dense == prefix.prefix_tokens * 3 * 2 * text.hidden_size * 2
     text.moe_intermediate_size = 100
     assert measure_model(family.architecture, config).intermediate == 2 * 100
+
+
+def plan_7b(*, is_gpu=True, run=None, **model):
+    size = measure_model(Qwen2_5_VLForConditionalGeneration, qwen2_5_vl_7b())
+    run = run or RunConfig(model=ModelConfig(**model))
+    layout = QwenLayout.from_config(qwen2_5_vl_7b())
+    return plan_need(size, run.model, run, layout, element_bytes=2, is_gpu=is_gpu), size.num_parameters
+
+
+def test_layers_in_8_bits_take_a_byte_and_their_channels_a_scale_of_four():
+    need, num_parameters = plan_7b(quantization="fp8")
+    tower = 32 * (4 * 1_280**2 + 3 * 1_280 * 3_420)  # padded to 3,424 by the time
+    decoder = 28 * (2 * 3_584**2 + 2 * 3_584 * 512 + 3 * 3_584 * 18_944)
+    channels = 32 * (5 * 1_280 + 2 * 3_420) + 28 * (3 * 3_584 + 2 * 512 + 2 * 18_944)
+    assert need.weight_bytes == 2 * num_parameters - tower - decoder + 4 * channels
+    assert need.loading.weight_bytes == 2 * num_parameters
+    assert plan_7b()[0].loading is None
+
+
+def test_weights_arrive_in_16_bits_before_they_are_in_8():
+    small = RunConfig(model=ModelConfig(quantization="fp8"), scoring=ScoringConfig(question_batch=1, encode_patches=1))
+    need, num_parameters = plan_7b(run=small)
+    assert need.total_bytes == 2 * num_parameters  # more than afterwards with all else
+    for num_devices in (1, 2):
+        bytes_by_device = place_layers(need, num_devices).device_bytes
+        assert sum(bytes_by_device) >= 2 * num_parameters
+
+
+def test_captured_steps_hold_one_copy_of_the_longest_prefix_and_slots_of_four_shapes():
+    need, _ = plan_7b()
+    prefix, own = 8 * 1_024, 8 * 576  # 32 * (220 + 16) + 256 tokens in steps of 1,024; 255 + 256 + 64 in steps of 64
+    assert need.captured_bytes == (prefix + 4 * own) * 2 * 512 * 2
+    usual = plan_7b(fusion="off")[0]
+    assert usual.captured_bytes == plan_7b(is_gpu=False)[0].captured_bytes == 0
+    assert need.total_bytes - usual.total_bytes == 28 * need.captured_bytes
+    one, two = (place_layers(plan, 1).device_bytes[0] for plan in (usual, need))
+    assert two - one == 28 * need.captured_bytes
+    assert place_layers(usual, 2) == place_layers(need, 2)  # nothing is captured on two devices
