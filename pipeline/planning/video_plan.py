@@ -127,25 +127,17 @@ def plan_video(
     order = visiting_order(len(in_time))
     groups = tuple(in_time[index] for index in order)
     decode_size = (geometry.height, geometry.width) if sampling.resize == "decode" else None
-    height, width = decode_size or (probe.height, probe.width)
-    passes = plan_decode(
+    passes = _plan_passes(
         probe,
-        sample.frame_indices,
+        sample,
         frames_PF,
         groups,
-        frame_bytes=height * width * 3,
-        frame_buffer_bytes=config.execution.frame_buffer_bytes,
+        decode_size=decode_size,
+        can_stop=selector.can_stop,
+        config=config,
+        num_videos=num_videos,
         most_group_bytes=most_group_bytes,
-        num_stretches=stretches_per_pass(
-            num_videos=num_videos,
-            num_decoders=config.execution.num_decoders,
-            num_scorers=config.execution.scorers,
-            groups_in_hand=config.execution.groups_per_call,
-            num_certain=min(len(groups), config.stopping.confident_groups) if selector.can_stop else len(groups),
-        ),
-        growing=selector.can_stop,
-        stretch_bytes=min(STRETCH_BYTES, max(1, config.execution.frame_buffer_bytes // _STRETCHES_PER_BUFFER)),
-    ).passes
+    )
     return VideoPlan(
         probe=probe,
         sample=sample,
@@ -161,6 +153,40 @@ def plan_video(
         writes_start_times=getattr(layout, "writes_start_times", False),
         time_range=time_range,
     )
+
+
+def _plan_passes(
+    probe: VideoProbe,
+    sample: FrameSample,
+    frames_PF: IntArray,
+    groups: tuple[IntArray, ...],
+    *,
+    decode_size: tuple[int, int] | None,
+    can_stop: bool,
+    config: RunConfig,
+    num_videos: int,
+    most_group_bytes: int | None,
+) -> tuple[DecodePass, ...]:
+    """How the groups' frames are read."""
+    execution, (height, width) = config.execution, decode_size or (probe.height, probe.width)
+    return plan_decode(
+        probe,
+        sample.frame_indices,
+        frames_PF,
+        groups,
+        frame_bytes=height * width * 3,
+        frame_buffer_bytes=execution.frame_buffer_bytes,
+        most_group_bytes=most_group_bytes,
+        num_stretches=stretches_per_pass(
+            num_videos=num_videos,
+            num_decoders=execution.num_decoders,
+            num_scorers=execution.scorers,
+            groups_in_hand=execution.groups_per_call,
+            num_certain=min(len(groups), config.stopping.confident_groups) if can_stop else len(groups),
+        ),
+        growing=can_stop,
+        stretch_bytes=min(STRETCH_BYTES, max(1, execution.frame_buffer_bytes // _STRETCHES_PER_BUFFER)),
+    ).passes
 
 
 def _number_bytes(config: RunConfig) -> int:

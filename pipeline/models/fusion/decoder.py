@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from pipeline.models.fusion.places import add_at, as_mask
 from pipeline.models.fusion.regions import Regions
 from pipeline.models.fusion.stream import Pending, add_norm_of, enter, rows
-from pipeline.models.qwen.deepstack import add_at, as_mask
 
 Forward = Callable[..., Any]
 
