@@ -98,7 +98,7 @@ def test_an_end_after_the_videos_is_told_and_a_part_that_ends_before_lost_frames
 
 def test_a_part_costs_what_a_part_costs():
     whole, half = (
-        plan_cost(PROBE, config=config(), layout=FakeLayout(), time_range=part)
+        plan_cost(PROBE, config=config(), layout=FakeLayout(), size_bytes=1_000_000, time_range=part)
         for part in (None, TimeRange(start_s=50.0, end_s=150.0))
     )
     assert (whole.duration_s, half.duration_s) == (200.0, 100.0)
