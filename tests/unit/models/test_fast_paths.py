@@ -20,7 +20,13 @@ TOLERANCE = 2e-5
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=["cascade and slots", "cascade and a growing cache", "mask and slots"])
+@pytest.fixture(
+    params=[
+        "cascade and slots",
+        "cascade and a growing cache",
+        pytest.param("mask and slots", marks=pytest.mark.slow),
+    ]
+)
 def fast(case, request):
     """The case's adapter on fast paths; the usual ones afterwards."""
     paths = FastPaths(
