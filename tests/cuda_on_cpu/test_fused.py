@@ -15,7 +15,10 @@ from tests.cuda_on_cpu.two_devices import spread
 HALF = torch.bfloat16
 
 
-@pytest.mark.parametrize(("family", "num_devices"), [("qwen2_5_vl", 2), ("qwen3_vl", 2), ("internvl", 1)])
+@pytest.mark.parametrize(
+    ("family", "num_devices"),
+    [("qwen3_vl", 2), ("internvl", 1), pytest.param("qwen2_5_vl", 2, marks=pytest.mark.slow)],
+)
 def test_fused_layers_give_the_cpus_numbers_without_a_wait_of_their_own(family, num_devices):
     on_cpu = build_model(family, dtype=HALF)
     use_uncompiled(on_cpu.stock)

@@ -17,8 +17,13 @@ def test_ray_gives_the_same_rows_as_one_process(
     method, num_scorers, num_decoders, make_job, rows_of, serial_rows, stable, place
 ):
     job = make_job(method, num_scorers=num_scorers, num_decoders=num_decoders)
-    rows = rows_of(run_on_ray(job, ActorOptions(scorer=(place,) * num_scorers, decoder=(place,) * num_decoders)))
+    ways: list[dict[str, str]] = []
+    options = ActorOptions(scorer=(place,) * num_scorers, decoder=(place,) * num_decoders)
+    rows = rows_of(run_on_ray(job, options, on_ready=ways.append))
     assert stable(rows) == stable(serial_rows(method))
+    said = [one for one in ways if one]  # decoders have nothing to say
+    assert 1 <= len(said) <= num_scorers  # a small job may end before all have loaded
+    assert all((one["devices"], one["fusion"], one["quantization"]) == ("cpu", "off", "off") for one in said)
     assert [row["status"] for row in rows] == ["ok"] * 6
 
 

@@ -48,7 +48,7 @@ def serve(monkeypatch):
     pool.serve = pool.tick = pool.cancel = lambda given: None
     pool.count_serving = dict
     metrics = SimpleNamespace(note=lambda progress: None, observe_seconds=lambda pieces: None)
-    monkeypatch.setattr(ray_executor, "WorkerPool", lambda job, options: pool)
+    monkeypatch.setattr(ray_executor, "WorkerPool", lambda job, options, on_ready: pool)
     monkeypatch.setattr(ray_executor, "RunMetrics", lambda run_id: metrics)
     monkeypatch.setattr(ray_executor.ray, "wait", lambda calls, num_returns, timeout: (calls, []))
 

@@ -20,9 +20,17 @@ TOLERANCE = 2e-5
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=["cascade and slots", "cascade and a growing cache", "mask and slots"])
+@pytest.fixture(
+    params=[
+        "cascade and slots",
+        "cascade and a growing cache",
+        pytest.param("mask and slots", marks=pytest.mark.slow),
+    ]
+)
 def fast(case, request):
     """The case's adapter on fast paths; the usual ones afterwards."""
+    if case.adapter._text.attention_shape is None:
+        pytest.skip("layers of another kind: such models keep the usual paths, as a test below holds")
     paths = FastPaths(
         attention=CascadePrefixAttention() if "cascade" in request.param else DensePrefixAttention(),
         greedy=StaticGreedy(steps_per_read=4) if "slots" in request.param else GrowingGreedy(),
@@ -180,6 +188,10 @@ def test_parts_must_be_as_exact_as_the_usual_kernel_or_two_roundings(changes, is
 
 def test_layers_of_another_kind_are_recognised(case):
     shape = case.adapter._text.attention_shape
+    has_others = not all(hasattr(layer, "self_attn") for layer in case.adapter.stock.model.language_model.layers)
+    assert has_others == (shape is None)
+    if shape is None:
+        return
     attention = next(m for m in case.adapter.stock.model.language_model.modules() if hasattr(m, "num_key_value_groups"))
     assert shape.heads // shape.key_heads == attention.num_key_value_groups
     assert (shape.head_dim, shape.scaling) == (attention.head_dim, pytest.approx(attention.scaling))

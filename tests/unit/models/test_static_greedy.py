@@ -87,11 +87,11 @@ def say(text, length, greedy, *, most=MOST):
 @pytest.mark.parametrize(
     ("length", "way"),
     [
-        (5, "every step"),
+        pytest.param(5, "every step", marks=pytest.mark.slow),
         (5, "seven at once, captured"),
         (SHARED_MULTIPLE, "seven at once, captured"),
         (SHARED_MULTIPLE + 30, "every step"),
-        (SHARED_MULTIPLE + 30, "four at once"),
+        pytest.param(SHARED_MULTIPLE + 30, "four at once", marks=pytest.mark.slow),
     ],
 )
 def test_sixty_four_tokens_are_those_of_a_growing_cache_with_and_without_an_end(text, end_with, way, length):
@@ -113,7 +113,9 @@ def test_sixty_four_tokens_are_those_of_a_growing_cache_with_and_without_an_end(
     assert say(text, length, greedy)[0] == ids[:1]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [pytest.param("every step", marks=pytest.mark.slow), "four at once", "seven at once, captured"]
+)
 def test_questions_of_a_batch_end_at_different_tokens(text, end_with, way):
     greedy = StaticGreedy(**WAYS[way])
 
