@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.planning.sync_samples import read_sync_samples
+from pipeline.planning.sync_samples import read_sync_samples, read_video_bytes
 from pipeline.uris import StorageOptions, strip_secrets, uri_scheme
 from pipeline.video.containers import Container, identify_container
 from pipeline.video.s3_source import S3Video
@@ -60,6 +60,24 @@ def fetch_header(uri: str, path: Path, *, storage_options: StorageOptions = None
     video = S3Video(uri=uri, storage_options=storage_options or {})
     size_bytes = video.look_up().size_bytes or 0
     return _copy_index(uri, path, size_bytes=size_bytes, read=_s3_reader(uri, storage_options))
+
+
+def coded_video_bytes(path: Path) -> int:
+    """Of a file's pictures, without its sound, where an index says so; else of the file."""
+    size_bytes = path.stat().st_size
+
+    def read(start: int, length: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    if identify_container(str(path)) is not Container.ISO_BMFF:
+        return size_bytes
+    try:
+        start, length, _ = _find_index(str(path), read(0, HEAD_BYTES), size_bytes=size_bytes, read=read)
+    except PipelineError:  # fragments: each has an index of its own
+        return size_bytes
+    return min(size_bytes, read_video_bytes(read(start, length)) or size_bytes)
 
 
 def _fetch_local(source: str, path: Path) -> Header:

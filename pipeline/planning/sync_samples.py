@@ -1,4 +1,4 @@
-"""Which samples of an mp4's video track are keyframes, from its index: a copy without pictures does not show them."""
+"""What an mp4's index says of its video track: which samples are keyframes, and how many bytes all of them take."""
 
 from collections.abc import Iterator
 
@@ -12,15 +12,36 @@ def read_sync_samples(index: bytes) -> npt.NDArray[np.int64] | None:
     Args:
         index: the box ``moov`` as a whole. What in it lies about its size is taken for its end.
     """
+    media = _video_media(index)
+    table = None if media is None else _inside(media, (b"stbl", b"stss"))
+    if table is None or len(table) < 8:
+        return None
+    num_entries = min(int.from_bytes(table[4:8]), (len(table) - 8) // 4)
+    return np.frombuffer(table, ">u4", num_entries, 8).astype(np.int64) - 1
+
+
+def read_video_bytes(index: bytes) -> int | None:
+    """Of all samples of the first video track; None where the index does not say so.
+
+    Args:
+        index: as of ``read_sync_samples``.
+    """
+    media = _video_media(index)
+    table = None if media is None else _inside(media, (b"stbl", b"stsz"))
+    if table is None or len(table) < 12:
+        return None
+    size_bytes, num_samples = int.from_bytes(table[4:8]), int.from_bytes(table[8:12])
+    if size_bytes:
+        return size_bytes * num_samples
+    return int(np.frombuffer(table, ">u4", min(num_samples, (len(table) - 12) // 4), 12).sum(dtype=np.int64)) or None
+
+
+def _video_media(index: bytes) -> bytes | None:
+    """The box ``minf`` of the first video track."""
     for name, track in _boxes(index[8:]):
         media = _inside(track, (b"mdia", b"minf")) if name == b"trak" else None
-        if media is None or _inside(media, (b"vmhd",)) is None:
-            continue
-        table = _inside(media, (b"stbl", b"stss"))
-        if table is None or len(table) < 8:
-            return None
-        num_entries = min(int.from_bytes(table[4:8]), (len(table) - 8) // 4)
-        return np.frombuffer(table, ">u4", num_entries, 8).astype(np.int64) - 1
+        if media is not None and _inside(media, (b"vmhd",)) is not None:
+            return media
     return None
 
 

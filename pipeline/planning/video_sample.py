@@ -14,7 +14,7 @@ from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry, ModelLayout
 from pipeline.planning.assumed_video import assume_video
 from pipeline.planning.decode_cost import FrameReading
-from pipeline.planning.headers import Header, fetch_header
+from pipeline.planning.headers import Header, coded_video_bytes, fetch_header
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.settings.config import RunConfig
 from pipeline.uris import StorageOptions
@@ -106,7 +106,7 @@ def sample_videos(
             bytes_read += header.bytes_read
             try:
                 probe = with_keyframes(reader.probe(header.path), header)
-                size_bytes = Path(header.path).stat().st_size  # also of a copy that has holes
+                size_bytes = coded_video_bytes(Path(header.path))
                 part = ranges[index] if ranges else None
                 costs.append(plan_cost(probe, config=config, layout=layout, size_bytes=size_bytes, time_range=part))
             except PipelineError as error:

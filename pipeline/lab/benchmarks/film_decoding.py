@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from pipeline.lab.benchmarks.decode_readers import decord_sequential, pyav_sequential, torchcodec_sequential
 from pipeline.planning.decode_cost import FrameReading, decode_seconds
+from pipeline.planning.headers import coded_video_bytes
 from pipeline.settings.config import FrameStoreConfig, ReadingConfig
 from pipeline.video.decode import DecodedFrames
 from pipeline.video.decode_plan import STRETCH_BYTES, cut_stretches
@@ -85,7 +86,7 @@ def measure_film(
         codec=probe.codec,
         bit_depth=probe.bit_depth,
         frame_pixels=probe.width * probe.height,
-        coded_bytes=path.stat().st_size / probe.num_frames,
+        coded_bytes=coded_video_bytes(path) / probe.num_frames,
         num_decoded=measured.num_decoded,
         num_wanted=len(wanted),
         wanted_pixels=size[0] * size[1],

@@ -1,6 +1,7 @@
 """Headers of videos by range reads: the copy tells the demuxer what the whole file would, and little is read."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.planning import headers
-from pipeline.planning.headers import fetch_header
+from pipeline.planning.headers import coded_video_bytes, fetch_header
 from pipeline.planning.video_sample import with_keyframes
 from pipeline.video.probe import probe_video
 
@@ -79,3 +80,27 @@ def test_a_box_that_lies_about_its_size_ends_the_search(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"\x00\x00\x00\x18ftypmp42" + b"\x00\x00\x00\x02free" + bytes(200_000))
     with pytest.raises(PipelineError, match="no index"):
         fetch_header(str(tmp_path / "v.mp4"), tmp_path / "copy")
+
+
+@pytest.mark.parametrize("name", ["sound.mp4", "sound.mkv"])
+def test_coded_bytes_are_those_of_the_pictures_alone_where_an_index_says_so(name, tmp_path):
+    path = tmp_path / name
+    rng = np.random.default_rng(7)
+    with av.open(str(path), "w") as container:
+        pictures, sound = container.add_stream("mpeg4", rate=25), container.add_stream("pcm_s16le", rate=48_000)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        sound.layout = "mono"
+        for number in range(10):
+            image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            samples = av.AudioFrame.from_ndarray(rng.integers(0, 9, (1, 1_920), np.int16), format="s16", layout="mono")
+            samples.sample_rate, samples.pts = 48_000, number * 1_920
+            container.mux(sound.encode(samples))
+        container.mux([*pictures.encode(), *sound.encode()])
+    with av.open(str(path)) as container:
+        expected = sum(packet.size for packet in container.demux(video=0))
+    size_bytes = path.stat().st_size
+    assert expected < 0.8 * size_bytes
+    assert coded_video_bytes(path) == (expected if name.endswith("mp4") else size_bytes)
+    fetched = fetch_header(str(path), tmp_path / "copy")
+    assert coded_video_bytes(Path(fetched.path)) == coded_video_bytes(path)
