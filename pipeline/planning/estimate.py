@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.method.selectors.registry import get_selector
 from pipeline.planning.job_plan import JobPlan
 from pipeline.planning.model_cost import ModelCost, ScorerSpeed, count_video_flops
+from pipeline.planning.question_sample import QuestionSample
 from pipeline.planning.video_sample import VideoCost, VideoSample
 from pipeline.settings.config import RunConfig
 
@@ -47,6 +48,7 @@ class JobEstimate(VideoTotals):
         probe_failures: class -> videos that will fail, as their headers say.
         scorer_s: seconds of the arithmetic on one scorer that does ``scorer_tflops``.
         can_stop: whether a question may stop before its last group.
+        questions: of those to answer, which cannot be asked.
     """
 
     num_videos: int
@@ -68,10 +70,18 @@ class JobEstimate(VideoTotals):
     gpus_per_scorer: float
     frame_buffer_bytes: int
     model: ModelCost
+    questions: QuestionSample
 
 
 def estimate_job(
-    plan: JobPlan, sample: VideoSample, *, checkpoint: Any, model: ModelCost, config: RunConfig, speed: ScorerSpeed
+    plan: JobPlan,
+    sample: VideoSample,
+    *,
+    checkpoint: Any,
+    model: ModelCost,
+    config: RunConfig,
+    speed: ScorerSpeed,
+    questions: QuestionSample,
 ) -> JobEstimate:
     """Scale the sampled videos up to all that are left to do.
 
@@ -82,6 +92,7 @@ def estimate_job(
         model: whether it fits.
         config: the run's settings.
         speed: of one scorer.
+        questions: which cannot be asked.
     """
     totals = sum_videos(plan, sample, checkpoint=checkpoint, config=config)
     num_probed = 0 if sample.is_assumed else len(sample.costs)
@@ -108,6 +119,7 @@ def estimate_job(
         gpus_per_scorer=execution.gpus,
         frame_buffer_bytes=execution.frame_buffer_bytes,
         model=model,
+        questions=questions,
     )
 
 
