@@ -2,14 +2,15 @@
 
     python tests/attacks/hostile_questions.py            each bad question beside three good ones, then all at once
 
-A case holds where the good questions' rows are, column by column, those of a run without the bad one, after one
-attempt; where the bad one fails alone, with a class and without a word of it in other rows; and where nothing but the
-bad row is missing. Control tokens, invisible characters and the like are no bad questions: they have to be answered.
-Before, ``<|video_pad|>``, 26 options or 20,000 words failed the whole micro-batch as ``internal`` after 7 to 11
-attempts, quoting the guilty one.
+A case holds where the good questions' rows are, column by column, those of a run without the bad one (to the bit where
+it is refused, but for rounding where it is answered in the same passes), after one attempt; where the bad one fails
+alone, with a class and without a word of it in other rows; and where nothing but the bad row is missing. Control
+tokens, invisible characters and the like are no bad questions: they have to be answered. Before, ``<|video_pad|>``, 26
+options or 20,000 words failed the whole micro-batch as ``internal`` after 7 to 11 attempts, quoting the guilty one.
 """
 
 import json
+import math
 import sys
 from functools import cache, partial
 from pathlib import Path
@@ -36,16 +37,16 @@ ANSWERED: dict[str, dict[str, Any]] = {
     "invisible-characters": {"question": "What\u202e\u200b\ufeff color\u0301?", "options": COLORS},
     "terminal-codes": {"question": "\x1b[2J\x1b[31mWhat?\x07", "options": COLORS},
     "other-scripts": {"question": "何色ですか？ 🟥🟦 ما اللون؟", "options": ["赤", "🟦"]},
+    "one-word-of-a-megabyte": {"question": "x" * 1_000_000 + "?"},  # to this tokenizer, one unknown token
+    "the-same-option-twice": {"question": "What?", "options": ["red", "red"]},
     "same-options-but-for-case": {"question": "What?", "options": ["Red", "red"]},
 }
 REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "20000-words": ("too_large", {"question": f"{SECRET} " + "word " * 20_000, "options": COLORS}),
-    "one-word-of-a-megabyte": ("too_large", {"question": SECRET + "x" * 1_000_000}),
     "option-of-20000-words": ("too_large", {"question": SECRET, "options": ["red", "word " * 20_000]}),
     "26-options": ("model", {"question": SECRET, "options": [f"number {at}" for at in range(26)]}),
     "27-options": ("manifest", {"question": SECRET, "options": [f"number {at}" for at in range(27)]}),
     "one-option": ("manifest", {"question": SECRET, "options": ["red"]}),
-    "the-same-option-twice": ("manifest", {"question": SECRET, "options": ["red", "red"]}),
     "empty-option": ("manifest", {"question": SECRET, "options": ["red", ""]}),
     "empty-question": ("manifest", {"question": "  ", "options": COLORS}),
     "nul": ("manifest", {"question": f"{SECRET}\0?", "options": COLORS}),
@@ -91,6 +92,16 @@ def _undisturbed() -> dict[str, dict[str, Any]]:
     return rows
 
 
+def _equal(one: Any, other: Any, *, is_exact: bool) -> bool:
+    if is_exact or type(one) is not type(other):
+        return bool(one == other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key], is_exact=False) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(_equal(*pair, is_exact=False) for pair in zip(one, other, strict=True))
+    return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-5) if isinstance(one, float) else bool(one == other)
+
+
 def beside_good_ones(folder: Path, *, bad: dict[str, dict[str, Any]], classes: dict[str, str | None]) -> list[str]:
     """``classes``: of each bad question; None: it is answered."""
     names = [*GOOD]
@@ -99,9 +110,10 @@ def beside_good_ones(folder: Path, *, bad: dict[str, dict[str, Any]], classes: d
     found = expect(ended, 3 if any(classes.values()) else 0)
     if rows.keys() != mixed.keys():
         return [*found, f"rows of {sorted(rows)}"]
+    is_exact = all(classes.values())  # who is answered shares passes, and other sums round otherwise
     for name, row in stable(_undisturbed().values()).items():
         now = stable([rows[name]])[name]
-        if differs := [column for column in row if now[column] != row[column]]:
+        if differs := [column for column in row if not _equal(now[column], row[column], is_exact=is_exact)]:
             found.append(f"{name} differs in {', '.join(differs)}")
         if rows[name]["attempts"] != 1 or SECRET in repr(rows[name]):
             found.append(f"{name}: {rows[name]['attempts']} attempts; {rows[name]['error_message']}")

@@ -94,10 +94,10 @@ class Place:
         """
         command = [sys.executable, str(ROOT / "jobs" / "run.py"), "--manifest", str(self.manifest)]
         command += ["--output", str(self.output), "--model", str(self.model), *options, *extra]
-        own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", **(environment or {})}
+        own = command_environment() | dict(environment or {})
         began_s, has_happened = time.monotonic(), during is None
         with tempfile.TemporaryFile("w+") as log:
-            process = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env=own, stdout=log, stderr=log)
             while process.poll() is None and time.monotonic() - began_s < _JOB_S:
                 if during is not None and not has_happened:
                     has_happened = during(process.pid)
@@ -121,6 +121,11 @@ class Place:
         """How many rows the view ``failures`` has."""
         with open_database(str(self.output)) as database:
             return int(database.execute("SELECT count(*) FROM failures").fetchone()[0])
+
+
+def command_environment() -> dict[str, str]:
+    """For commands of this checkout, whatever is installed."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
 
 
 READERS: dict[str, Callable[[Path], list[str]]] = {

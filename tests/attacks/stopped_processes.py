@@ -38,7 +38,7 @@ _SPEC = ArchiveSpec(num_frames=(600,) * 6, questions_per_video=2, seed=11, needl
 
 
 class Attack(NamedTuple):
-    """What is stopped or killed, once so many groups have been scored; ``ends_job``: the job cannot go on without."""
+    """What is stopped or killed, once so many groups have been scored; ``ends_job``: the job may end without it."""
 
     victim: str
     number: signal.Signals = signal.SIGSTOP
@@ -139,7 +139,7 @@ def judge(name: str, attack: Attack, folder: Path, manifest: Path, rows: list[di
         findings.append("was never sent")
     if run.stall_s - run.start_s > MOST_STALL_S:
         findings.append(f"held up for more than {MOST_STALL_S:g} s")
-    if attack.ends_job:
+    if attack.ends_job and run.code:  # what was already with the workers may have sufficed
         if run.code != 1:
             findings.append(f"exit code {run.code} instead of 1")
         if "same command" not in run.log:

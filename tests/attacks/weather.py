@@ -228,11 +228,10 @@ def _small_disk(path: Path, size: str) -> Iterator[Path]:
 
 
 def _fill(disk: Path) -> None:
-    with (disk / "filler").open("wb") as file:
+    with (disk / "filler").open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(4096))
-                file.flush()
         except OSError:
             pass
 
