@@ -143,7 +143,7 @@ def files_that_others_left(folder: Path) -> list[str]:
     pq.write_table(keyless, answers / "part-0000.parquet")
     pq.write_table(pa.table({"a": [1]}), answers / "part-1111.parquet")
     (answers / "part-2222.parquet").write_bytes(b"PAR1 and no more")
-    for number, text in enumerate(("{", "[]", '{"run_id": {}}', "")):
+    for number, text in enumerate(("{", "[]", '{"run_id": ', "")):
         (runs / f"broken-{number}").mkdir()
         (runs / f"broken-{number}" / "summary.json").write_text(text)
     found = []
@@ -154,6 +154,10 @@ def files_that_others_left(folder: Path) -> list[str]:
     for name in ("part-1111.parquet", "part-2222.parquet", "broken-0"):
         if name not in said.stderr:
             found.append(f"{name} is not named")
+    report = _say("report", place.output)  # of a result file that is broken it says so, and what to do
+    if report.returncode != 2 or report.stderr.count("error: result file") != 1 or "part-2222" not in report.stderr:
+        found.append(f"report over a broken file: exit code {report.returncode}: {report.stderr[-300:]}")
+    (answers / "part-2222.parquet").unlink()
     report = _say("report", place.output)
     if report.returncode or "Traceback" in report.stderr:
         found.append(f"report: exit code {report.returncode}: {report.stderr[-300:]}")
