@@ -254,22 +254,6 @@ def output_disk_full(folder: Path) -> list[str]:
         return found + expect(place.run(), 0, what="second") + all_answered(place, num)
 
 
-def cache_disk_full_for_20s(folder: Path) -> list[str]:
-    """The disk for copies of remote videos: waited for."""
-    place = Place(folder)
-    num = place.ask([f"s3://weather/v{number}.mp4" for number in range(NUM_VIDEOS)])
-    with store_with_weather(place) as (_, options, _), _small_disk(folder / "disk", "32m") as disk:
-
-        def fill() -> None:
-            _fill(disk)
-            _later(20.0, (disk / "filler").unlink)
-
-        ended = place.run(
-            *options, "--set", f"reading.cache_dir={disk}", during=when(lambda: place.num_files() > 0, fill)
-        )
-        return expect(ended, 0) + all_answered(place, num)
-
-
 def scorer_killed_five_times(folder: Path) -> list[str]:
     """At default attempts, on Ray."""
     place = Place(folder)
@@ -304,7 +288,6 @@ CASES = {
         token_expired_until_the_end,
         access_denied_until_the_end,
         output_disk_full,
-        cache_disk_full_for_20s,
         scorer_killed_five_times,
     )
 }
