@@ -31,7 +31,7 @@ from moto.server import ThreadedMotoServer
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-from tests.attacks.jobs_under_attack import FAST, Place, all_answered, expect, ray_processes, run_cases  # noqa: E402
+from tests.attacks.jobs_under_attack import Place, all_answered, expect, ray_processes, run_cases  # noqa: E402
 
 NUM_VIDEOS = 6
 SHORT = ("--set", "reading.outage_s=5")
@@ -270,10 +270,13 @@ def scorer_killed_five_times(folder: Path) -> list[str]:
             killed.add(victim)
         return len(killed) == 5
 
-    ended = place.run(during=kill, options=FAST)
+    long = ("--max-frames", "600", "--frames-per-group", "8", "--progress-every", "0")  # outlives five of them
+    ended = place.run(during=kill, options=long)
     shutil.rmtree(place.videos)  # a second run finds nothing to do
     found = expect(ended, 0, what="first") + all_answered(place, num)
-    return found + expect(place.run(), 0, what="second") + all_answered(place, num)
+    return (
+        found + expect(place.run(options=(*long, "--executor", "serial")), 0, what="second") + all_answered(place, num)
+    )
 
 
 CASES = {
