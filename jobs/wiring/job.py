@@ -114,6 +114,7 @@ def _execute(
             guard.hold(),
             waits.over(f"a commit to {strip_secrets(run.output)}", limit_s=COMMIT_S, remedy=_COMMIT_REMEDY),
         ):
+            folder.check_is_there()
             written.add(run.committer.commit(rows))
         LOG.info("%s", describe_commit(rows))
         if not is_warned and count_demo_warnings(row.warnings for row in rows):
@@ -146,6 +147,7 @@ def _execute(
                 for note in event.notes:
                     LOG.warning("%s", note)
                 commit(event.rows)
+    folder.check_is_there()
 
 
 def _note_progress(folder: RunFolder, progress: Progress, outlook: Outlook) -> None:
@@ -181,6 +183,8 @@ def _write_summary(run: PreparedRun, written: WrittenRows, folder: RunFolder, co
     )
     try:
         folder.write_summary(summary)
+    except PipelineError:
+        LOG.warning("%s is gone, so nothing is written there", folder.uri)
     except with_store_errors(OSError) as error:  # a full disk: what was committed stays, and the same command goes on
         reason = getattr(error, "strerror", None) or type(error).__name__
         _complain(OSError(f"{folder.uri} cannot be written ({reason}); free space or check the rights"), code)

@@ -1,4 +1,4 @@
-"""``run.py --plan``: what a run would do and cost. Reads headers and configuration files; starts nothing."""
+"""``run.py --plan``: what a run would do and cost. Reads headers, configuration and tokenizer; starts nothing."""
 
 import argparse
 import json
@@ -6,10 +6,12 @@ from dataclasses import asdict
 
 from jobs.wiring.executors import settle_config, this_machine
 from jobs.wiring.logs import LOG
+from jobs.wiring.model_source import load_tokenizer
 from jobs.wiring.preparation import PreparedRun
 from pipeline.planning.estimate import estimate_job
 from pipeline.planning.model_cost import judge_memory, read_checkpoint_config, scorer_speed
 from pipeline.planning.plan_table import format_plan
+from pipeline.planning.question_sample import sample_questions
 from pipeline.planning.video_sample import sample_videos
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.video.machine_speed import relative_decode_time
@@ -53,6 +55,13 @@ def print_plan(run: PreparedRun, options: argparse.Namespace) -> None:
         config=config,
         speed=scorer_speed(config, options.plan_tflops),
         decode_factor=relative_decode_time() if run.plan.tasks else 1.0,
+        questions=sample_questions(
+            run.plan.tasks,
+            sample,
+            tokenizer=load_tokenizer(config, storage_options=storage),
+            layout=layout,
+            config=config,
+        ),
     )
     print(format_plan(estimate))
     if options.plan_output:

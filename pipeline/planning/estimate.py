@@ -8,6 +8,7 @@ from pipeline.method.selectors.registry import get_selector
 from pipeline.planning.decode_cost import decode_seconds, store_bytes, store_seconds
 from pipeline.planning.job_plan import JobPlan
 from pipeline.planning.model_cost import ModelCost, ScorerSpeed, count_video_flops
+from pipeline.planning.question_sample import QuestionSample
 from pipeline.planning.video_sample import VideoCost, VideoSample
 from pipeline.settings.config import RunConfig
 
@@ -59,6 +60,7 @@ class JobEstimate(VideoTotals):
         decode_factor: core seconds of decoding here by those on the machine the costs were measured on.
         cores_per_gpu: decoders with which decoding takes as long as one GPU's (or one CPU scorer's) arithmetic.
         frame_store: whether one is set.
+        questions: of those to answer, which cannot be asked.
     """
 
     num_videos: int
@@ -84,6 +86,7 @@ class JobEstimate(VideoTotals):
     gpus_per_scorer: float
     frame_buffer_bytes: int
     model: ModelCost
+    questions: QuestionSample
 
 
 def estimate_job(
@@ -94,6 +97,7 @@ def estimate_job(
     model: ModelCost,
     config: RunConfig,
     speed: ScorerSpeed,
+    questions: QuestionSample,
     decode_factor: float = 1.0,
 ) -> JobEstimate:
     """Scale the sampled videos up to all that are left to do.
@@ -106,6 +110,7 @@ def estimate_job(
         config: the run's settings.
         speed: of one scorer.
         decode_factor: what decoding takes on the machines meant, by what it took where it was measured.
+        questions: which cannot be asked.
     """
     totals = sum_videos(plan, sample, checkpoint=checkpoint, config=config, decode_factor=decode_factor)
     scorer_s = sum(totals.flops.values()) / (speed.tflops * 1e12)
@@ -137,6 +142,7 @@ def estimate_job(
         gpus_per_scorer=execution.gpus,
         frame_buffer_bytes=execution.frame_buffer_bytes,
         model=model,
+        questions=questions,
     )
 
 

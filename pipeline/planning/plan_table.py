@@ -22,12 +22,23 @@ def format_plan(plan: JobEstimate) -> str:
             "missing videos, rejected rows" if plan.num_to_fail else "",
         ),
     ]
+    if plan.questions.num_refused:
+        rows.append(("cannot be asked", f"{plan.questions.num_refused:,}", _describe_refused(plan)))
     if plan.num_videos:
         rows += [("videos probed", f"{plan.num_probed:,}", _describe_probes(plan))]
         rows += [(name, f"{mark}{figure}", note) for name, figure, note in _work(plan)]
         rows += [(name, f"~{figure}", note) for name, figure, note in _costs(plan)]
     rows += _placement(plan)
-    return "\n".join(align_rows(rows, numbers={1}))
+    refused = [f"  {one.question_id}: {one.failure_class}: {one.message}" for one in plan.questions.named]
+    num_unnamed = plan.questions.num_refused - len(refused)
+    more = [f"  and {num_unnamed:,} more that cannot be asked"] if num_unnamed else []
+    return "\n".join([*align_rows(rows, numbers={1}), *refused, *more])
+
+
+def _describe_refused(plan: JobEstimate) -> str:
+    num_checked = plan.questions.num_checked
+    checked = "" if num_checked == plan.num_questions else f"of the first {num_checked:,}; "
+    return f"{checked}each fails alone, as said below"
 
 
 def _describe_probes(plan: JobEstimate) -> str:

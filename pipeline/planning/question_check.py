@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.manifest.questions import Question
+from pipeline.manifest.record_table import IntArray
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import ModelLayout
 from pipeline.models.question_tokenizer import QuestionTokenizer
@@ -46,14 +47,30 @@ def check_questions(
     layout: ModelLayout,
     config: RunConfig,
 ) -> QuestionCheck:
-    """Tokenise every question as it will be asked."""
-    most = most_question_tokens(plan, layout=layout, config=config)
+    """Tokenise every question of a planned video as it will be asked."""
+    most = most_question_tokens(plan.group_num_tokens, layout=layout, config=config)
+    return check_prompts(questions, plan, most=most, tokenizer=tokenizer, layout=layout, config=config)
+
+
+def check_prompts(
+    questions: Sequence[Question],
+    plan: VideoPlan | None,
+    *,
+    most: int | None,
+    tokenizer: QuestionTokenizer,
+    layout: ModelLayout,
+    config: RunConfig,
+) -> QuestionCheck:
+    """Likewise, of a video that leaves ``most`` tokens to each question; None: any number.
+
+    Without a plan nobody knows which lines of a transcript will stand before a question: it is checked without them.
+    """
     lengths: list[int] = []
     refused: dict[int, Failure] = {}
     texts: dict[int, str] = {}
     for index, question in enumerate(questions):
         try:
-            text = ask_with_transcript(question, plan).text
+            text = (question if plan is None else ask_with_transcript(question, plan)).text
             prompt = tokenizer.build(text, question.options, response_tokens=config.scoring.response_tokens)
         except (ValueError, PipelineError) as error:
             failure = error.to_failure() if isinstance(error, PipelineError) else None
@@ -69,17 +86,22 @@ def check_questions(
     return QuestionCheck(num_tokens=tuple(lengths), refused=refused, texts=texts)
 
 
-def most_question_tokens(plan: VideoPlan, *, layout: ModelLayout, config: RunConfig) -> int | None:
+def most_question_tokens(num_tokens: IntArray, *, layout: ModelLayout, config: RunConfig) -> int | None:
     """A question's share of the positions that the video leaves to a micro-batch, which stands in one row.
 
     32,768 positions, 128 visual tokens at once, 1,024 for the template, 8 questions  ->  3,952 each
+
+    Args:
+        num_tokens: ``(G,)`` visual tokens of each group of the video.
+        layout: of the model.
+        config: the run's settings.
 
     Returns:
         None where settings allow any length.
     """
     if config.answering.allow_long_context:
         return None
-    selector, num_tokens = get_selector(config.method), plan.group_num_tokens
+    selector = get_selector(config.method)
     budget = selector.final_budget(config.budget)
     shown = int(num_tokens.sum()) if budget is None else min(int(num_tokens.sum()), budget)
     if selector.needs_scores:

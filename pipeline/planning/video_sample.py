@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.failures import FailureClass, PipelineError
+from pipeline.manifest.record_table import IntArray
 from pipeline.manifest.time_range import TimeRange
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import FrameGeometry, ModelLayout
@@ -49,6 +50,11 @@ class VideoCost:
     group_patches: tuple[int, ...]
     geometry: FrameGeometry
 
+    @property
+    def group_num_tokens(self) -> IntArray:
+        """``(G,)`` visual tokens of each group."""
+        return np.array(self.group_patches, np.int64) * self.geometry.tokens_per_patch
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoSample:
@@ -56,12 +62,14 @@ class VideoSample:
 
     Attributes:
         costs: of the videos that were read; of one assumed video if none was.
+        probed: their addresses.
         is_assumed: whether none was.
         num_unreadable: headers that only the whole file, or a network beyond reach, would have given.
         failures: class -> number of videos that will fail, as their headers say.
     """
 
     costs: tuple[VideoCost, ...]
+    probed: tuple[str, ...]
     is_assumed: bool
     num_unreadable: int
     failures: dict[str, int]
@@ -92,6 +100,7 @@ def sample_videos(
     chosen: list[int] = np.unique(np.linspace(0, len(uris) - 1, min(max_probes, len(uris))).astype(int)).tolist()
     reading = replace(config.reading, decode_timeout_s=min(PROBE_TIMEOUT_S, config.reading.decode_timeout_s))
     costs: list[VideoCost] = []
+    probed: list[str] = []
     failures: dict[str, int] = {}
     bytes_read = num_unreadable = 0
     reader = IsolatedReader(reading, max_bad_frames_share=config.sampling.max_bad_frames_share)
@@ -109,6 +118,7 @@ def sample_videos(
                 size_bytes = coded_video_bytes(Path(header.path))
                 part = ranges[index] if ranges else None
                 costs.append(plan_cost(probe, config=config, layout=layout, size_bytes=size_bytes, time_range=part))
+                probed.append(uris[index])
             except PipelineError as error:
                 if header.is_whole or error.failure_class in (FailureClass.TOO_LARGE, FailureClass.MANIFEST):
                     failures[error.failure_class] = failures.get(error.failure_class, 0) + 1
@@ -117,6 +127,7 @@ def sample_videos(
             copy.unlink(missing_ok=True)
     return VideoSample(
         costs=tuple(costs) or (_assumed_cost(ranges, config=config, layout=layout),),
+        probed=tuple(probed),
         is_assumed=not costs,
         num_unreadable=num_unreadable,
         failures=failures,

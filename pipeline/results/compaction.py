@@ -1,7 +1,8 @@
 """Merges small answer files into larger ones, so that every reader of ``answers`` sees each row once.
 
-1. A file of which no row counts any more (each has a better row, or a copy, in another file) leaves ``answers`` at once
-   for ``OUTPUT/_superseded``, unless it changed meanwhile. So does a row of a file that holds others that count.
+1. A file of which no row counts any more (each has a better row, a copy, or what it gave way to, in another file)
+   leaves ``answers`` at once for ``OUTPUT/_superseded``, unless it changed meanwhile. So does a row of a file that
+   holds others that count.
 2. Small files are merged, folder by folder, into one whose name follows from its keys; then the small ones leave.
 3. What has lain in ``_superseded`` for the grace time is deleted.
 
@@ -19,13 +20,17 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.results.asked import ASKED_COLUMNS, CLASS_COLUMNS
 from pipeline.results.atomic_files import TEMPORARY_PREFIX, current_version
+from pipeline.results.key_set import KeySet
 from pipeline.results.keys import part_name
 from pipeline.results.part_files import AnswersFolder, PartFile
-from pipeline.results.row_choice import combine_rows
+from pipeline.results.row_choice import RANK_COLUMNS, combine_rows, standing_rows
 from pipeline.results.row_index import RowIndex, read_index
 from pipeline.results.superseded import copy_aside, purge, retire
 from pipeline.results.writer import drop_rows, write_part
@@ -34,6 +39,7 @@ from pipeline.uris import StorageOptions, strip_secrets
 DEFAULT_TARGET_BYTES = 32 * 1024**2
 DEFAULT_GRACE_S = 3600.0
 _MIN_TEMPORARY_AGE_S = 3600.0
+_STANDING_COLUMNS = tuple(dict.fromkeys((*RANK_COLUMNS, *ASKED_COLUMNS, *CLASS_COLUMNS)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,16 +78,44 @@ class CompactionReport:
     num_written: int
 
 
-def plan_compaction(index: RowIndex, *, target_bytes: int) -> CompactionPlan:
+def find_standing(folder: AnswersFolder, index: RowIndex) -> npt.NDArray[np.int64]:
+    """The best row of each key, less failed ones that have given way to one of the same question under another key.
+
+    Args:
+        folder: Of all files.
+        index: Of all files; without failed rows nothing more is read.
+    """
+    if index.is_ok[index.best].all():
+        return index.best
+
+    def read_failed(part: PartFile) -> list[str]:
+        rows = folder.read_part(part, ("question_id", "status"))
+        ids: list[str] = rows.filter(pc.equal(rows.column("status"), "failed")).column("question_id").to_pylist()
+        return ids
+
+    wanted = pa.array({name for _, names in folder.read_all(read_failed) for name in names}, pa.string())
+
+    def read(part: PartFile) -> pa.Table:
+        rows = folder.read_part(part, _STANDING_COLUMNS)
+        return rows.filter(pc.is_in(rows.column("question_id"), wanted))
+
+    rivals = pa.concat_tables([table for _, table in folder.read_all(read)], promote_options="default")
+    shown = rivals.column("question_key").take(pa.array(standing_rows(rivals)))
+    gone = pc.filter(rivals.column("question_key"), pc.invert(pc.is_in(rivals.column("question_key"), shown)))
+    return index.best[~KeySet(gone.to_pylist()).contains_all_of([key.decode() for key in index.keys[index.best]])]
+
+
+def plan_compaction(index: RowIndex, *, standing: npt.NDArray[np.int64], target_bytes: int) -> CompactionPlan:
     """Decide from the rows of all files.
 
     Args:
         index: Of all files.
+        standing: Rows that count, by `find_standing`.
         target_bytes: At most so many bytes are merged into one file; files of half of it or more stay.
     """
     counts = np.zeros(len(index.files), bool)
-    counts[index.best] = True
-    num_counting = np.bincount(index.files[index.best], minlength=len(index.parts))
+    counts[standing] = True
+    num_counting = np.bincount(index.files[standing], minlength=len(index.parts))
     superseded = tuple(index.parts[number] for number in np.flatnonzero(num_counting == 0))
     pairs = zip(index.parts, num_counting, strict=True)
     small = [part for part, num in pairs if num and part.size_bytes < target_bytes / 2]
@@ -124,7 +158,8 @@ def compact(
     if not index.parts and not folder.is_there():
         place = strip_secrets(output_uri)
         raise ValueError(f"{place} is no output: name the --output of a run that has answered something")
-    plan = plan_compaction(index, target_bytes=target_bytes)
+    standing = find_standing(folder, index)
+    plan = plan_compaction(index, standing=standing, target_bytes=target_bytes)
     num_merged = sum(len(parts) for parts in plan.merges)
     num_retired, num_pruned, num_written = len(plan.superseded) + num_merged, len(plan.stale), len(plan.merges)
     num_deleted, num_waiting = purge(folder, grace_s=grace_s, dry_run=dry_run)
@@ -138,7 +173,7 @@ def compact(
         _sweep_temporaries(folder, min_age_s=max(grace_s, _MIN_TEMPORARY_AGE_S))
     return CompactionReport(
         num_files=len(index.parts),
-        num_rows=len(index.best),
+        num_rows=len(standing),
         num_retired=num_retired,
         num_pruned=num_pruned,
         num_deleted=num_deleted,

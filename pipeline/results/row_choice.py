@@ -1,4 +1,7 @@
-"""Which of several rows counts: of one question key ok before failed, then the newest. The view says so in SQL.
+"""Which of several rows counts: of one question key ok before failed, then of the later run. The view says so in SQL.
+
+``num_runs`` says which of two runs was the later one, as each counts those before it; a clock may have gone back. Where
+that is the same (two runs at once), the newest counts.
 
 A failed row also gives way to a newer one of the same question with another key; and to any answer of it, where the
 failed row only says that the video was away.
@@ -14,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline.results.asked import are_of_absent_videos, hash_rows
 from pipeline.results.schema import ANSWERS_SCHEMA, agreed_order
 
-RANK_COLUMNS = ("question_key", "status", "finished_at", "run_id")
+RANK_COLUMNS = ("question_key", "status", "num_runs", "finished_at", "run_id")
 """What decides; ``run_id`` so that rows of the same microsecond do not change places when files are merged."""
 
 _Ints = npt.NDArray[np.int64]
@@ -31,7 +34,8 @@ def best_rows(answers: pa.Table, *, last_of_equals: bool = False) -> _Ints:
     codes = keys.indices.to_numpy()
     rows = np.arange(len(codes))
     is_ok = pc.equal(answers.column("status"), "ok").fill_null(False).to_numpy()
-    order = np.lexsort((rows if last_of_equals else -rows, _run_ranks(answers), finish_times(answers), is_ok, codes))
+    of_equals = rows if last_of_equals else -rows
+    order = np.lexsort((of_equals, _run_ranks(answers), finish_times(answers), run_counts(answers), is_ok, codes))
     is_last = np.diff(codes[order], append=len(keys.dictionary)) != 0
     best: _Ints = order[is_last]
     return best
@@ -62,6 +66,14 @@ def _stand(rows: pa.Table) -> npt.NDArray[np.bool_]:
     is_newest = np.zeros(len(order), bool)
     is_newest[order] = np.append(asked[order][1:] != asked[order][:-1], True)
     found: npt.NDArray[np.bool_] = is_ok | (is_newest & ~(is_absent & np.isin(asked, asked[is_ok])))
+    return found
+
+
+def run_counts(answers: pa.Table) -> _Ints:
+    """``(n,)`` runs that had tried each question; rows from before that was counted are of the first."""
+    if "num_runs" not in answers.column_names:
+        return np.ones(answers.num_rows, np.int64)
+    found: _Ints = answers.column("num_runs").fill_null(1).cast(pa.int64()).to_numpy()
     return found
 
 

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from pipeline.results.asked import ASKED_COLUMNS, Hashes, are_by_circumstance, hash_rows
 from pipeline.results.key_set import KeyArray, encode_keys
 from pipeline.results.part_files import AnswersFolder, PartFile
-from pipeline.results.row_choice import RANK_COLUMNS, finish_times
+from pipeline.results.row_choice import RANK_COLUMNS, finish_times, run_counts
 
-_COLUMNS = (*RANK_COLUMNS, "error_class", "video_fingerprint", "num_runs")
+_COLUMNS = (*RANK_COLUMNS, "error_class", "video_fingerprint")
 _FIELDS = (("is_ok", "?"), ("finished", "i8"), ("run", "S32"), ("is_open", "?"), ("num_runs", "i4"), ("asked", "u8"))
 _Rows = npt.NDArray[np.void]
 _Ints = npt.NDArray[np.int64]
@@ -62,7 +62,9 @@ def read_index(folder: AnswersFolder) -> RowIndex:
     rows = (
         np.concatenate([rows for _, rows in found]) if found else _pack(np.empty(0, "S1"), is_ok=0, finished=0, run=0)
     )
-    order = np.lexsort((-files, num_rows[files], rows["run"], rows["finished"], rows["is_ok"], rows["key"]))
+    order = np.lexsort(
+        (-files, num_rows[files], rows["run"], rows["finished"], rows["num_runs"], rows["is_ok"], rows["key"])
+    )
     keys = rows["key"][order]
     is_last = np.ones(len(order), bool)
     is_last[:-1] = keys[1:] != keys[:-1]
@@ -90,7 +92,7 @@ def _read_rows(folder: AnswersFolder, part: PartFile) -> _Rows:
         finished=finish_times(table),
         run=encode_keys(table.column("run_id").fill_null("")),
         is_open=are_by_circumstance(table),
-        num_runs=table.column("num_runs").fill_null(1).to_numpy(),
+        num_runs=run_counts(table),
     )
     failed = np.flatnonzero(~is_ok)
     if len(failed):

@@ -1,7 +1,7 @@
 -- DuckDB views over an output folder; pipeline.results.views.views_sql fills in the names in braces.
 -- They fail while the folder holds no results.
 
--- One row per question key: ok before failed, then the newest (of equals, which a merge may have copied, any). A failed
+-- One row per question key: ok before failed, then of the later run, then the newest (of equals, which a merge may have copied, any). A failed
 -- row also gives way to a newer one of the same question with another key (its video was away, or has changed), and to
 -- any answer of it, where it only says that the video was away.
 -- Columns that were added after all of the files were written are null.
@@ -16,7 +16,7 @@ FROM (
         SELECT {added_columns} WHERE false
     )
     QUALIFY row_number() OVER (
-        PARTITION BY question_key ORDER BY (status = 'ok') DESC, finished_at DESC, run_id DESC, filename
+        PARTITION BY question_key ORDER BY (status = 'ok') DESC, coalesce(num_runs, 1) DESC, finished_at DESC, run_id DESC, filename
     ) = 1
 )
 QUALIFY status = 'ok' OR (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parent
-HELPERS = ("compromised_decoder.py",)
+HELPERS = ("compromised_decoder.py", "jobs_under_attack.py")
 SCRIPTS = sorted(
     path.name for path in FOLDER.glob("*.py") if not path.name.startswith("test_") and path.name not in HELPERS
 )

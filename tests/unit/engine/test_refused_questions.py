@@ -58,9 +58,9 @@ def test_a_questions_room_is_its_share_of_what_the_video_leaves(max_positions, m
     layout.max_positions = 4_096
     video = plan(config, layout)
     layout.max_positions = max_positions
-    assert most_question_tokens(video, layout=layout, config=config) == expected
+    assert most_question_tokens(video.group_num_tokens, layout=layout, config=config) == expected
     forced = replace(config, answering=replace(config.answering, allow_long_context=True))
-    assert most_question_tokens(video, layout=layout, config=forced) is None
+    assert most_question_tokens(video.group_num_tokens, layout=layout, config=forced) is None
 
 
 @pytest.mark.parametrize("method", ["adapttoken", "adapttoken-lite", "uniform"])

@@ -1,6 +1,7 @@
 """The plan's figures: equal to a straight sum where all videos are probed, scaled and marked where some are not."""
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.manifest.reading import read_manifest
 from pipeline.models.interface import FrameGeometry
-from pipeline.models.loading import describe_model
+from pipeline.models.loading import describe_model, load_question_tokenizer
+from pipeline.planning import question_sample
 from pipeline.planning.decode_cost import FrameReading, decode_seconds, store_seconds
 from pipeline.planning.estimate import estimate_job
 from pipeline.planning.job_plan import plan_job
 from pipeline.planning.model_cost import ModelCost, ScorerSpeed, count_video_flops, judge_memory, read_checkpoint_config
 from pipeline.planning.plan_table import format_plan
+from pipeline.planning.question_sample import MOST_QUESTIONS, sample_questions
 from pipeline.planning.video_sample import VideoCost, sample_videos
 from pipeline.results.rows import RunStamp
 from pipeline.settings.config import ExecutionConfig
@@ -49,6 +52,11 @@ def checkpoint(config):
 
 
 @pytest.fixture(scope="module")
+def tokenizer(config):
+    return load_question_tokenizer(config.model)
+
+
+@pytest.fixture(scope="module")
 def plan(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
     manifest = write_archive(folder, ArchiveSpec(num_frames=SIZES, questions_per_video=2, seed=4_711))
@@ -56,7 +64,7 @@ def plan(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def estimate(plan, config, identity, checkpoint):
+def estimate(plan, config, identity, checkpoint, tokenizer):
     def make(*, max_probes=32, config=config, gpu_gib=80.0, tasks=plan):
         layout = identity.layout
         sample = sample_videos(
@@ -70,6 +78,7 @@ def estimate(plan, config, identity, checkpoint):
             model=model,
             config=config,
             speed=ScorerSpeed(tflops=0.5, source="as given"),
+            questions=sample_questions(tasks.tasks, sample, tokenizer=tokenizer, layout=layout, config=config),
         )
 
     return make
@@ -224,3 +233,59 @@ def test_the_table_says_what_a_store_and_keyframes_would_save_and_how_many_cores
     assert "seek=keyframe" not in format_plan(replace(slow, keyframe_core_s=800.0))
     assert full.store_core_s == pytest.approx(sum(SIZES) * 56 * 56 * 1.6e-8)
     assert store_seconds(FILM, "lossless")[1] == pytest.approx(128 * 3_136 * 1.6e-8)
+
+
+def asked(plan, tmp_path, texts):
+    """A plan over the first video with these questions; a number stands for so many options."""
+    video = plan.tasks.uris()[0]
+    rows = [
+        {"question_id": name, "video": video, "question": "Why?" if isinstance(text, int) else text}
+        | ({"options": [f"number {at}" for at in range(text)]} if isinstance(text, int) else {})
+        for name, text in texts.items()
+    ]
+    manifest = tmp_path / "asked.jsonl"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows))
+    return plan_job(read_manifest(str(manifest)), stamp=STAMP, output_uri=str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("max_probes", [32, 0])
+def test_questions_that_cannot_be_asked_are_counted_and_the_first_are_named(estimate, plan, tmp_path, max_probes):
+    texts = {"good": "Why?", "long": "word " * 20_000, "token": "What is <|video_pad|>?", "many": 20}
+    found = estimate(tasks=asked(plan, tmp_path, texts | {"n1": 21, "n2": 22}), max_probes=max_probes)
+    questions = found.questions
+    assert (questions.num_checked, questions.num_refused) == (6, 4)
+    assert [(one.question_id, one.failure_class) for one in questions.named] == [
+        ("long", "too_large"),
+        ("many", "model"),
+        ("n1", "model"),
+    ]
+    printed = format_plan(found).splitlines()
+    assert "cannot be asked 4 each fails alone, as said below" in [" ".join(line.split()) for line in printed]
+    assert printed[-4].startswith("  long: too_large: the question is ")
+    assert "shorten it, lower scoring.question_batch" in printed[-4]
+    assert printed[-1] == "  and 1 more that cannot be asked"
+    assert json.loads(json.dumps(asdict(found)))["questions"]["named"][0]["question_id"] == "long"
+
+
+def test_a_question_is_judged_by_the_room_that_its_own_video_leaves(estimate, plan, tmp_path):
+    def check(num_words):
+        return estimate(tasks=asked(plan, tmp_path, {"a": "word " * num_words})).questions
+
+    message = check(20_000).named[0].message
+    length, room = (int(re.search(words, message)[1]) for words in (r"is (\d+) tokens", r"leave (\d+) to"))
+    num_words = 20_000 * room // length
+    assert check(num_words - 10).num_refused == 0
+    assert check(num_words + 10).num_refused == 1
+
+
+def test_of_very_many_questions_the_first_are_checked_and_the_table_says_so(estimate, plan, tmp_path, monkeypatch):
+    assert MOST_QUESTIONS >= 10_000
+    monkeypatch.setattr(question_sample, "MOST_QUESTIONS", 2)
+    found = estimate(tasks=asked(plan, tmp_path, {"a": 20, "b": "Why?", "c": 20}))
+    assert (found.questions.num_checked, found.questions.num_refused) == (2, 1)
+    assert "of the first 2; each fails alone" in format_plan(found)
+
+
+def test_a_plan_whose_questions_can_all_be_asked_says_nothing_of_them(full):
+    assert (full.questions.num_checked, full.questions.num_refused) == (6, 0)
+    assert "cannot be asked" not in format_plan(full)

@@ -52,10 +52,10 @@ def seen(output, storage_options=None):
 
 
 def told(rows):
-    """What a reader must be told of these rows: of each key ok before failed, then the newest, then the last run."""
+    """What a reader must be told: of each key ok before failed, then the later run, the newest, the last by name."""
     best = {}
     for one in rows:
-        rank = (one.status == "ok", one.finished_at, one.run_id)
+        rank = (one.status == "ok", one.num_runs, one.finished_at, one.run_id)
         if one.question_key not in best or rank > best[one.question_key][0]:
             best[one.question_key] = (rank, (one.status, one.finished_at, one.run_id, one.answer))
     return {key: shown for key, (_, shown) in best.items()}

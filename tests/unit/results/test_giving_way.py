@@ -79,7 +79,7 @@ def test_a_failed_row_gives_way_to(rows, keys, failures, is_one_file, tmp_path):
     assert shown(str(tmp_path)) == (keys, failures)
 
 
-ROWS = st.tuples(st.sampled_from("qr"), st.sampled_from("abc"), st.booleans(), st.integers(0, 3))
+ROWS = st.tuples(st.sampled_from("qr"), st.sampled_from("abc"), st.booleans(), st.integers(0, 3), st.booleans())
 
 
 @settings(max_examples=25, deadline=None)
@@ -100,6 +100,8 @@ def test_sql_and_python_show_the_same_rows_and_each_question_at_least_once(tmp_p
     assert all(sum(key.startswith(question) for key in failures) <= 1 for question in "qr")
     compact(output, grace_s=0)
     assert shown(output) == (keys, failures)
+    held = duckdb.sql(f"SELECT question_key FROM '{output}/answers/*.parquet' ORDER BY ALL").fetchall()
+    assert [key for (key,) in held] == keys, "who does not choose among rows sees the same after a compaction"
 
 
 def question(name, index):

@@ -13,7 +13,7 @@ from pipeline.results.part_files import AnswersFolder
 from pipeline.results.views import views_sql
 from tests.unit.results.answer_rows import NOON, commit, row, seen, told
 
-OUTCOME = st.tuples(st.booleans(), st.integers(0, 2), st.sampled_from(["r1", "r2", "r3"]), st.sampled_from("AB"))
+OUTCOME = st.tuples(st.booleans(), st.integers(0, 2), st.sampled_from(["r1", "r2", "r3"]), st.integers(1, 2))
 COMMITS = st.lists(st.dictionaries(st.sampled_from("abcde"), OUTCOME, min_size=1, max_size=4), min_size=1, max_size=6)
 FRESH = itertools.count()
 
@@ -41,8 +41,8 @@ def test_whatever_runs_commit_every_reader_shows_the_row_that_counts(tmp_path_fa
     for number, rows in enumerate(commits):
         made = [
             # The answer follows from run and time: a run does not finish a question twice in one microsecond.
-            row(key, "ok" if ok else "failed", second, run=run, answer=f"{run}{second}")
-            for key, (ok, second, run, _) in rows.items()
+            row(key, "ok" if ok else "failed", second, run=run, answer=f"{run}{second}{num}", num_runs=num)
+            for key, (ok, second, run, num) in rows.items()
         ]
         commit(output, made, subfolder=folders[number])
         everything += made

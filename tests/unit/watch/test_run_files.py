@@ -15,7 +15,7 @@ import yaml
 from jobs.wiring.logs import LOG, configure_logging
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.progress import Progress
-from pipeline.failures import Failure, FailureClass
+from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.results import written_rows
 from pipeline.results.rows import RunStamp, failed_result
@@ -138,3 +138,23 @@ def test_libraries_are_calm_unless_everything_is_to_be_seen():
         configure_logging("info")
         assert logging.getLogger("botocore").getEffectiveLevel() == logging.ERROR
         assert any(entry[0] == "ignore" and entry[2] is FutureWarning for entry in warnings.filters)
+
+
+def test_an_output_that_is_taken_away_is_not_begun_anew(tmp_path):
+    output = tmp_path / "out"
+    folder = RunFolder(str(output), "r1", progress_interval_s=0)
+    folder.check_is_there()  # nothing was written yet
+    folder.write_config(RunConfig())
+    folder.note_progress(progress(1), Outlook(elapsed_s=1.0, eta_s=None, questions_per_minute=None))
+    output.rename(tmp_path / "away")
+    for write in (
+        folder.check_is_there,
+        lambda: folder.note_progress(progress(2), Outlook(elapsed_s=2.0, eta_s=None, questions_per_minute=None)),
+        lambda: folder.write_summary({"run_id": "r1"}),
+    ):
+        with pytest.raises(PipelineError, match=r"the output is gone: .*runs/r1 was there.*the same command goes on"):
+            write()
+    assert not output.exists()
+    (tmp_path / "away").rename(output)
+    folder.write_summary({"run_id": "r1"})
+    assert sorted(path.name for path in output.glob("runs/r1/*")) == ["config.yaml", "progress.json", "summary.json"]
