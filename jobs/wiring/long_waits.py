@@ -34,6 +34,7 @@ class LongWaits:
         self._open: list[_Wait] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._is_idle = threading.Event()
 
     @contextmanager
     def over(self, what: str, *, limit_s: float | None = None, remedy: str = "") -> Iterator[None]:
@@ -42,6 +43,7 @@ class LongWaits:
         wait = _Wait(what=what, since_s=now_s, limit_s=limit_s, remedy=remedy, next_word_s=now_s + FIRST_WORD_S)
         with self._lock:
             self._open.append(wait)
+            self._is_idle.clear()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._look, daemon=True, name="long-waits")
                 self._thread.start()
@@ -50,6 +52,8 @@ class LongWaits:
         finally:
             with self._lock:
                 self._open.remove(wait)
+                if not self._open:
+                    self._is_idle.set()
 
     def check(self) -> str | None:
         """Mention what is due; returns what is overdue."""
@@ -67,7 +71,11 @@ class LongWaits:
 
     def _look(self) -> None:
         while True:
-            time.sleep(_LOOK_EVERY_S)
+            if self._is_idle.wait(_LOOK_EVERY_S):
+                with self._lock:
+                    if not self._open:
+                        self._thread = None  # the next wait starts another one
+                        return
             overdue = self.check()
             if overdue is not None:
                 self._on_overdue(overdue)

@@ -24,7 +24,8 @@ class QuestionTokenizer:
     def __init__(self, tokenizer: Any, *, video_token: str, letter_mark: str = "") -> None:
         self._tokenizer, self._video_token = tokenizer, video_token
         self._surroundings = surroundings_of(tokenizer, video_token=video_token)
-        self._mark_ids = (vocabulary[letter_mark],) if letter_mark in (vocabulary := tokenizer.get_vocab()) else ()
+        vocabulary = tokenizer.get_vocab() if letter_mark else {}
+        self._mark_ids = (vocabulary[letter_mark],) if letter_mark in vocabulary else ()
 
     def build(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
         """See ``VideoModel.build_question``.

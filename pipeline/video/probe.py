@@ -25,6 +25,7 @@ from pipeline.video.timeline.building import build_timeline
 from pipeline.video.timeline.clips import JUMP_S
 from pipeline.video.timeline.mending import mend_packets
 from pipeline.video.timeline.packets import Packet, read_packets
+from pipeline.video.video_file import open_file
 
 IntArray = npt.NDArray[np.int64]
 _LOOK_AHEAD_BYTES = 1024**2  # sound may go on a little behind the last picture
@@ -174,7 +175,7 @@ def _not_reached(path: str, container: Container, packets: Sequence[Packet]) -> 
     """FFmpeg reads an FLV up to where another one was written behind it."""
     if container is not Container.FLV:
         return ()
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         file.seek(max(packet.pos + packet.num_bytes for packet in packets))
         rest = file.read(_LOOK_AHEAD_BYTES)
     if b"FLV\x01" not in rest:

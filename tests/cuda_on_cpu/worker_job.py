@@ -189,7 +189,7 @@ def _work(model: Any, store: LocalStore, config: RunConfig, name: str, coordinat
         return ModelWorker(lambda: (ScorerActor(model, store, config), AnswererActor(model, store, config)))
 
     loop = Scorer(build)
-    assert loop.load() is None
+    assert not isinstance(loop.load(), Failure)
     return loop.run(name, coordinator)
 
 

@@ -3,7 +3,7 @@
 Files are read and written here, in the worker. Pictures of a store are decoded where videos are: in the child process.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,7 @@ class FrameReader:
         missing = np.setdiff1d(np.arange(len(wanted)), held)
         if len(missing):
             parts.append(self._decode(self._store, shelf, probe, wanted, missing, backend, uri))
-        return _join(parts, len(wanted), size)
+        return replace(_join(parts, len(wanted), size), sandbox=self._reader.sandbox)
 
     def _shelf(self, probe: VideoProbe, fingerprint: str, size: tuple[int, int], backend: Backend) -> Shelf:
         """Of one video at a time; its timeline may be long, and is hashed once."""

@@ -59,7 +59,7 @@ def test_a_timeline_is_opened_once_per_video_and_read_again_where_it_is_gone(vid
     config = RunConfig(reading=ReadingConfig(cache_dir=str(tmp_path)))
     decoder = DecoderActor(
         store,
-        plan=lambda probe: probe.num_frames,
+        plan=lambda probe, time_range: probe.num_frames,
         check=lambda questions, plan: QuestionCheck(num_tokens=(len(questions), plan)),
         config=config,
     )
@@ -86,7 +86,7 @@ def test_another_version_than_the_planned_one_is_not_answered_under_its_key(vide
     work = ProbeWork(key=key, uri=str(copy), fingerprint=video_fingerprint(str(copy)))
     decoder = DecoderActor(
         LocalStore(memory_bytes=10**9),
-        plan=lambda probe: probe.num_frames,
+        plan=lambda probe, time_range: probe.num_frames,
         check=lambda questions, plan: QuestionCheck(num_tokens=()),
         config=RunConfig(reading=ReadingConfig(cache_dir=str(tmp_path))),
     )

@@ -1,9 +1,11 @@
 """What is said of a wait, and when it ends, with a clock of the test's own."""
 
 import logging
+from threading import Event
 
 import pytest
 
+from jobs.wiring import long_waits
 from jobs.wiring.long_waits import LongWaits
 
 
@@ -15,7 +17,9 @@ class Clock:
 
 
 @pytest.fixture
-def clock():
+def clock(monkeypatch):
+    """Of the test's own: the thread that looks does not come round to it."""
+    monkeypatch.setattr(long_waits, "_LOOK_EVERY_S", 3600.0)
     return Clock()
 
 
@@ -41,11 +45,17 @@ def test_past_its_limit_a_wait_is_overdue_with_its_remedy_and_one_that_has_ended
     assert waits.check() is None
 
 
+def test_the_thread_that_looks_ends_with_the_last_wait_and_comes_back_with_the_next(clock):
+    waits = LongWaits(pytest.fail, now_s=clock)
+    for _ in range(2):
+        with waits.over("a commit"), waits.over("another"):
+            thread = waits._thread
+            assert thread.is_alive()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 def test_the_thread_that_looks_ends_an_overdue_wait_once(monkeypatch):
-    from threading import Event
-
-    from jobs.wiring import long_waits
-
     monkeypatch.setattr(long_waits, "_LOOK_EVERY_S", 0.001)
     ended, reasons = Event(), []
     waits = LongWaits(lambda reason: (reasons.append(reason), ended.set()))

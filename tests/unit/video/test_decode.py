@@ -144,7 +144,7 @@ def test_an_array_of_another_shape_or_type_or_read_only_is_refused(videos, out):
 
 
 def test_an_unknown_library_is_named_with_those_that_exist(videos):
-    with pytest.raises(ValueError, match="'auto' or one of decord, pyav, torchcodec, got 'opencv'"):
+    with pytest.raises(ValueError, match="'auto' or one of decord, nvdec, pyav, torchcodec, got 'opencv'"):
         decode_stretch(probe_video(videos["b_frames"]), np.array([1]), backend="opencv")
 
 
