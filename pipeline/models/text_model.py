@@ -32,7 +32,8 @@ class TextModel:
         self, model: Any, tokenizer: Any, *, rope_axes: int = 3, answer_marks: tuple[str, str] = ("", "")
     ) -> None:
         self.tokenizer, self.end_ids = tokenizer, _end_ids(model)
-        self._mark_ids = {token_id for token, token_id in tokenizer.get_vocab().items() if token in answer_marks}
+        vocabulary = tokenizer.get_vocab() if any(answer_marks) else {}
+        self._mark_ids = {vocabulary[mark] for mark in answer_marks if mark in vocabulary}
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
         self._config, self._rope_axes = model.config, rope_axes

@@ -49,7 +49,8 @@ def expected_of(file):
 
 def outcome_of(row):
     if row["status"] == "ok":
-        return WARNED if set(row["warnings"]) - {DEMO_MODEL_WARNING} else OK
+        of_model = (DEMO_MODEL_WARNING, "the options' letters have ")  # which was not trained on such pictures
+        return WARNED if any(not warning.startswith(of_model) for warning in row["warnings"]) else OK
     return row["error_class"]
 
 

@@ -80,6 +80,8 @@ def lay_out_prompt(
     """
     video = video_token(config.model_type)
     prompt = build_prompt(tokenizer, video_token=video, question=question, options=options)
+    mark = FAMILIES[config.model_type].answer_marks[0] if options is not None else ""
+    suffix_ids = [*prompt.suffix_ids, *([tokenizer.get_vocab()[mark]] if mark in tokenizer.get_vocab() else [])]
     if config.model_type == "qwen2_5_vl":
         before_ids, positions = _qwen2_5_vl(config, geometry, prompt.prefix_ids, len(center_s_P), patch_s)
     elif config.model_type.startswith("qwen3_"):
@@ -95,7 +97,7 @@ def lay_out_prompt(
         tokens_by_frame = [geometry.tokens_per_patch] * len(center_s_P)
         before_ids = build_frame_prompt(tokenizer, before, tokens_by_frame=tokens_by_frame).ids_T
         positions = np.arange(len(before_ids))[None]
-    num_text = len(prompt.suffix_ids)
+    num_text = len(suffix_ids)
     text = positions.max() + 1 + np.tile(np.arange(num_text), (len(positions), 1))
     places = np.concatenate([positions, text], axis=1)
     is_image = config.model_type == "internvl" or config.model_type.startswith("glm4")
@@ -103,7 +105,7 @@ def lay_out_prompt(
     if config.model_type == "llava_onevision":
         visual_N = visual_N[:-1]
     return StockPrompt(
-        ids_1T=torch.from_numpy(np.append(before_ids, prompt.suffix_ids))[None],
+        ids_1T=torch.from_numpy(np.append(before_ids, suffix_ids))[None],
         positions=torch.from_numpy(places)[:, None] if len(places) == 3 else torch.from_numpy(places),
         visual_N=torch.from_numpy(visual_N),
         num_text=num_text,
