@@ -1,6 +1,5 @@
 """What is said of a wait, and when it ends, with a clock of the test's own."""
 
-import logging
 from threading import Event
 
 import pytest
@@ -23,16 +22,14 @@ def clock(monkeypatch):
     return Clock()
 
 
-def test_a_long_wait_is_named_after_30_s_and_then_after_twice_as_long_each_time(clock, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("adapttoken"), "propagate", True)
-    waits, said_at_s = LongWaits(pytest.fail, now_s=clock), []
+def test_a_long_wait_is_named_after_30_s_and_then_after_twice_as_long_each_time(clock, monkeypatch):
+    said = []
+    monkeypatch.setattr(long_waits.LOG, "warning", lambda message, *parts: said.append((clock.now_s, message % parts)))
+    waits = LongWaits(pytest.fail, now_s=clock)
     with waits.over("a commit to s3://b/o"):
         for clock.now_s in range(0, 300):
-            caplog.clear()
             assert waits.check() is None
-            said_at_s += [clock.now_s] * len(caplog.records)
-            assert all("a commit to s3://b/o" in record.message for record in caplog.records)
-    assert said_at_s == [30, 60, 120, 240]
+    assert said == [(s, f"still waiting for a commit to s3://b/o, for {s} s") for s in (30, 60, 120, 240)]
 
 
 def test_past_its_limit_a_wait_is_overdue_with_its_remedy_and_one_that_has_ended_is_not(clock):

@@ -79,7 +79,7 @@ def test_a_failed_row_gives_way_to(rows, keys, failures, is_one_file, tmp_path):
     assert shown(str(tmp_path)) == (keys, failures)
 
 
-ROWS = st.tuples(st.sampled_from("qr"), st.sampled_from("abc"), st.booleans(), st.integers(0, 3), st.booleans())
+ROWS = st.tuples(st.sampled_from("qr"), st.sampled_from("abc"), st.booleans(), st.integers(0, 3))
 
 
 @settings(max_examples=25, deadline=None)
