@@ -77,7 +77,7 @@ def describe_model(config: ModelConfig, *, storage_options: Mapping[str, Any] | 
         revision=found.revision,
         family=checkpoint.config.model_type,
         layout=checkpoint.layout,
-        size=checkpoint.size,
+        size=size_on(checkpoint.size, checkpoint.quantiser, []),
     )
 
 
@@ -136,7 +136,7 @@ def load_model(
             with found.all_files() as folder:
                 model = _load_weights(family.architecture, str(folder), dtype=dtype, device_map=device_map)
             model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
-            unpack_weights(model)
+            unpack_weights(model, checkpoint.quantiser, dtype)
             model.eval().requires_grad_(False)
             fit_layers_to_gpu(model)
             adapter = family.build(model, tokenizer, name=config.model, revision=found.revision)

@@ -40,7 +40,7 @@ def refuse_packed_on(name: str, quantiser: str | None, devices: Sequence[str]) -
 
 
 def stays_packed(quantiser: str | None, devices: Sequence[str]) -> bool:
-    """Whether weights are multiplied as they are stored."""
+    """Whether weights are multiplied as they are stored; without devices: on GPUs that can, if any can."""
     if quantiser == "fp8":
         return all(
             device.startswith("cuda") and torch.cuda.get_device_capability(device) >= _LEAST_CAPABILITY
@@ -54,10 +54,20 @@ def size_on(size: ModelSize, quantiser: str | None, devices: Sequence[str]) -> M
     return size if stays_packed(quantiser, devices) else size.with_stored({})
 
 
-def unpack_weights(model: Any) -> None:
-    """Make ordinary weights where stock code waits for a pass over the whole model, which is never run here."""
+def unpack_weights(model: Any, quantiser: str | None, dtype: torch.dtype) -> None:
+    """Make ordinary weights where stock code waits for a pass over the whole model, which is never run here.
+
+    Args:
+        model: as stock code loads it.
+        quantiser: its method.
+        dtype: the working type; what older versions of transformers make of FP8 is bfloat16 whatever was asked for.
+    """
     if hasattr(model, "ct_decompress_hook"):
         model.hf_quantizer.compressor.decompress_model(model)
+    if quantiser == "fp8":
+        for parameter in model.parameters():
+            if parameter.dtype is torch.bfloat16:
+                parameter.data = parameter.data.to(dtype)
 
 
 def _error(name: str, what: str) -> PipelineError:

@@ -121,6 +121,8 @@ def gpu(monkeypatch):
         ("fp8", "cuda:0", (8, 0), False),
         ("fp8", "cuda:0", (9, 0), True),
         ("compressed-tensors", "cuda:0", (9, 0), False),
+        ("fp8", None, None, True),
+        ("compressed-tensors", None, None, False),
         *((name, "cpu", None, True) for name in ("awq", "gptq", "bitsandbytes", "torchao", None)),
     ],
 )
@@ -129,8 +131,9 @@ def test_weights_count_as_they_are_once_loaded(saved, gpu, quantiser, device, ca
         gpu(capability)
     size = read_checkpoint("m", saved).size
     size = size.with_stored({part: StoredPart(elements=0, packed_bytes=count) for part, count in size.parts.items()})
-    assert stays_packed(quantiser, [device]) is packed
-    found = size_on(size, quantiser, [device])
+    devices = [device] if device else []
+    assert stays_packed(quantiser, devices) is packed
+    found = size_on(size, quantiser, devices)
     assert sum(found.weight_bytes(part, 2) for part in found.parts) == size.num_parameters * (1 if packed else 2)
 
 
@@ -168,6 +171,14 @@ def test_weights_that_wait_for_a_pass_over_the_whole_model_are_unpacked_while_lo
     done = []
     compressor = SimpleNamespace(decompress_model=done.append)
     waiting = SimpleNamespace(ct_decompress_hook=object(), hf_quantizer=SimpleNamespace(compressor=compressor))
-    unpack_weights(waiting)
-    unpack_weights(SimpleNamespace())
+    unpack_weights(waiting, "compressed-tensors", torch.float32)
+    unpack_weights(SimpleNamespace(), "compressed-tensors", torch.float32)
     assert done == [waiting]
+
+
+def test_what_was_unpacked_into_another_type_comes_into_the_working_type():
+    model = nn.Sequential(nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4))
+    kept = model[0].weight.detach().clone()
+    unpack_weights(model, "fp8", torch.float32)
+    assert {own.dtype for own in model.parameters()} == {torch.float32}
+    assert torch.equal(model[0].weight, kept.float())
