@@ -12,6 +12,7 @@ from pipeline.models.checkpoints.configuration import read_raw_config, says_tied
 from pipeline.models.checkpoints.files import ExplainErrors
 from pipeline.models.checkpoints.headers import StoredTensor, read_headers, stored_names
 from pipeline.models.checkpoints.layer_counts import check_announced, check_layer_counts
+from pipeline.models.checkpoints.quantisation import quantiser_of
 from pipeline.models.devices.memory_plan import ModelSize, StoredPart, measure_model
 from pipeline.models.devices.stored_parts import scale_parts, sum_parts
 from pipeline.models.interface import ModelLayout
@@ -31,12 +32,14 @@ class CheckpointConfig:
         family: row of the registry.
         layout: shapes.
         size: parts, counted from the files where they are at hand.
+        quantiser: method that its weights are packed by; None: they are not.
     """
 
     config: Any
     family: Family
     layout: ModelLayout
     size: ModelSize
+    quantiser: str | None
 
 
 def read_checkpoint(name: str, folder: Path) -> CheckpointConfig:
@@ -60,7 +63,7 @@ def read_checkpoint(name: str, folder: Path) -> CheckpointConfig:
         check_layer_counts(config, set(tensors) or (index[0] if index else set()))
         layout = family.read_layout(config)
         size = _measure(tensors, index, raw, config, family)
-    return CheckpointConfig(config=config, family=family, layout=layout, size=size)
+    return CheckpointConfig(config=config, family=family, layout=layout, size=size, quantiser=quantiser_of(raw))
 
 
 def _measure(

@@ -23,6 +23,7 @@ from pipeline.models.devices.gpu_layers import fit_layers_to_gpu
 from pipeline.models.devices.map import module_devices, place_layers
 from pipeline.models.devices.memory import check_memory
 from pipeline.models.devices.memory_plan import ModelSize, plan_need
+from pipeline.models.devices.packed_weights import refuse_packed_on, size_on, unpack_weights
 from pipeline.models.fusion.setup import set_up_fusion
 from pipeline.models.interface import ModelLayout, VideoModel, ranking_layers
 from pipeline.models.question_tokenizer import QuestionTokenizer
@@ -76,7 +77,7 @@ def describe_model(config: ModelConfig, *, storage_options: Mapping[str, Any] | 
         revision=found.revision,
         family=checkpoint.config.model_type,
         layout=checkpoint.layout,
-        size=checkpoint.size,
+        size=size_on(checkpoint.size, checkpoint.quantiser, []),
     )
 
 
@@ -128,12 +129,14 @@ def load_model(
         keep_all_bits()
     if config.quantization == "fp8":
         refuse_fp8(config.model, checkpoint.config, dtype, devices)
+    refuse_packed_on(config.model, checkpoint.quantiser, devices)
     device_map = _plan_devices(config, checkpoint, run, devices=devices, element_bytes=dtype.itemsize)
     with ExplainErrors(config.model, "cannot be loaded", "check or download the checkpoint again; see the cause above"):
         try:
             with found.all_files() as folder:
                 model = _load_weights(family.architecture, str(folder), dtype=dtype, device_map=device_map)
             model.set_attn_implementation(choose_attention(family, config, device=devices[0], dtype=dtype))
+            unpack_weights(model, checkpoint.quantiser, dtype)
             model.eval().requires_grad_(False)
             fit_layers_to_gpu(model)
             adapter = family.build(model, tokenizer, name=config.model, revision=found.revision)
@@ -222,7 +225,8 @@ def _plan_devices(
     config: ModelConfig, checkpoint: CheckpointConfig, run: RunConfig | None, *, devices: list[str], element_bytes: int
 ) -> dict[str, Any] | None:
     """Module -> device, None for the CPU; refuses what does not fit."""
-    name, size, is_gpu = config.model, checkpoint.size, devices != ["cpu"]
+    name, is_gpu = config.model, devices != ["cpu"]
+    size = size_on(checkpoint.size, checkpoint.quantiser, devices)
     need = plan_need(size, config, run, checkpoint.layout, element_bytes=element_bytes, is_gpu=is_gpu)
     if len(devices) > len(need.layer_bytes):
         raise PipelineError(

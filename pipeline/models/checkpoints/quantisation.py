@@ -29,10 +29,9 @@ def check_quantiser(name: str, config: Mapping[str, Any]) -> None:
     Raises:
         PipelineError: Class ``model``, with the package to install, or the methods that are known.
     """
-    settings = _find_settings(config)
-    if settings is None:
+    method = quantiser_of(config)
+    if method is None:
         return
-    method = _method_of(settings)
     if method not in _MODULES:
         known = ", ".join(sorted(_MODULES))
         raise model_error(
@@ -48,6 +47,12 @@ def check_quantiser(name: str, config: Mapping[str, Any]) -> None:
             f"is quantised by {method!r}, which needs what is not installed here: {packages}",
             f"pip install {packages}, or give the checkpoint that is not quantised",
         )
+
+
+def quantiser_of(config: Mapping[str, Any]) -> str | None:
+    """The method that a checkpoint is quantised by, such as ``awq``; None where it is not."""
+    settings = _find_settings(config)
+    return None if settings is None else _method_of(settings)
 
 
 def _find_settings(config: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -24,7 +24,8 @@ def fit_layers_to_gpu(model: Any) -> None:
 def fit_tower(tower: Any) -> None:
     """The same, whatever the device."""
     for module in tower.modules():
-        if all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj")):
+        linears = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
+        if all(type(linear) is nn.Linear and linear.weight.is_floating_point() for linear in linears):  # none packed
             _pad_gated_mlp(module)
     tower.patch_embed.proj = PatchProjection(tower.patch_embed.proj)
 

@@ -92,13 +92,16 @@ class FusedLayers:
                 setattr(module, attribute, call)
 
 
+Plan = Callable[[Any, torch.dtype], list[Swap]]
+
+
 def plan_swaps(model: Any) -> list[Swap]:
     """All that this model could have fused."""
     swaps: list[Swap] = []
     for module in model.modules():
         plan = _PLANS.get(type(module).__name__)
         if plan is not None and type(module).__module__.startswith("transformers."):
-            swaps += plan(module)
+            swaps += plan(module, model.dtype)
     return swaps
 
 
@@ -117,7 +120,7 @@ def fuse_layers(swaps: Sequence[Swap], regions: Regions, *, exact: frozenset[Nee
     return layers
 
 
-def _plan_norm(norm: Any) -> list[Swap]:
+def _plan_norm(norm: Any, working: torch.dtype) -> list[Swap]:
     return [
         Swap(
             module=norm, attribute="forward", needs=(_need("rms_norm", norm.weight),), build=_with(fuse_rms_norm, norm)
@@ -125,27 +128,27 @@ def _plan_norm(norm: Any) -> list[Swap]:
     ]
 
 
-def _plan_gated_mlp(mlp: Any) -> list[Swap]:
+def _plan_gated_mlp(mlp: Any, working: torch.dtype) -> list[Swap]:
     if not _is_silu(mlp.act_fn):
         return []
-    need = _need("gated_silu", mlp.gate_proj.weight, mlp.down_proj.in_features)
+    need = _need_behind("gated_silu", mlp.gate_proj, working, mlp.down_proj.in_features)
     return [Swap(module=mlp, attribute="forward", needs=(need,), build=_with(fuse_gated_mlp, mlp))]
 
 
-def _plan_attention(attention: Any) -> list[Swap]:
-    config, weight = attention.config, attention.o_proj.weight
+def _plan_attention(attention: Any, working: torch.dtype) -> list[Swap]:
+    config, linear = attention.config, attention.o_proj
     name = "norm_rotate" if hasattr(attention, "q_norm") else "rotate"
     heads = config.num_attention_heads, config.num_key_value_heads
-    needs = tuple(_need(name, weight, count, attention.head_dim) for count in heads)
+    needs = tuple(_need_behind(name, linear, working, count, attention.head_dim) for count in heads)
     return [Swap(module=attention, attribute="forward", needs=needs, build=_with(fuse_attention, attention))]
 
 
-def _plan_tower_attention(attention: Any) -> list[Swap]:
-    need = _need("rotate_both", attention.proj.weight, attention.num_heads, attention.head_dim)
+def _plan_tower_attention(attention: Any, working: torch.dtype) -> list[Swap]:
+    need = _need_behind("rotate_both", attention.proj, working, attention.num_heads, attention.head_dim)
     return [Swap(module=attention, attribute="forward", needs=(need,), build=_with(fuse_tower_attention, attention))]
 
 
-def _plan_decoder(model: Any) -> list[Swap]:
+def _plan_decoder(model: Any, working: torch.dtype) -> list[Swap]:
     """Layers hand their last update on; deepstack and the layer behind take it."""
     layers, swaps = list(model.layers), []
     if not all(hasattr(layer, "post_attention_layernorm") for layer in layers):
@@ -160,14 +163,14 @@ def _plan_decoder(model: Any) -> list[Swap]:
     return swaps + _chain(layers, fuse_decoder_layer, needs, plain=())
 
 
-def _plan_tower(tower: Any) -> list[Swap]:
+def _plan_tower(tower: Any, working: torch.dtype) -> list[Swap]:
     """Deepstack mergers of Qwen3-VL read the stream itself."""
     blocks = list(tower.blocks)
     needs = _norm_needs([norm for block in blocks for norm in (block.norm1, block.norm2)])
     return _chain(blocks, fuse_tower_block, needs, plain=getattr(tower, "deepstack_visual_indexes", ()))
 
 
-def _plan_scaled_tower(encoder: Any) -> list[Swap]:
+def _plan_scaled_tower(encoder: Any, working: torch.dtype) -> list[Swap]:
     layers = list(encoder.layer)
     if any(layer.lambda_2 is None for layer in layers):
         return []
@@ -197,8 +200,16 @@ def _norm_needs(norms: Sequence[Any], *, is_scaled: bool = False) -> tuple[Need,
 
 
 def _need(region: str, weight: Any, *sizes: int) -> Need:
-    dtype = weight.dtype if weight.is_floating_point() else torch.float16  # quantised weights answer in half precision
-    return Need(region=region, sizes=sizes or tuple(weight.shape), dtype=dtype, device=weight.device)
+    return Need(region=region, sizes=sizes or tuple(weight.shape), dtype=weight.dtype, device=weight.device)
+
+
+def _need_behind(region: str, linear: Any, working: torch.dtype, *sizes: int) -> Need:
+    """Over what a linear layer gives; a quantised one, whatever it calls its weights, answers in the working type."""
+    weight = getattr(linear, "weight", None)
+    if weight is None:  # packed under another name
+        weight = next(tensor for tensors in (linear.parameters(), linear.buffers()) for tensor in tensors)
+    dtype = weight.dtype if weight.is_floating_point() and weight.element_size() > 1 else working
+    return Need(region=region, sizes=sizes, dtype=dtype, device=weight.device)
 
 
 def _with(build: Callable[..., Any], module: Any, **facts: Any) -> Callable[[Regions], Callable[..., Any]]:
@@ -209,13 +220,11 @@ def _is_silu(activation: Any) -> bool:
     return isinstance(activation, nn.SiLU) or type(activation).__name__ == "SiLUActivation"
 
 
-def _named(
-    patterns: Sequence[str], part: str, plan: Callable[[Any], list[Swap]]
-) -> dict[str, Callable[[Any], list[Swap]]]:
+def _named(patterns: Sequence[str], part: str, plan: Plan) -> dict[str, Plan]:
     return {pattern.format(part): plan for pattern in patterns}
 
 
-_PLANS: Mapping[str, Callable[[Any], list[Swap]]] = MappingProxyType(
+_PLANS: Mapping[str, Plan] = MappingProxyType(
     _named(_OF_TEXT, "RMSNorm", _plan_norm)
     | {"InternVLVisionRMSNorm": _plan_norm}
     | _named(_OF_TEXT, "Attention", _plan_attention)
