@@ -10,7 +10,12 @@ from actors.worker_pool import ActorOptions
 
 @pytest.mark.parametrize(
     ("method", "num_scorers", "num_decoders"),
-    [("adapttoken", 1, 1), ("adapttoken", 4, 2), ("adapttoken-lite", 2, 2), ("top-frames", 2, 2)],
+    [
+        ("adapttoken", 1, 1),
+        ("adapttoken", 4, 2),
+        ("adapttoken-lite", 2, 2),
+        pytest.param("top-frames", 2, 2, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_gives_the_same_rows_as_one_process(
