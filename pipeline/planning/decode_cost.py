@@ -25,7 +25,7 @@ CODECS = {
     "mpeg2video": CodecCost(2.5e9, 2.0e-8),
 }
 DEEP_FACTOR = 1.6  # more than 8 bits: fewer of the fast routines
-_READ_S, _WRITE_S = 4.0e-10, 3.5e-9  # per pixel of the source, and of the frame that is handed on
+_READ_S, _WRITE_S = 1.2e-9, 3.5e-9  # per pixel of the source, and of the frame that is handed on
 # per pixel: seconds to write and to read, and bytes, which depend on the picture (0.5 to 2.2, 0.15 to 0.7)
 _PACK_S = {"lossless": 1.3e-8, "high": 1.8e-8}
 _UNPACK_S = {"lossless": 1.6e-8, "high": 1.8e-8}

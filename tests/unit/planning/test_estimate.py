@@ -98,7 +98,7 @@ def _core_seconds_by_hand(uris):
         with av.open(uri) as container:
             coded_bytes += sum(packet.size for packet in container.demux(video=0))
     decoding = sum(SIZES) * 160 * 120 / 1.05e9 + coded_bytes * 1.6e-7
-    return decoding + sum(SIZES) * (160 * 120 * 4.0e-10 + 56 * 56 * 3.5e-9)
+    return decoding + sum(SIZES) * (160 * 120 * 1.2e-9 + 56 * 56 * 3.5e-9)
 
 
 def test_where_all_headers_are_read_the_figures_are_those_of_the_plans(full, plan):
