@@ -1,7 +1,7 @@
 """The model families this project can drive: one row per ``model_type`` of a checkpoint's config.json."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -81,93 +81,69 @@ class Family:
     answer_marks: tuple[str, str] = ("", "")
 
 
+_TOWER_WITH_WINDOWS = MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION})
+_STOCK_TOWER = MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": "sdpa"})
+
+_QWEN2_5_VL = Family(
+    architecture=Qwen2_5_VLForConditionalGeneration,
+    attention=_TOWER_WITH_WINDOWS,
+    read_layout=QwenLayout.from_config,
+    video_token=qwen2_5_vl.VIDEO_TOKEN,
+    read_prefix=qwen2_5_vl.read_prefix,
+    build=Qwen25VL,
+)
+_QWEN3_VL = Family(
+    architecture=Qwen3VLForConditionalGeneration,
+    attention=_TOWER_WITH_WINDOWS,
+    read_layout=Qwen3Layout.from_config,
+    video_token=qwen3_vl.VIDEO_TOKEN,
+    read_prefix=qwen3_vl.read_prefix,
+    build=Qwen3VL,
+)
+_QWEN3_5 = replace(
+    _QWEN3_VL,
+    architecture=Qwen3_5ForConditionalGeneration,
+    read_layout=Qwen35Layout.from_config,
+    build=Qwen35,
+)
+_INTERNVL = Family(
+    architecture=InternVLForConditionalGeneration,
+    attention=_STOCK_TOWER,
+    read_layout=InternVLLayout.from_config,
+    video_token=internvl_prompt.VIDEO_TOKEN,
+    read_prefix=internvl.read_prefix,
+    build=InternVL,
+)
+_GLM4V = Family(
+    architecture=Glm4vForConditionalGeneration,
+    attention=_TOWER_WITH_WINDOWS,
+    read_layout=GlmLayout.from_config,
+    video_token=glm_prompt.VIDEO_TOKEN,
+    read_prefix=glm_prompt.read_prefix,
+    build=Glm4V,
+    needs_processor_name=True,
+    answer_marks=glm_prompt.ANSWER_MARKS,
+)
+_LLAVA_ONEVISION = Family(
+    architecture=LlavaOnevisionForConditionalGeneration,
+    attention=_STOCK_TOWER,
+    read_layout=LlavaLayout.from_config,
+    video_token=llava_onevision.VIDEO_TOKEN,
+    read_prefix=llava_onevision.read_prefix,
+    build=LlavaOneVision,
+)
+
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
-        "qwen2_5_vl": Family(
-            architecture=Qwen2_5_VLForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
-            read_layout=QwenLayout.from_config,
-            video_token=qwen2_5_vl.VIDEO_TOKEN,
-            read_prefix=qwen2_5_vl.read_prefix,
-            build=Qwen25VL,
-        ),
-        "qwen3_vl": Family(
-            architecture=Qwen3VLForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
-            read_layout=Qwen3Layout.from_config,
-            video_token=qwen3_vl.VIDEO_TOKEN,
-            read_prefix=qwen3_vl.read_prefix,
-            build=Qwen3VL,
-        ),
-        "qwen3_vl_moe": Family(
-            architecture=Qwen3VLMoeForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
-            read_layout=Qwen3Layout.from_config,
-            video_token=qwen3_vl.VIDEO_TOKEN,
-            read_prefix=qwen3_vl.read_prefix,
-            build=Qwen3VL,
-        ),
-        "qwen3_5": Family(
-            architecture=Qwen3_5ForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
-            read_layout=Qwen35Layout.from_config,
-            video_token=qwen3_vl.VIDEO_TOKEN,
-            read_prefix=qwen3_vl.read_prefix,
-            build=Qwen35,
-        ),
-        "qwen3_5_moe": Family(
-            architecture=Qwen3_5MoeForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
-            read_layout=Qwen35Layout.from_config,
-            video_token=qwen3_vl.VIDEO_TOKEN,
-            read_prefix=qwen3_vl.read_prefix,
-            build=Qwen35,
-        ),
-        "internvl": Family(
-            architecture=InternVLForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": "sdpa"}),
-            read_layout=InternVLLayout.from_config,
-            video_token=internvl_prompt.VIDEO_TOKEN,
-            read_prefix=internvl.read_prefix,
-            build=InternVL,
-        ),
-        "glm4v": Family(
-            architecture=Glm4vForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
-            read_layout=GlmLayout.from_config,
-            video_token=glm_prompt.VIDEO_TOKEN,
-            read_prefix=glm_prompt.read_prefix,
-            build=Glm4V,
-            needs_processor_name=True,
-            answer_marks=glm_prompt.ANSWER_MARKS,
-        ),
-        "glm4v_moe": Family(
-            architecture=Glm4vMoeForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
-            read_layout=GlmLayout.from_config,
-            video_token=glm_prompt.VIDEO_TOKEN,
-            read_prefix=glm_prompt.read_prefix,
-            build=Glm4V,
-            needs_processor_name=True,
-            answer_marks=glm_prompt.ANSWER_MARKS,
-        ),
-        "glm46v": Family(
-            architecture=Glm46VForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": WINDOW_ATTENTION}),
-            read_layout=GlmLayout.from_config,
-            video_token=glm_prompt.VIDEO_TOKEN,
-            read_prefix=glm_prompt.read_prefix,
-            build=Glm4V,
-            needs_processor_name=True,
-            answer_marks=glm_prompt.ANSWER_MARKS,
-        ),
-        "llava_onevision": Family(
-            architecture=LlavaOnevisionForConditionalGeneration,
-            attention=MappingProxyType({"text_config": PROBED_ATTENTION, "vision_config": "sdpa"}),
-            read_layout=LlavaLayout.from_config,
-            video_token=llava_onevision.VIDEO_TOKEN,
-            read_prefix=llava_onevision.read_prefix,
-            build=LlavaOneVision,
-        ),
+        "qwen2_5_vl": _QWEN2_5_VL,
+        "qwen3_vl": _QWEN3_VL,
+        "qwen3_vl_moe": replace(_QWEN3_VL, architecture=Qwen3VLMoeForConditionalGeneration),
+        "qwen3_5": _QWEN3_5,
+        "qwen3_5_moe": replace(_QWEN3_5, architecture=Qwen3_5MoeForConditionalGeneration),
+        "internvl": _INTERNVL,
+        "glm4v": _GLM4V,
+        "glm4v_moe": replace(_GLM4V, architecture=Glm4vMoeForConditionalGeneration),
+        "glm46v": replace(_GLM4V, architecture=Glm46VForConditionalGeneration),
+        "llava_onevision": _LLAVA_ONEVISION,
     }
 )
