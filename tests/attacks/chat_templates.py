@@ -2,11 +2,11 @@
 
     python tests/attacks/chat_templates.py
 
-Each is given to ``adapttoken run --plan`` in a process of its own, which must end within 60 s of computing (and 240 s in
-all, which is for machines that have other work) with exit code 1 and one line that names the model. Prints how each
-ended, in how many seconds, and how many it computed; exits 0 when all hold. Before templates had a
-process of their own, the loops hung for ever, the exploding text held its process for 44 s and 6.5 GB, the long padding
-for 56 s and 8 GB (without a limit of memory: for ever), and 100,000 layers hung; the others were one line already.
+Each is given to ``adapttoken run --plan`` in a process of its own, which must end within 60 s of computing (240 s in
+all, for machines that have other work) with exit code 1 and one line that names the model. Prints how each ended, in
+how many seconds, and how many it computed; exits 0 when all hold. Before templates had a process of their own, the
+loops hung for ever, the exploding text held its process for 44 s and 6.5 GB, the long padding for 56 s and 8 GB
+(without a limit of memory: for ever), and 100,000 layers hung; the others were one line already.
 """
 
 import json
