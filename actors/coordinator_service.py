@@ -9,7 +9,7 @@ from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role, WorkKey, role_of
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.messages.work import Batch, Completion
-from pipeline.engine.patience import Overdue, WorkerPatience
+from pipeline.engine.patience import Overdue, OwnTime, WorkerPatience
 from pipeline.engine.progress import Progress
 from pipeline.failures import Failure
 from pipeline.results.rows import RunStamp
@@ -43,10 +43,6 @@ def is_empty(batch: Batch) -> bool:
     return not (batch.work or batch.retain or batch.released or batch.is_finished)
 
 
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
 class CoordinatorService:
     """Plain class; its async methods interleave only where they await."""
 
@@ -60,7 +56,7 @@ class CoordinatorService:
         """
         self._state, self._stamp, self._patience = build(), stamp, WorkerPatience(patience_s)
         self._waiting: dict[Role, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
-        self._is_wake_due = False
+        self._is_wake_due, self._own_time = False, OwnTime()
         self._spent: list[StageSeconds] = []
 
     async def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
@@ -68,9 +64,9 @@ class CoordinatorService:
 
         It comes back at once to a worker that holds a piece of work back: that is what it should report then.
         """
-        self._patience.note_call(worker, [completion.key for completion in completions], now_s=_now_s())
+        self._patience.note_call(worker, [completion.key for completion in completions], now_s=self._now_s())
         self._spent += [completion.seconds for completion in completions]
-        self._state.tell_time(_now_s())
+        self._state.tell_time(self._now_s())
         batch = self._state.exchange(worker, completions)
         if completions:
             self._notify()
@@ -79,13 +75,13 @@ class CoordinatorService:
         if batch.is_finished:
             self._patience.forget(worker)  # it does not ask again
         else:
-            self._patience.note_reply(worker, [work.key for work in batch.work], now_s=_now_s())
+            self._patience.note_reply(worker, [work.key for work in batch.work], now_s=self._now_s())
         return batch
 
     async def expect(self, workers: Sequence[str]) -> None:
         """These have been told to work for this coordinator: one that does not ask is lost."""
         for worker in workers:
-            self._patience.expect(worker, now_s=_now_s())
+            self._patience.expect(worker, now_s=self._now_s())
 
     async def _wait(self, worker: str) -> Batch:
         waiting = self._waiting.setdefault(role_of(worker), {})
@@ -94,7 +90,7 @@ class CoordinatorService:
         try:
             return await asyncio.wait_for(reply, _LONG_POLL_S)
         except TimeoutError:
-            self._state.tell_time(_now_s())
+            self._state.tell_time(self._now_s())
             return self._state.exchange(worker, ())
         finally:
             if waiting.get(worker) is reply:
@@ -108,7 +104,7 @@ class CoordinatorService:
 
     async def poll(self) -> JobStatus:
         """Finished videos since the last call, counts, and whose work has become too old or needless."""
-        now_s = _now_s()
+        now_s = self._now_s()
         if self._state.tell_time(now_s):
             self._notify()
         spent, self._spent = tuple(self._spent), []
@@ -121,6 +117,9 @@ class CoordinatorService:
             spent=spent,
             outage=self._state.outage,
         )
+
+    def _now_s(self) -> float:
+        return self._own_time.tell(asyncio.get_running_loop().time())
 
     def _notify(self) -> None:
         """Once all calls that have arrived are served, see what there is for those who wait."""

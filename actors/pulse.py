@@ -4,7 +4,6 @@ A process that is stopped, swapped out or on a node that does not answer is foun
 that runs and gets nowhere is found by ``pipeline.engine.patience``.
 """
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +27,14 @@ class Pulse:
         return self.call is not None and now_s - self.asked_s > silence_s
 
 
-def ask(pulses: dict[str, tuple[Pulse, Any]], *, group: str) -> None:
+def ask(pulses: dict[str, tuple[Pulse, Any]], *, group: str, now_s: float) -> None:
     """Take in which processes have answered, and ask those again that did so some time ago; waits for nobody.
 
     Args:
         pulses: worker -> what is known of it, and its actor.
         group: the concurrency group in which actors hear this.
+        now_s: of the asking process's own time.
     """
-    now_s = time.monotonic()
     open_calls = {pulse.call: pulse for pulse, _ in pulses.values() if pulse.call is not None}
     if open_calls:
         answered, _ = ray.wait(list(open_calls), num_returns=len(open_calls), timeout=0)

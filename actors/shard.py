@@ -13,6 +13,7 @@ from actors.builders import Job
 from actors.coordinator_service import CoordinatorService, JobStatus
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role
+from pipeline.engine.patience import OwnTime
 from pipeline.engine.progress import Progress, Tally
 from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.settings.config import RunConfig
@@ -59,7 +60,7 @@ class Shard:
         self._before, self._last = Tally(), Tally()
         self._deaths_left = job.config.execution.max_attempts
         self._question: Any = None
-        self._asked_s = 0.0
+        self._own_time, self._asked_s = OwnTime(), 0.0
         self._limit_s = 0.0
         self._told: list[Any] = []
 
@@ -83,7 +84,7 @@ class Shard:
     def ask(self) -> Any:
         """Send the question how far it is, unless one is under way; returns what its answer will be in."""
         if self._question is None:
-            self._question, self._asked_s = self.coordinator.poll.remote(), time.monotonic()
+            self._question, self._asked_s = self.coordinator.poll.remote(), self._own_time.tell(time.monotonic())
         return self._question
 
     def hear(self) -> JobStatus | None:
@@ -94,7 +95,7 @@ class Shard:
         """
         ready, _ = ray.wait([self._question], timeout=0)
         if not ready:
-            if time.monotonic() - self._asked_s > self._limit_s:
+            if self._own_time.tell(time.monotonic()) - self._asked_s > self._limit_s:
                 raise GetTimeoutError(f"it has not answered for {self._limit_s:g} s")
             return None
         status: JobStatus = ray.get(self._question)

@@ -20,6 +20,7 @@ from actors.pulse import Pulse
 from actors.shard import Shard, is_bug, most_patience_s
 from actors.store import RayStore
 from pipeline.engine.messages.keys import Role, WorkKey
+from pipeline.engine.patience import OwnTime
 from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
 from pipeline.failures import Failure, FailureClass, PipelineError
 
@@ -95,7 +96,7 @@ class WorkerPool:
         self._numbers = {role: itertools.count() for role in _CLASSES}
         self._workers: dict[str, _Worker] = {}
         self._shards: Sequence[Shard] = ()
-        self._has_begun = False
+        self._has_begun, self._own_time = False, OwnTime()
         self._short_since_s = time.monotonic()
         self.renew_patience()
 
@@ -187,7 +188,7 @@ class WorkerPool:
         worker.call = None
         if worker.stage is _Stage.STARTING:
             worker.stage, worker.call = _Stage.LOADING, worker.actor.load.remote()
-            worker.pulse = Pulse(last_s=time.monotonic())
+            worker.pulse = Pulse(last_s=self._own_time.now_s)
             worker.ends_by_s = time.monotonic() + self._execution.score_timeout_s
         elif worker.stage is _Stage.LOADING:
             if failure is not None:
@@ -285,8 +286,8 @@ class WorkerPool:
     def _check_pulses(self) -> None:
         """End who does not run any more."""
         watched = {worker.name: (worker.pulse, worker.actor) for worker in self._workers.values() if worker.pulse}
-        pulse.ask(watched, group=CONTROL)
-        now_s = time.monotonic()
+        now_s = self._own_time.tell(time.monotonic())
+        pulse.ask(watched, group=CONTROL, now_s=now_s)
         for name, (seen, _) in watched.items():
             worker = self._workers[name]
             is_loading = worker.stage is _Stage.LOADING

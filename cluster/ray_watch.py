@@ -15,6 +15,8 @@ from typing import Any
 
 import ray
 
+from pipeline.engine.patience import OwnTime
+
 SILENCE_S = 40.0
 PERIOD_S = 3.0
 LOCAL_RAY = {"health_check_period_ms": 2_000, "health_check_timeout_ms": 5_000, "health_check_failure_threshold": 4}
@@ -62,20 +64,22 @@ class RayHealth:
 @contextmanager
 def watch_ray(on_lost: Callable[[str], None]) -> Iterator[None]:
     """While open: call ``on_lost`` once, in another thread, with what is wrong and what to type; Ray is initialised."""
-    health = RayHealth(node_id=ray.get_runtime_context().get_node_id())
+    health, own_time = RayHealth(node_id=ray.get_runtime_context().get_node_id()), OwnTime()
     is_over = threading.Event()
-    threading.Thread(target=_ask, args=(health, is_over), daemon=True, name="ray-watch-ask").start()
-    threading.Thread(target=_judge, args=(health, is_over, on_lost), daemon=True, name="ray-watch-judge").start()
+    threading.Thread(target=_ask, args=(health, is_over, own_time), daemon=True, name="ray-watch-ask").start()
+    threading.Thread(
+        target=_judge, args=(health, is_over, own_time, on_lost), daemon=True, name="ray-watch-judge"
+    ).start()
     try:
         yield
     finally:
         is_over.set()
 
 
-def _ask(health: RayHealth, is_over: threading.Event) -> None:
+def _ask(health: RayHealth, is_over: threading.Event, own_time: OwnTime) -> None:
     """A thread of its own: the call may never return."""
     while not is_over.wait(PERIOD_S):
-        health.ask(time.monotonic())
+        health.ask(own_time.now_s)
         try:
             health.take_answer(ray.nodes())  # type: ignore[no-untyped-call]
         except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
@@ -84,9 +88,9 @@ def _ask(health: RayHealth, is_over: threading.Event) -> None:
                 return
 
 
-def _judge(health: RayHealth, is_over: threading.Event, on_lost: Callable[[str], None]) -> None:
+def _judge(health: RayHealth, is_over: threading.Event, own_time: OwnTime, on_lost: Callable[[str], None]) -> None:
     while not is_over.wait(1.0):
-        finding = health.judge(time.monotonic())
+        finding = health.judge(own_time.tell(time.monotonic()))
         if finding is not None:
             on_lost(f"{finding}. {REMEDY}")
             return

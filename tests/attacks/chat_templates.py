@@ -2,14 +2,16 @@
 
     python tests/attacks/chat_templates.py
 
-Each is given to ``adapttoken run --plan`` in a process of its own, which must end within 60 s with exit code 1 and one
-line that names the model. Prints how each ended and in how many seconds; exits 0 when all hold. Before templates had a
-process of their own, the loops hung for ever, the exploding text held its process for 44 s and 6.5 GB, the long padding
-for 56 s and 8 GB (without a limit of memory: for ever), and 100,000 layers hung; the others were one line already.
+Each is given to ``adapttoken run --plan`` in a process of its own, which must end within 60 s of computing (240 s in
+all, for machines that have other work) with exit code 1 and one line that names the model. Prints how each ended, in
+how many seconds, and how many it computed; exits 0 when all hold. Before templates had a process of their own, the
+loops hung for ever, the exploding text held its process for 44 s and 6.5 GB, the long padding for 56 s and 8 GB
+(without a limit of memory: for ever), and 100,000 layers hung; the others were one line already.
 """
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-DEADLINE_S = 60.0
+DEADLINE_S, WALL_S = 60.0, 240.0
 HOSTILE = {
     "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}"
     "{% endfor %}",
@@ -55,23 +57,32 @@ def change_layers(folder: Path, count: int) -> None:
     path.write_text(json.dumps(config))
 
 
-def plan(checkpoint: Path, manifest: Path) -> tuple[str, float]:
-    """How planning ends: ``one line``, or what else came; and in how many seconds."""
-    started = time.monotonic()
+def plan(checkpoint: Path, manifest: Path) -> tuple[str, float, float]:
+    """How planning ends: ``one line``, or what else came; in how many seconds, and how many of them it computed."""
+    started, computed = time.monotonic(), _computed_s()
     arguments = ["--manifest", manifest, "--output", manifest.parent / "out", "--model", checkpoint, "--plan"]
     command = [sys.executable, str(ROOT / "jobs" / "run.py"), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WALL_S, env=environment)
     except subprocess.TimeoutExpired:
-        return "hangs", time.monotonic() - started
-    took_s = time.monotonic() - started
+        return "hangs", time.monotonic() - started, _computed_s() - computed
+    took_s, computed_s = time.monotonic() - started, _computed_s() - computed
+    return _judge(done, checkpoint, computed_s), took_s, computed_s
+
+
+def _computed_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _judge(done: subprocess.CompletedProcess[str], checkpoint: Path, computed_s: float) -> str:
     errors = [line for line in done.stderr.splitlines() if " ERROR " in line]
     if "Traceback" in done.stderr:
-        return "traceback", took_s
+        return "traceback"
     if done.returncode != 1 or len(errors) != 1 or str(checkpoint) not in errors[0]:
-        return f"exit {done.returncode}: {done.stderr.strip()[-200:]}", took_s
-    return "one line", took_s
+        return f"exit {done.returncode}: {done.stderr.strip()[-200:]}"
+    return "one line" if computed_s < DEADLINE_S else "one line, too late"
 
 
 def main() -> int:
@@ -88,8 +99,8 @@ def main() -> int:
                 (checkpoint / "chat_template.jinja").write_text(HOSTILE[name])
             else:
                 change_layers(checkpoint, count)
-            outcomes[name], took_s = plan(checkpoint, manifest)
-            print(f"{name:20} {outcomes[name]} ({took_s:.0f} s)", flush=True)
+            outcomes[name], took_s, computed_s = plan(checkpoint, manifest)
+            print(f"{name:20} {outcomes[name]} ({took_s:.0f} s, {computed_s:.0f} of them computing)", flush=True)
     num_held = list(outcomes.values()).count("one line")
     print(f"{num_held} of {len(outcomes)} end with one line")
     return int(num_held != len(outcomes))

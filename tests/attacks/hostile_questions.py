@@ -2,11 +2,13 @@
 
     python tests/attacks/hostile_questions.py            each bad question beside three good ones, then all at once
 
-A case holds where the good questions' rows are, column by column, those of a run without the bad one (to the bit where
-it is refused, but for rounding where it is answered in the same passes), after one attempt; where the bad one fails
-alone, with a class and without a word of it in other rows; and where nothing but the bad row is missing. Control
-tokens, invisible characters and the like are no bad questions: they have to be answered. Before, ``<|video_pad|>``, 26
-options or 20,000 words failed the whole micro-batch as ``internal`` after 7 to 11 attempts, quoting the guilty one.
+A case holds where the good questions' rows are, column by column and to the bit, those of a run without the bad one,
+after one attempt; where the bad one fails alone, with a class and without a word of it in other rows; and where nothing
+but the bad row is missing. Control tokens, invisible characters and the like are no bad questions: they have to be
+answered, in the passes of the good ones, whose float32 sums are as long as all questions together. So there the good
+rows have to be those beside a harmless question that takes as many tokens, to the bit, and those of a run without it
+to rounding. Before, ``<|video_pad|>``, 26 options or 20,000 words failed the whole micro-batch as ``internal`` after 7
+to 11 attempts, quoting the guilty one.
 """
 
 import json
@@ -19,9 +21,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
+from transformers import AutoTokenizer  # noqa: E402
+
+from pipeline.models.question_tokenizer import QuestionTokenizer  # noqa: E402
 from tests.attacks.jobs_under_attack import Place, expect, run_cases, stable  # noqa: E402
 
 COLORS = ["red", "blue"]
+NUM_ULPS = 8  # of float32; seen: one
 SECRET = "nobody else's row"
 GOOD: dict[str, dict[str, Any]] = {
     "good0": {"question": "What color is the star?", "options": COLORS},
@@ -92,6 +98,18 @@ def _undisturbed() -> dict[str, dict[str, Any]]:
     return rows
 
 
+def _twin(question: dict[str, Any]) -> dict[str, Any]:
+    """A harmless question that takes as many tokens, with as many options."""
+    tokenizer = QuestionTokenizer(AutoTokenizer.from_pretrained(_shared().model), video_token="<|video_pad|>")
+
+    def num_tokens(one: dict[str, Any]) -> int:
+        return len(tokenizer.build(one["question"], one.get("options"), response_tokens=2).suffix_ids)
+
+    wanted, options = num_tokens(question), {"options": COLORS} if "options" in question else {}
+    twins = ({"question": "red " * count, **options} for count in range(1, wanted))
+    return next(one for one in twins if num_tokens(one) == wanted)
+
+
 def _equal(one: Any, other: Any, *, is_exact: bool) -> bool:
     if is_exact or type(one) is not type(other):
         return bool(one == other)
@@ -99,24 +117,39 @@ def _equal(one: Any, other: Any, *, is_exact: bool) -> bool:
         return one.keys() == other.keys() and all(_equal(one[key], other[key], is_exact=False) for key in one)
     if isinstance(one, list):
         return len(one) == len(other) and all(_equal(*pair, is_exact=False) for pair in zip(one, other, strict=True))
-    return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-5) if isinstance(one, float) else bool(one == other)
+    rounding = NUM_ULPS * 2.0**-23
+    return (
+        math.isclose(one, other, rel_tol=rounding, abs_tol=rounding) if isinstance(one, float) else bool(one == other)
+    )
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any], name: str, *, is_exact: bool = True) -> list[str]:
+    differs = [column for column in other if not _equal(one[column], other[column], is_exact=is_exact)]
+    return [f"{name} differs in {', '.join(differs)}"] if differs else []
 
 
 def beside_good_ones(folder: Path, *, bad: dict[str, dict[str, Any]], classes: dict[str, str | None]) -> list[str]:
     """``classes``: of each bad question; None: it is answered."""
     names = [*GOOD]
-    mixed = {names[0]: GOOD[names[0]], **bad, **{name: GOOD[name] for name in names[1:]}}
-    ended, rows = _answer(folder, mixed, _shared().source)
+
+    def answer(where: str, bad: dict[str, dict[str, Any]]) -> tuple[Any, dict[str, dict[str, Any]]]:
+        (folder / where).mkdir()
+        mixed = {names[0]: GOOD[names[0]], **bad, **{name: GOOD[name] for name in names[1:]}}
+        return _answer(folder / where, mixed, _shared().source)
+
+    ended, rows = answer("bad", bad)
     found = expect(ended, 3 if any(classes.values()) else 0)
-    if rows.keys() != mixed.keys():
+    if rows.keys() != {*GOOD, *bad}:
         return [*found, f"rows of {sorted(rows)}"]
-    is_exact = all(classes.values())  # who is answered shares passes, and other sums round otherwise
+    answered = [name for name, failure_class in classes.items() if failure_class is None]
     for name, row in stable(_undisturbed().values()).items():
-        now = stable([rows[name]])[name]
-        if differs := [column for column in row if not _equal(now[column], row[column], is_exact=is_exact)]:
-            found.append(f"{name} differs in {', '.join(differs)}")
+        found += _differences(stable([rows[name]])[name], row, name, is_exact=not answered)
         if rows[name]["attempts"] != 1 or SECRET in repr(rows[name]):
             found.append(f"{name}: {rows[name]['attempts']} attempts; {rows[name]['error_message']}")
+    if answered:
+        _, beside_twins = answer("twins", bad | {name: _twin(bad[name]) for name in answered})
+        for name, row in stable(beside_twins[name] for name in GOOD).items():
+            found += _differences(stable([rows[name]])[name], row, f"beside a harmless one {name}")
     for name, failure_class in classes.items():
         if rows[name]["error_class"] != failure_class or rows[name]["attempts"] > 1:
             said = (rows[name]["error_message"] or "")[:200]

@@ -16,10 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-from tests.attacks.jobs_under_attack import FAST, Place, all_answered, expect, ray_processes, run_cases  # noqa: E402
+from tests.attacks.jobs_under_attack import Place, all_answered, expect, ray_processes, run_cases  # noqa: E402
 
 ROOM_BYTES = 4 * 1024**3
 _HOG = "import sys, time; held = bytearray(int(sys.argv[1])); held[::4096] = b'x' * len(held[::4096]); time.sleep(15)"
+_LONG = ("--max-frames", "600", "--frames-per-group", "8", "--progress-every", "0")  # outlives the neighbour's start
 _WIDE = ("--max-frames", "600", "--frames-per-group", "32", "--progress-every", "0")
 _WIDE += ("--set", "execution.videos_in_flight=8", "--set", f"execution.frame_memory_bytes={128 * 1024**2}")
 
@@ -49,7 +50,7 @@ def monitor_ends_workers(folder: Path) -> list[str]:
         hogs.append(subprocess.Popen([sys.executable, "-c", _HOG, str(max(1, wanted))]))
         return True
 
-    ended = place.run(during=take_memory, options=FAST, environment=environment)
+    ended = place.run(during=take_memory, options=_LONG, environment=environment)
     for hog in hogs:
         hog.wait()
     found = expect(ended, 0) + all_answered(place, num)

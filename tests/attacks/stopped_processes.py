@@ -3,10 +3,11 @@
     python tests/attacks/stopped_processes.py                    every role in turn, about ten minutes on 2 cores
     python tests/attacks/stopped_processes.py scorer raylet      some of them
 
-Prints the longest time without progress after the signal, and how much of that a successor took to start (on a loaded
-machine that is the machine's time, not the engine's). Exits 0 where no stall but for that start is longer than 60 s,
-and the rows are those of an undisturbed run. A job whose raylet or head is stopped or killed has to end by itself, with
-what to type; typed again it has to finish. Before, an idle scorer or decoder, an answerer, or a scorer with candidates
+Prints the longest time without progress after the signal, and how much of that a successor took to start. Exits 0 where
+no stall, that start included, is longer than 60 s, and the rows are those of an undisturbed run. A job whose raylet or
+head is stopped or killed has to end by itself, with what to type, unless it needed it no more; typed again it has to
+finish. One whose head is stopped while its workers start needs it for certain. A driver that is stopped and goes on
+(Ctrl-Z, then fg) may have given up nobody. Before, an idle scorer or decoder, an answerer, or a scorer with candidates
 held the job up for ever, the coordinator for 307 s, the raylet for over 1,100 s and the head for 431 s.
 """
 
@@ -33,17 +34,32 @@ from pipeline.results.finished import read_answers  # noqa: E402
 from tests.attacks.jobs_under_attack import ray_processes  # noqa: E402
 
 MOST_STALL_S = 60.0
+DRIVER = "driver"
 _SETTINGS = ("execution.num_scorers=2", "execution.num_answerers=1", "execution.num_decoders=2")
 _SPEC = ArchiveSpec(num_frames=(600,) * 6, questions_per_video=2, seed=11, needle_frames=(4, 16))
 
 
 class Attack(NamedTuple):
-    """What is stopped or killed, once so many groups have been scored; ``ends_job``: the job may end without it."""
+    """What is stopped or killed, and when.
+
+    Attributes:
+        victim: its title, or its program.
+        ends_job: the job may end without it.
+        after: the signal is sent once so many groups have been scored; 0: as soon as a scorer loads.
+        needs: whether the job cannot finish without it, so that it has to say what to type.
+        resume_s: after so many seconds it goes on, and nobody may have been given up meanwhile.
+    """
 
     victim: str
     number: signal.Signals = signal.SIGSTOP
     ends_job: bool = False
-    num_groups: int = 12
+    after: int = 12
+    needs: bool = False
+    resume_s: float | None = None
+
+    def is_due(self, num_groups: int, driver: int) -> bool:
+        """Whether the signal is to be sent."""
+        return num_groups >= self.after and (self.after > 0 or bool(ray_processes("Scorer.load", driver)))
 
 
 ATTACKS = {
@@ -51,8 +67,10 @@ ATTACKS = {
     "decoder": Attack("Decoder.run"),
     "answerer": Attack("Answerer.run"),
     "coordinator": Attack("CoordinatorService"),
+    "driver": Attack(DRIVER, resume_s=50.0),
     "raylet": Attack("raylet", ends_job=True),
     "head": Attack("gcs_server", ends_job=True),
+    "head-at-start": Attack("gcs_server", ends_job=True, after=0, needs=True),
     "dead-raylet": Attack("raylet", signal.SIGKILL, ends_job=True),
     "dead-head": Attack("gcs_server", signal.SIGKILL, ends_job=True),
 }
@@ -77,33 +95,42 @@ class Run(NamedTuple):
 
 
 def run_job(folder: Path, manifest: Path, attack: Attack | None) -> Run:
-    """The command in a process of its own; the signal is sent once."""
+    """The command in a process of its own; the signal is sent once. What it printed is in ``<folder>.log``, too."""
     command = [sys.executable, str(ROOT / "jobs" / "run.py"), "--manifest", str(manifest), "--model", "demo"]
     command += ["--output", str(folder), "--progress-interval-s", "0.5", "--progress-every", "0"]
     for setting in _SETTINGS:
         command += ["--set", setting]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
-    stopped, done, changed_s, stall_s = list[int](), (0, 0), 0.0, 0.0
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    victims, done, changed_s, stall_s = list[int](), (0, 0), 0.0, 0.0
+    log = folder.with_suffix(".log")
+    with log.open("w") as printed:
+        process = subprocess.Popen(command, env=environment, stdout=printed, stderr=printed)
         while process.poll() is None:
             now = _done(folder)
-            if attack is not None and not stopped and now[0] >= attack.num_groups:
-                stopped = ray_processes(attack.victim, process.pid)[:1]
-                for victim in stopped:
-                    os.kill(victim, attack.number)
-                    changed_s = time.monotonic()
-            if stopped and now != done:
+            if attack is not None and not victims and attack.is_due(now[0], process.pid):
+                victims = _attack(attack, process.pid)
+                changed_s = time.monotonic()
+            elif victims and now != done:
                 stall_s, changed_s = max(stall_s, time.monotonic() - changed_s), time.monotonic()
             done = now
             time.sleep(0.1)
-        if stopped:
-            stall_s = max(stall_s, time.monotonic() - changed_s)
-        for victim in stopped:  # what nobody could end
-            _end(victim)
-        log.seek(0)
-        text = log.read()
-    return Run(stall_s, min(stall_s, _start_s(text)), process.returncode, text, bool(stopped))
+    stall_s = max(stall_s, time.monotonic() - changed_s) if victims else 0.0
+    for victim in victims:  # what nobody could end
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL if victim != process.pid else 0)
+    text = log.read_text()
+    return Run(stall_s, min(stall_s, _start_s(text)), process.returncode, text, bool(victims))
+
+
+def _attack(attack: Attack, driver: int) -> list[int]:
+    """Send the signal; returns who got it. Who is to go on does so before this returns."""
+    victims = [driver] if attack.victim == DRIVER else ray_processes(attack.victim, driver)[:1]
+    for victim in victims:
+        os.kill(victim, attack.number)
+        if attack.resume_s is not None:
+            time.sleep(attack.resume_s)
+            os.kill(victim, signal.SIGCONT)
+    return victims
 
 
 def _start_s(log: str) -> float:
@@ -114,11 +141,6 @@ def _start_s(log: str) -> float:
         return 0.0
     times = [datetime.strptime(one, "%H:%M:%S") for one in (named[1], ready[1])]
     return (times[1] - times[0]).total_seconds() % 86_400
-
-
-def _end(victim: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(victim, signal.SIGKILL)
 
 
 def _done(folder: Path) -> tuple[int, int]:
@@ -137,9 +159,11 @@ def judge(name: str, attack: Attack, folder: Path, manifest: Path, rows: list[di
     findings = []
     if not run.was_sent:
         findings.append("was never sent")
-    if run.stall_s - run.start_s > MOST_STALL_S:
+    if run.stall_s > MOST_STALL_S:
         findings.append(f"held up for more than {MOST_STALL_S:g} s")
-    if attack.ends_job and run.code:  # what was already with the workers may have sufficed
+    if attack.resume_s is not None and (given_up := re.findall(r"WARNING (.* died .*)", run.log)):
+        findings.append(f"after it went on: {given_up[0]}")
+    if attack.ends_job and (run.code or attack.needs):  # what was already with the workers may have sufficed
         if run.code != 1:
             findings.append(f"exit code {run.code} instead of 1")
         if "same command" not in run.log:
@@ -151,8 +175,8 @@ def judge(name: str, attack: Attack, folder: Path, manifest: Path, rows: list[di
     findings += [f"{len(found[what])} rows {what}" for what in ("lost", "doubled", "different") if found[what]]
     verdict = "holds" if not findings else "; ".join(findings)
     print(
-        f"{name:12} {attack.number.name:8} stall {first.stall_s:6.1f} s, of which a start {first.start_s:3.0f} s   "
-        f"rows {found['num_rows']:3}   {verdict}",
+        f"{name:13} {attack.number.name:8} stall {first.stall_s:6.1f} s, of which a start {first.start_s:3.0f} s   "
+        f"exit code {first.code}, rows {found['num_rows']:3}   {verdict}",
         flush=True,
     )
     if findings:

@@ -14,7 +14,8 @@ SCRIPTS = sorted(
 
 
 @pytest.mark.attack
+@pytest.mark.timeout(0)  # the scripts have deadlines of their own
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_attack_fails(name):
-    done = subprocess.run([sys.executable, FOLDER / name], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run([sys.executable, FOLDER / name], check=False)  # with -s its figures are seen as they come
+    assert done.returncode == 0

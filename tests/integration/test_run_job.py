@@ -230,23 +230,38 @@ for number, wait in ((signal.SIGINT, ray.wait), (signal.SIGTERM, ray.get)):
     assert ended.stdout == "ended with 130\nended with 143\n", ended.stderr
 
 
+HELD_AT_THE_SECOND_VIDEO = """
+import sys, time
+from pathlib import Path
+from jobs import run
+from pipeline.passes.group_pass import GroupScorer
+
+output, launch, num_begun = Path(sys.argv[1]), GroupScorer.launch, 0
+
+def launch_one(self, *args):
+    global num_begun
+    num_begun += any(output.glob("answers/**/*.parquet"))
+    if num_begun == 2:
+        output.with_name("held").touch()
+        time.sleep(300)
+    return launch(self, *args)
+
+GroupScorer.launch = launch_one
+sys.exit(run.main(sys.argv[2:]))
+"""
+
+
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_an_interrupted_run_says_so_and_the_same_command_pays_only_for_what_was_not_committed(
     number, exit_code, arguments, archive, tmp_path, no_ray, read_rows
 ):
-    command = [sys.executable, str(ROOT / "jobs" / "run.py"), *arguments("--executor", "serial")]
-    command += [
-        "--set",
-        "execution.videos_in_flight=1",
-        "--frames-per-group",
-        "32",
-        "--set",
-        "scoring.question_batch=1",
-    ]
+    """The signal comes when the first video is on record, and the second one's first group has been scored."""
+    one_by_one = ("--set", "execution.videos_in_flight=1", "--set", "scoring.question_batch=1")
+    words = arguments("--executor", "serial", "--frames-per-group", "32", *one_by_one)
+    command = [sys.executable, "-c", HELD_AT_THE_SECOND_VIDEO, str(tmp_path / "out"), *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not files(tmp_path / "out") and process.poll() is None and time.monotonic() < deadline:
+    while not (tmp_path / "held").exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(number)
     printed = process.communicate(timeout=60)
@@ -257,7 +272,7 @@ def test_an_interrupted_run_says_so_and_the_same_command_pays_only_for_what_was_
         assert summaries(tmp_path / "out")[0]["exit_code"] == exit_code
     before = read_rows(tmp_path / "out")
     assert len(before) == 3
-    assert run.main(command[2:]) == 0
+    assert run.main(words) == 0
     rows, second = read_rows(tmp_path / "out"), summaries(tmp_path / "out")[-1]
     assert [r["status"] for r in rows] == ["ok"] * 6
     assert second["num_skipped"] == 3

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.messages.keys import Role, Stage, WorkKey
-from pipeline.engine.patience import LEAST_S, SILENCE_S, TIMES_SLOWEST, Overdue, WorkerPatience
+from pipeline.engine.patience import LEAST_S, MOST_STEP_S, SILENCE_S, TIMES_SLOWEST, Overdue, OwnTime, WorkerPatience
 
 MOST_S = {Role.SCORER: 1800.0, Role.DECODER: 5400.0, Role.ANSWERER: 1800.0}
 
@@ -112,3 +112,13 @@ def test_nobody_is_given_less_than_30_s_or_more_than_the_setting(took_s, waited_
     is_over = bool(patience.overdue(now_s + waited_s))
     expected = min(1800.0, max(LEAST_S, TIMES_SLOWEST * max(took_s)))
     assert is_over == (now_s + waited_s - now_s > expected)
+
+
+def test_time_in_which_the_process_itself_stood_still_is_nobodys_silence(patience):
+    own = OwnTime()
+    patience.expect("scorer-0", now_s=own.tell(1000.0))
+    assert patience.overdue(own.tell(1000.5)) == []
+    assert patience.overdue(own.tell(9000.0)) == []
+    rest_s = int(SILENCE_S - MOST_STEP_S)
+    assert all(patience.overdue(own.tell(9000.0 + second)) == [] for second in range(rest_s))
+    assert [one.worker for one in patience.overdue(own.tell(9000.0 + rest_s))] == ["scorer-0"]

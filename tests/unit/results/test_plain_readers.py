@@ -1,5 +1,8 @@
 """Readers that know nothing of this project, in a loop beside compactions and retries: each row once, or an error."""
 
+import builtins
+import io
+import os
 import threading
 import time
 
@@ -73,7 +76,32 @@ def test_a_reader_in_a_loop_sees_each_row_once_but_in_the_stated_window(tmp_path
     assert all(set(keys) == set(KEYS) for keys, _ in found)  # never one too few
     assert all(keys == KEYS for keys, outside in found if outside)
     assert sum(outside for _, outside in found) >= 5
-    assert max(last - first for first, last in windows) < 30  # milliseconds, where a disk is not busy with other work
+
+
+def test_in_the_window_of_a_merge_nothing_is_read_or_written_and_names_change_once_each(tmp_path, monkeypatch):
+    """However long the disk takes for these: a sync of the folder, so that no power cut undoes it, and the renames."""
+    write_small_files(tmp_path)
+    steps = []
+    for owner, name in ((os, "replace"), (os, "fsync"), (io, "open"), (builtins, "open")):
+        monkeypatch.setattr(owner, name, noted(getattr(owner, name), name, steps))
+    compact(str(tmp_path))
+    ends = [at for at, (name, target) in enumerate(steps) if name == "replace" and "_superseded" in target]
+    [start] = [at for at, (name, target) in enumerate(steps) if name == "replace" and "_superseded" not in target]
+    window = [(name, target) for name, target in steps[start + 1 : ends[-1] + 1] if not target.endswith("/.lock")]
+    assert len(ends) == len(KEYS)
+    assert [name for name, _ in window] == ["fsync", *["replace"] * len(KEYS)]
+    assert any(name == "open" and target.endswith(".parquet") for name, target in steps[:start])
+
+
+def noted(act, name, steps):
+    """With the last path that it is about."""
+
+    def act_and_note(*args, **options):
+        paths = [str(one) for one in args if isinstance(one, str | os.PathLike)]
+        steps.append((name, paths[1] if name == "replace" else (paths or [""])[0]))
+        return act(*args, **options)
+
+    return act_and_note
 
 
 def timed(act, note):
