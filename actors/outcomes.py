@@ -11,11 +11,15 @@ from pipeline.results.rows import QuestionResult, RunStamp
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoOutcome:
-    """All rows of one finished video: what one commit holds; ``notes`` are for the log."""
+    """All rows of one finished video: what one commit holds; ``notes`` are for the log.
+
+    ``planned_keys``: of the rows, where they have others now, as the video was replaced while it was read.
+    """
 
     video_id: int
     rows: tuple[QuestionResult, ...]
     notes: tuple[str, ...] = ()
+    planned_keys: tuple[str, ...] = ()
 
 
 def take_outcomes(state: JobState, stamp: RunStamp) -> list[VideoOutcome]:
@@ -26,6 +30,7 @@ def take_outcomes(state: JobState, stamp: RunStamp) -> list[VideoOutcome]:
             video_id=video.task.video_id,
             rows=tuple(build_rows(video, stamp=stamp, finished_at=now)),
             notes=tuple(video.spent.notes),
+            planned_keys=() if video.found is None else video.task.question_keys,
         )
         for video in state.take_finished()
     ]

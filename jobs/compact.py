@@ -63,7 +63,7 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser = command_parser(
         prog,
         __doc__,
-        exit_codes="0 done, 2 usage, no such output or a result file that is not readable, 1 the storage failed",
+        exit_codes="0 done, 2 usage, no such output or no result file that is readable, 1 the storage failed",
     )
     parser.add_argument("output", help="the --output of run.py")
     parser.add_argument(

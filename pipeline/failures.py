@@ -41,10 +41,15 @@ STORAGE = frozenset({FailureClass.NOT_FOUND, FailureClass.ACCESS_DENIED, Failure
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """Why one piece of work failed; travels back in place of a result."""
+    """Why one piece of work failed; travels back in place of a result.
+
+    Attributes:
+        found: fingerprint of the version that is there, where the video's file was replaced since it was planned.
+    """
 
     failure_class: FailureClass
     message: str
+    found: str | None = None
 
     @property
     def is_retryable(self) -> bool:
@@ -72,6 +77,22 @@ class PipelineError(Exception):
     def to_failure(self) -> Failure:
         """The record that travels on."""
         return Failure(failure_class=self.failure_class, message=self.message)
+
+
+class ReplacedError(PipelineError):
+    """Another version of the video lies there than the one that was planned, which is gone."""
+
+    def __init__(self, message: str, found: str) -> None:
+        super().__init__(FailureClass.TRANSFER, message)
+        self.found = found
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # type: ignore[override]
+        """Pickle with its own arguments."""
+        return (type(self), (self.message, self.found))
+
+    def to_failure(self) -> Failure:
+        """The record says which version there is."""
+        return Failure(failure_class=self.failure_class, message=self.message, found=self.found)
 
 
 class OutageError(PipelineError):

@@ -1,9 +1,10 @@
 """``bench_coordinator.py``: the real coordinator on Ray, its workers, and what both have done between two moments."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import ray
@@ -29,6 +30,8 @@ _STAMP = RunStamp(run_id="bench", method="adapttoken", model="none", model_revis
 
 class IdleWorker:
     """Computes nothing; references are real ones, to nothing."""
+
+    ways: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, settings: SimulationSettings, *, references: int) -> None:
         archive, store = Archive(settings), RayStore()

@@ -3,10 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from actors.builders import Job
+from actors.outcomes import VideoOutcome
 from cluster.placement import PlacementError
 from jobs.wiring.executors import run_job
 from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK, EXIT_USAGE
@@ -22,6 +24,7 @@ from pipeline.failures import OutageError, PipelineError, with_store_errors
 from pipeline.models.checkpoints.files import CheckpointError
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
+from pipeline.results.key_set import KeySet
 from pipeline.results.rows import QuestionResult
 from pipeline.results.summary import summarize
 from pipeline.results.written_rows import WrittenRows
@@ -108,14 +111,14 @@ def _execute(
     """Commit video by video; a signal waits until the commit under way is on record."""
     is_warned, waits = False, LongWaits(give_up)
 
-    def commit(rows: Sequence[QuestionResult]) -> None:
+    def commit(rows: Sequence[QuestionResult], planned_keys: Sequence[str] = ()) -> None:
         nonlocal is_warned
         with (
             guard.hold(),
             waits.over(f"a commit to {strip_secrets(run.output)}", limit_s=COMMIT_S, remedy=_COMMIT_REMEDY),
         ):
             folder.check_is_there()
-            written.add(run.committer.commit(rows))
+            written.add(run.committer.commit(rows, planned_keys=planned_keys))
         LOG.info("%s", describe_commit(rows))
         if not is_warned and count_demo_warnings(row.warnings for row in rows):
             is_warned = True
@@ -146,8 +149,18 @@ def _execute(
             else:
                 for note in event.notes:
                     LOG.warning("%s", note)
-                commit(event.rows)
+                if (left := _still_asked(event, run.plan.answered)).rows:
+                    commit(left.rows, left.planned_keys)
     folder.check_is_there()
+
+
+def _still_asked(outcome: VideoOutcome, answered: KeySet) -> VideoOutcome:
+    """Of a video that was replaced by a version which an earlier run knew, what that run answered stays as it is."""
+    pairs = list(zip(outcome.rows, outcome.planned_keys, strict=True)) if outcome.planned_keys else []
+    left = [(row, key) for row, key in pairs if row.question_key not in answered]
+    if len(left) == len(pairs):
+        return outcome
+    return replace(outcome, rows=tuple(row for row, _ in left), planned_keys=tuple(key for _, key in left))
 
 
 def _note_progress(folder: RunFolder, progress: Progress, outlook: Outlook) -> None:

@@ -80,6 +80,8 @@ class Flow:
         """After anything that happened to a video."""
         self.videos[video.task.video_id] = self._by_age[video.age] = video
         planned, age = video.planned, video.age
+        if planned is None:
+            self._admitted.discard(age)  # it starts over
         end = 0 if planned is None else planned.certain_end
         unread = None if planned is None else planned.frames.first_unread
         ready = None if planned is None else planned.frames.first_ready

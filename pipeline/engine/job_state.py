@@ -182,8 +182,8 @@ class JobState:
             return None
         video.count_seconds(key, completion.seconds)
         if not video.is_awaited(key):
-            if isinstance(completion.result, ScoreDone) and video.planned is not None:
-                self._drop_late(video, video.planned, worker, key, completion.result)
+            if isinstance(completion.result, ScoreDone):
+                self._drop_late(video, worker, key, completion.result)
         elif isinstance(completion.result, Failure):
             self._take_failure(video, key, completion.result, worker=worker)
         elif isinstance(completion.result, ProbeDone):
@@ -198,11 +198,14 @@ class JobState:
 
     def _take_failure(self, video: VideoState, key: WorkKey, failure: Failure, *, worker: str) -> None:
         now_s, has_others = self._dispatcher.now_s, bool(self._dispatcher.waiting)
-        is_outage = key.stage.is_reading and self._dispatcher.outage.note_failure(
+        before, may_be_outage = video.planned, key.stage.is_reading and failure.found is None
+        is_outage = may_be_outage and self._dispatcher.outage.note_failure(
             key.video_id, failure, now_s=now_s, has_others=has_others
         )
         video.take_failure(key, failure, worker=worker, lost=self._lost, at=At(now_s=now_s, is_outage=is_outage))
         self._dispatcher.note_rest(video)
+        if before is not None and video.planned is None:  # it starts over
+            self._tell_leftovers(video, before)
 
     def _take_result(self, video: VideoState, planned: Planned, worker: str, key: WorkKey, result: Result) -> None:
         if isinstance(result, DecodeDone):
@@ -226,10 +229,14 @@ class JobState:
             candidates = video.task.video_id, planned.round.attempt, index
             post_limits(self._boxes, candidates, of_question, holder=planned.round.holder)
 
-    def _drop_late(self, video: VideoState, planned: Planned, worker: str, key: WorkKey, done: ScoreDone) -> None:
+    def _drop_late(self, video: VideoState, worker: str, key: WorkKey, done: ScoreDone) -> None:
         """Candidates came to be that nobody awaits any more: they are dropped before the video ends."""
         video.spent.count_group(was_prefilled=done.was_prefilled)
         self._tally.num_groups_wasted += 1
+        planned = video.planned
+        if planned is None:  # it starts over, so that nobody can hold anything else of it
+            self._boxes[worker].release(key.video_id)
+            return
         planned.round.scorers.add(worker)  # it may have been given nothing since scoring started over
         for index in () if planned.round.is_in_use(key, worker) else done.scores:
             self._boxes[worker].limits_of((key.video_id, key.attempt, index))[key.index] = 0
@@ -249,6 +256,10 @@ class JobState:
             self._dispatcher.post(holder, gather)
         if video.is_over:
             planned.trim()
+        self._tell_leftovers(video, planned)
+
+    def _tell_leftovers(self, video: VideoState, planned: Planned) -> None:
+        """Have workers give up what is in flight for nobody, and drop what they hold of an earlier round."""
         for worker, key in planned.leftovers.cancelled:
             if worker in self._boxes and key in self._boxes[worker].assigned:
                 self._cancelled.setdefault(worker, []).append(key)

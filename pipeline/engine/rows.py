@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline.manifest.questions import Question
 from pipeline.passes.token_record import unpack_tokens
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.planning.video_warnings import warn_about, warn_about_letters
+from pipeline.results.keys import key_of_version
 from pipeline.results.rows import (
     EvidenceRow,
     GroupRow,
@@ -24,10 +26,14 @@ from pipeline.results.rows import (
 
 
 def build_rows(video: VideoState, *, stamp: RunStamp, finished_at: datetime) -> list[QuestionResult]:
-    """Rows in manifest order."""
+    """Rows in manifest order, under the keys of the version that they are about."""
+    task, keys = video.task, video.task.question_keys
+    if video.found is not None:
+        rekey = partial(key_of_version, fingerprint=task.fingerprint, found=video.found, config_hash=stamp.config_hash)
+        keys = tuple(map(rekey, task.questions, keys))
     return [
         _build_row(video, question, state, key, stamp=stamp, finished_at=finished_at)
-        for question, state, key in zip(video.task.questions, video.questions, video.task.question_keys, strict=True)
+        for question, state, key in zip(task.questions, video.questions, keys, strict=True)
     ]
 
 
@@ -82,7 +88,7 @@ def _known_of_video(video: VideoState, state: QuestionState, stamp: RunStamp) ->
         "warnings": _warnings(video, state, stamp),
         "attempts": 1 + video.faults.num_redone,
         "memory_rung": state.memory_rung,
-        "video_fingerprint": video.task.fingerprint,
+        "video_fingerprint": video.fingerprint,
         "decoder": "+".join(sorted(video.spent.decoders)) or None,
         "sandbox": ", ".join(sorted(video.spent.sandboxes)) or None,
         "video_num_frames_decoded": video.spent.num_frames_decoded,

@@ -1,7 +1,7 @@
 """What a run has to do: the manifest less what is finished, grouped by video, with stable keys."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
@@ -35,6 +35,7 @@ class JobPlan:
         rejected: Manifest rows that cannot be asked, with their keys.
         num_skipped: Questions that an earlier run finished; ``num_skipped_failed`` of them have failed, and of
             ``num_skipped_away`` the video or transcript, which was there then, cannot be reached now.
+        answered: Keys of questions that an earlier run answered, of whatever version of their videos.
         replaces: Question key -> failed row that gives way to the new one: of the same key, or of the same question.
     """
 
@@ -45,6 +46,7 @@ class JobPlan:
     num_skipped: int
     num_skipped_failed: int = 0
     num_skipped_away: int = 0
+    answered: KeySet = field(default_factory=KeySet, repr=False)
     replaces: Mapping[str, FailedRow]
 
     @property
@@ -121,6 +123,7 @@ def plan_job(
         num_skipped=len(questions) + len(manifest.rejected) - num_left,
         num_skipped_failed=num_skipped_failed + len(manifest.rejected) - len(left),
         num_skipped_away=num_away - unreadable.num_questions - tasks.num_questions,
+        answered=finished.ok,
         replaces=_find_replaced((tasks, unreadable), left, finished.failed_rows),
     )
 

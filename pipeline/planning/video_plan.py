@@ -14,13 +14,12 @@ from pipeline.method.grouping import count_groups, plan_groups, visiting_order
 from pipeline.method.sampling import FrameSample, patch_frames, sample_frames, sample_keyframes
 from pipeline.method.selectors.base import Selector
 from pipeline.models.interface import FrameGeometry, ModelLayout
-from pipeline.planning.stretches import stretches_per_pass
+from pipeline.planning.stretches import most_stretch_bytes, stretches_per_pass
 from pipeline.settings.config import RunConfig, SamplingConfig
-from pipeline.video.decode_plan import STRETCH_BYTES, DecodePass, plan_decode
+from pipeline.video.decode_plan import DecodePass, plan_decode
 from pipeline.video.probe import VideoProbe
 
 IntArray = npt.NDArray[np.int64]
-_STRETCHES_PER_BUFFER = 16  # a stretch is held twice for a moment: as it is decoded, and as it is bundled
 PROMPT_POSITIONS = 1_024  # room left for the text around the video
 _NUMBER_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -185,7 +184,11 @@ def _plan_passes(
             num_certain=min(len(groups), config.stopping.confident_groups) if can_stop else len(groups),
         ),
         growing=can_stop,
-        stretch_bytes=min(STRETCH_BYTES, max(1, execution.frame_buffer_bytes // _STRETCHES_PER_BUFFER)),
+        stretch_bytes=most_stretch_bytes(
+            num_videos=num_videos,
+            num_decoders=execution.num_decoders,
+            frame_buffer_bytes=execution.frame_buffer_bytes,
+        ),
     ).passes
 
 

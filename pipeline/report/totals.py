@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import yaml
 
 from pipeline.report.cards import Json
-from pipeline.results.summary import DEVICE_STAGES, RunTotals
+from pipeline.results.summary import DEVICE_STAGES, RunTotals, is_summary
 from pipeline.uris import StorageOptions, strip_secrets
 
 _LOG = logging.getLogger("adapttoken.report")
@@ -89,10 +89,10 @@ def _read(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     try:
-        found = json.loads(content) if path.endswith(".json") else yaml.safe_load(content)
+        found: Any = json.loads(content) if path.endswith(".json") else yaml.safe_load(content)
     except (ValueError, RecursionError, yaml.YAMLError):
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or (path.endswith(".json") and not is_summary(found)):
         _LOG.warning("%s is not readable: what it says of its run is left out", strip_secrets(path))
         return {}
     return found

@@ -46,12 +46,19 @@ class AnswerCommitter:
         self._replaces = replaces or {}
         self._filesystem, _ = fsspec.core.url_to_fs(output_uri, **(storage_options or {}))
 
-    def commit(self, rows: Sequence[QuestionResult]) -> pa.Table:
-        """Write the rows of one video; returns them as a table."""
-        rows = [self._count_runs(row) for row in rows]
+    def commit(self, rows: Sequence[QuestionResult], *, planned_keys: Sequence[str] = ()) -> pa.Table:
+        """Write the rows of one video; returns them as a table.
+
+        Args:
+            rows: at least one.
+            planned_keys: of the rows, where they have others, as the video was replaced in between: failed rows give
+                way to them by these.
+        """
+        planned = planned_keys or [row.question_key for row in rows]
+        rows = [self._count_runs(row, key) for row, key in zip(rows, planned, strict=True)]
         row_indices = [self._rows[row.question_id] for row in rows]
         table = results_table(rows, self._manifest.pass_through_rows(row_indices))
-        fresh = self._replace_failed([row.question_key for row in rows], table)
+        fresh = self._replace_failed(planned, table)
         if fresh:
             commit_answers(
                 self._output_uri,
@@ -60,7 +67,7 @@ class AnswerCommitter:
                 storage_options=self._storage_options,
                 subfolder=self._partitions.subfolder([row_indices[position] for position in fresh]),
             )
-            self._drop_failed([rows[position].question_key for position in fresh])
+            self._drop_failed([planned[position] for position in fresh])
         return table
 
     def _drop_failed(self, keys: Sequence[str]) -> None:
@@ -72,8 +79,8 @@ class AnswerCommitter:
         for path, failed in by_file.items():
             drop_rows(self._filesystem, path, failed)
 
-    def _count_runs(self, row: QuestionResult) -> QuestionResult:
-        before = self._replaces.get(row.question_key)
+    def _count_runs(self, row: QuestionResult, key: str) -> QuestionResult:
+        before = self._replaces.get(key)
         return row if before is None else replace(row, num_runs=before.num_runs + 1)
 
     def _replace_failed(self, keys: Sequence[str], table: pa.Table) -> list[int]:

@@ -93,13 +93,15 @@ def find_standing(folder: AnswersFolder, index: RowIndex) -> npt.NDArray[np.int6
         ids: list[str] = rows.filter(pc.equal(rows.column("status"), "failed")).column("question_id").to_pylist()
         return ids
 
-    wanted = pa.array({name for _, names in folder.read_all(read_failed) for name in names}, pa.string())
+    failed = folder.read_all(read_failed, skips_broken=True)
+    wanted = pa.array({name for _, names in failed for name in names}, pa.string())
 
     def read(part: PartFile) -> pa.Table:
         rows = folder.read_part(part, _STANDING_COLUMNS)
         return rows.filter(pc.is_in(rows.column("question_id"), wanted))
 
-    rivals = pa.concat_tables([table for _, table in folder.read_all(read)], promote_options="default")
+    tables = [table for _, table in folder.read_all(read, skips_broken=True)]
+    rivals = pa.concat_tables(tables, promote_options="default")
     shown = rivals.column("question_key").take(pa.array(standing_rows(rivals)))
     gone = pc.filter(rivals.column("question_key"), pc.invert(pc.is_in(rivals.column("question_key"), shown)))
     return index.best[~KeySet(gone.to_pylist()).contains_all_of([key.decode() for key in index.keys[index.best]])]
@@ -147,14 +149,13 @@ def compact(
         dry_run: Only say what would be done.
 
     Raises:
-        ValueError: There is no such output, a result file is not readable (nothing was changed), or a bound is out of
-            range.
+        ValueError: There is no such output, no result file is readable, or a bound is out of range.
         OSError: The storage fails; doing it again goes on from there.
     """
     if target_bytes < 1 or not grace_s >= 0:
         raise ValueError(f"target_bytes must be at least 1 and grace_s at least 0, got {target_bytes} and {grace_s}")
     folder = AnswersFolder(output_uri, storage_options)
-    index = read_index(folder)
+    index = read_index(folder, skips_broken=True)  # a broken file stays as it is
     if not index.parts and not folder.is_there():
         place = strip_secrets(output_uri)
         raise ValueError(f"{place} is no output: name the --output of a run that has answered something")

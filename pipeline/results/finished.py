@@ -78,14 +78,15 @@ def answered_questions(
 def read_answers(output_uri: str, *, storage_options: StorageOptions = None) -> pa.Table:
     """One row per question key, as `row_choice` says; an empty table where there are no results.
 
-    A manifest column whose type differs between files has the type that the view gives it.
+    A manifest column whose type differs between files has the type that the view gives it. A file that is not
+    readable is named in a warning, and left out.
 
     Raises:
-        ValueError: A result file is not readable; names it.
+        BrokenFileError: No result file is readable.
         OSError: The folder cannot be listed.
     """
     folder = AnswersFolder(output_uri, storage_options)
-    tables = [table for _, table in folder.read_all(folder.read_part)]
+    tables = [table for _, table in folder.read_all(folder.read_part, skips_broken=True)]
     if not tables:
         return ANSWERS_SCHEMA.empty_table()
     answers = with_added_columns(concat_drifting(tables))

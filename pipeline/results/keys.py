@@ -1,6 +1,7 @@
 """What identifies a video, a question and a result file, so that a second run knows what is done."""
 
 import errno
+import itertools
 import os
 import stat
 from collections import Counter
@@ -16,6 +17,7 @@ from pipeline.video.remote import ObjectVersion
 from pipeline.video.sources import check_scheme, is_local, local_path, remote_video
 from pipeline.video.versions import digest, local_version, object_fingerprint
 
+_MOST_OCCURRENCES = 1_000_000  # of one question in a manifest
 _NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
@@ -77,6 +79,31 @@ def question_key(
     if transcript is not None:
         parts.append({"transcript": transcript.digest})
     return digest(parts + [occurrence] * (occurrence > 0), num_digits=32)
+
+
+def key_of_version(question: Question, key: str, *, fingerprint: str, found: str, config_hash: str) -> str:
+    """What a question's key is where another version of its video is answered about.
+
+    Args:
+        question: as it was planned.
+        key: its key, from ``question_keys`` with ``fingerprint``.
+        fingerprint: of the version that was planned.
+        found: of the other one.
+        config_hash: of the settings.
+    """
+    of_version = partial(
+        question_key,
+        text=question.text,
+        options=question.options,
+        config_hash=config_hash,
+        time_range=question.time_range,
+        transcript=question.transcript,
+    )
+    for occurrence in itertools.count():
+        if of_version(fingerprint, occurrence=occurrence) == key:
+            break
+        assert occurrence < _MOST_OCCURRENCES, f"{key} is no key of {question.question_id}"
+    return of_version(found, occurrence=occurrence)
 
 
 def question_keys(questions: Sequence[Question], *, fingerprint: str, config_hash: str) -> list[str]:

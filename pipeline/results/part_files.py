@@ -29,6 +29,13 @@ _ONE_LOOK = 300  # files that every storage lists at one moment: in one answer o
 _MAX_ATTEMPTS = 3
 _WHOLE_BYTES = 4 * 1024**2
 _BLOCK_BYTES = 1024**2
+_KINDS: tuple[Callable[[pa.DataType], bool], ...] = (
+    lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind),
+    lambda kind: pa.types.is_integer(kind) or pa.types.is_floating(kind),
+    pa.types.is_timestamp,
+    pa.types.is_struct,
+    lambda kind: pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_list_view(kind),
+)
 _REMEDY = "delete it and run again: its questions are answered anew"
 _LOG = logging.getLogger("adapttoken.results")
 
@@ -37,6 +44,10 @@ _Read = TypeVar("_Read")
 
 class ForeignFileError(ValueError):
     """A Parquet file that only has the name of a result file; readers of a whole folder warn of it and go on."""
+
+
+class BrokenFileError(ValueError):
+    """A result file that cannot be read; who only shows rows warns of it and goes on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,26 +92,33 @@ class AnswersFolder:
         ]
         return sorted(parts, key=lambda part: part.path)
 
-    def read_all(self, read: ReadPart[_Read]) -> list[tuple[PartFile, _Read]]:
+    def read_all(self, read: ReadPart[_Read], *, skips_broken: bool = False) -> list[tuple[PartFile, _Read]]:
         """Apply ``read`` to every committed file, several at once; by path.
 
         What was written before this call is seen: when a file vanishes, because its rows are in a larger one by now,
         the folder is listed again; so it is after a long listing, which is of no one moment and may have missed both.
 
+        Args:
+            read: Called in several threads.
+            skips_broken: Leave out what cannot be read, with a warning that names it, unless that is every file. A run
+                must not: it would answer the questions in there once more.
+
         Raises:
+            BrokenFileError: A file cannot be read.
             OSError: The folder cannot be listed, or files keep vanishing.
         """
-        results: dict[PartFile, _Read | _Foreign] = {}
+        results: dict[PartFile, _Read | _LeftOut] = {}
+        attempt = partial(_try_to_read, read, skips_broken=skips_broken)
         is_local = isinstance(self.filesystem, LocalFileSystem)
         with ThreadPoolExecutor(NUM_LOCAL_READERS if is_local else NUM_REMOTE_READERS) as pool:
             for _ in range(MAX_LISTINGS):
                 parts = self.list_parts()
                 new = [part for part in parts if part not in results]
-                found = list(zip(new, pool.map(partial(_unless_vanished, read), new), strict=True))
+                found = list(zip(new, pool.map(attempt, new), strict=True))
                 results |= {part: result for part, result in found if result is not None}
                 if all(result is not None for _, result in found) and len(new) <= _ONE_LOOK:
                     kept = [(part, results[part]) for part in parts]
-                    return [(part, result) for part, result in kept if not isinstance(result, _Foreign)]
+                    return _without_left_out(kept)
         message = f"result files under {strip_secrets(self.path)} vanished {MAX_LISTINGS} times while they were read"
         raise OSError(f"{message}: try again when no compaction runs")
 
@@ -114,7 +132,7 @@ class AnswersFolder:
         Raises:
             FileNotFoundError: It has gone since.
             ForeignFileError: It is no result file; names it.
-            ValueError: It is not readable; names it.
+            BrokenFileError: It is not readable; names it.
         """
         for attempt in range(_MAX_ATTEMPTS):
             try:
@@ -170,7 +188,7 @@ def parse_part(source: "pa.NativeFile | str", *, name: str, columns: Sequence[st
     Raises:
         FileNotFoundError: There is no such file.
         ForeignFileError: It is no result file.
-        ValueError: It is not readable.
+        BrokenFileError: It is not readable.
     """
     try:
         with pq.ParquetFile(source, pre_buffer=False) as file:  # buffering would hand each read to other threads
@@ -183,6 +201,10 @@ def parse_part(source: "pa.NativeFile | str", *, name: str, columns: Sequence[st
     missing = sorted(required - ADDED_COLUMNS - set(table.column_names))
     if missing:
         raise ForeignFileError(f"{strip_secrets(name)} is no result file: it lacks the columns {missing}")
+    for field in table.schema:
+        if not _is_of_a_kind(field):
+            message = f"its column {field.name} holds {field.type}, not {ANSWERS_SCHEMA.field(field.name).type}"
+            raise ForeignFileError(f"{strip_secrets(name)} is no result file: {message}")
     for added in required - set(table.column_names) if columns else ():
         table = table.append_column(added, pa.nulls(table.num_rows, ANSWERS_SCHEMA.field(added).type))
     table = table.select(list(columns)) if columns else table
@@ -200,22 +222,48 @@ def _with_keys(table: pa.Table, name: str) -> pa.Table:
     return table.filter(pc.is_valid(keys))
 
 
-def _unreadable(name: str, error: Exception) -> ValueError:
-    return ValueError(f"result file {strip_secrets(name)} is not readable ({error}): {_REMEDY}")
+def _is_of_a_kind(field: pa.Field) -> bool:
+    """Whether a column of ours has texts where texts belong, numbers or times where those do."""
+    if field.name not in ANSWERS_SCHEMA.names:
+        return True
+    held, wanted = field.type, ANSWERS_SCHEMA.field(field.name).type
+    held = held.value_type if pa.types.is_dictionary(held) else held
+    return bool(held == wanted or pa.types.is_null(held) or any(kind(held) and kind(wanted) for kind in _KINDS))
 
 
-class _Foreign:
-    """Stands for what was read of a foreign file."""
+def _unreadable(name: str, error: Exception) -> BrokenFileError:
+    return BrokenFileError(f"result file {strip_secrets(name)} is not readable ({error}): {_REMEDY}")
 
 
-def _unless_vanished(read: ReadPart[_Read], part: PartFile) -> "_Read | _Foreign | None":
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _LeftOut:
+    """Stands for what was read of a file that is foreign, or broken."""
+
+    error: ValueError
+
+
+def _try_to_read(read: ReadPart[_Read], part: PartFile, *, skips_broken: bool) -> "_Read | _LeftOut | None":
+    """None where the file has vanished."""
     try:
         return read(part)
     except FileNotFoundError:
         return None
-    except ForeignFileError as error:
-        _LOG.warning("%s: it is left out", error)
-        return _Foreign()
+    except (ForeignFileError, BrokenFileError) as error:
+        if isinstance(error, BrokenFileError) and not skips_broken:
+            raise
+        return _LeftOut(error=error)
+
+
+def _without_left_out(found: "Sequence[tuple[PartFile, _Read | _LeftOut]]") -> list[tuple[PartFile, _Read]]:
+    """What has been read; a warning for each of the others."""
+    sound = [(part, result) for part, result in found if not isinstance(result, _LeftOut)]
+    errors = [result.error for _, result in found if isinstance(result, _LeftOut)]
+    broken = [error for error in errors if isinstance(error, BrokenFileError)]
+    if broken and not sound:
+        raise broken[0]
+    for error in errors:
+        _LOG.warning("%s; it is left out", error)
+    return sound
 
 
 def _raise_unless_missing(error: OSError) -> None:

@@ -49,14 +49,14 @@ class RowIndex:
     best_of_rows: _Ints
 
 
-def read_index(folder: AnswersFolder) -> RowIndex:
-    """Read what decides which rows count, of all files.
+def read_index(folder: AnswersFolder, *, skips_broken: bool = False) -> RowIndex:
+    """Read what decides which rows count, of all files, or all that are readable.
 
     Raises:
-        ValueError: A result file is not readable; names it.
+        BrokenFileError: A result file is not readable; names it.
         OSError: The folder cannot be listed.
     """
-    found = folder.read_all(partial(_read_rows, folder))
+    found = folder.read_all(partial(_read_rows, folder), skips_broken=skips_broken)
     num_rows = np.array([len(rows) for _, rows in found], np.int64)
     files = np.repeat(np.arange(len(found)), num_rows)
     rows = (

@@ -4,6 +4,7 @@ import json
 import logging
 
 from pipeline.results.part_files import AnswersFolder
+from pipeline.results.summary import is_summary
 from pipeline.uris import strip_secrets
 
 _LOG = logging.getLogger("adapttoken.results")
@@ -30,19 +31,19 @@ def sound_parts(folder: AnswersFolder) -> list[str]:
 
 
 def sound_summaries(folder: AnswersFolder) -> list[str]:
-    """Runs' ``summary.json`` that hold a JSON object, relative to the output folder."""
+    """Runs' ``summary.json`` that say what a run would say, relative to the output folder."""
     sound: list[str] = []
     for path in sorted(folder.filesystem.find(f"{_root(folder)}/runs", maxdepth=2)):
         if path.rpartition("/")[2] != "summary.json":
             continue
         try:
-            is_sound = isinstance(json.loads(folder.filesystem.cat_file(path)), dict)
+            is_sound = is_summary(json.loads(folder.filesystem.cat_file(path)))
         except (ValueError, RecursionError):
             is_sound = False
         if is_sound:
             sound.append(path)
         else:
-            _LOG.warning("%s is not readable: the view runs leaves it out", strip_secrets(path))
+            _LOG.warning("%s is no summary of a run: the view runs leaves it out", strip_secrets(path))
     return [path.removeprefix(f"{_root(folder)}/") for path in sound]
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from pipeline.uris import StorageOptions
 
 STAGES = ("decode_s", "encode_s", "prefill_s", "score_s", "scorer_wait_s", "answer_s", "total_s")
 DEVICE_STAGES = ("encode_s", "prefill_s", "score_s", "answer_s")
+_SQL_NUMBERS = frozenset({"BIGINT", "UBIGINT", "HUGEINT", "DOUBLE", "INTEGER"})
 STATUSES = ("ok", "failed")
 _GROUP_COUNTERS = ("num_groups", "num_groups_scored", "num_groups_wasted")
 _VIDEO_COUNTERS = (
@@ -22,6 +23,26 @@ _VIDEO_COUNTERS = (
     "video_num_groups_encoded",
     "video_num_groups_prefilled",
 )
+
+
+_TEXTS = ("run_id", "method", "model", "config_hash", "started_at", "finished_at")
+_NUMBERS = ("wall_s", "exit_code", "num_videos", "num_questions", "num_ok", "num_failed", "num_skipped")
+
+
+def is_summary(found: object) -> bool:
+    """Whether a run can have written it: an object with the run's name, and texts and numbers in their places."""
+    if not isinstance(found, dict) or not isinstance(found.get("run_id"), str):
+        return False
+    texts, numbers = [found.get(name) for name in _TEXTS], [found.get(name) for name in _NUMBERS]
+    return all(text is None or isinstance(text, str) for text in texts) and all(
+        number is None or (isinstance(number, int | float) and not isinstance(number, bool)) for number in numbers
+    )
+
+
+def has_summary_types(types: Mapping[str, str]) -> bool:
+    """Whether DuckDB has taken all of these columns for texts, times and numbers, which one odd file would spoil."""
+    is_text = all(types.get(name, "VARCHAR").startswith(("VARCHAR", "TIMESTAMP", "DATE")) for name in _TEXTS)
+    return is_text and all(types.get(name, "BIGINT") in _SQL_NUMBERS for name in _NUMBERS)
 
 
 class RunTotals:

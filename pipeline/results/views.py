@@ -13,6 +13,7 @@ from pipeline.results.asked import ASKED_COLUMNS
 from pipeline.results.part_files import AnswersFolder
 from pipeline.results.schema import ADDED_COLUMNS, ANSWERS_SCHEMA
 from pipeline.results.sound_files import sound_parts, sound_summaries
+from pipeline.results.summary import has_summary_types
 from pipeline.uris import StorageOptions, strip_secrets
 
 if TYPE_CHECKING:
@@ -95,7 +96,11 @@ def _create_views(connection: "duckdb.DuckDBPyConnection", root: str, folder: An
             connection.execute(statement)
     try:
         connection.execute(runs)
+        described = connection.execute("DESCRIBE runs").fetchall()
+        is_sound = has_summary_types({name: kind for name, kind, *_ in described})
     except duckdb.Error:  # none, or one that is broken
+        is_sound = False
+    if not is_sound:
         summaries = sound_summaries(folder)
         found = views_sql(root, summaries=summaries).split(";\n\n")[-1]
         connection.execute(found if summaries else _NO_RUNS)

@@ -59,4 +59,4 @@ FROM (
 
 -- One row per run: what summary.json says.
 CREATE OR REPLACE VIEW runs AS
-SELECT * FROM read_json_auto({runs}, union_by_name = true);
+SELECT * FROM read_json_auto({runs}, union_by_name = true) WHERE run_id IS NOT NULL;

@@ -151,14 +151,17 @@ def plan_decode(
 def cut_stretches(
     probe: VideoProbe, frame_indices: IntArray, *, num_stretches: int, max_frames: int | None = None
 ) -> tuple[Stretch, ...]:
-    """Cut a pass at keyframes into ``num_stretches`` runs of GOPs of about equal decode cost, and those again by size.
+    """Cut a pass at keyframes into runs of GOPs of about equal decode cost, and those that are too large again by size.
 
     ``costs 10 10 10 30, num_stretches=2  ->  10 10 10 | 30``
+
+    Where all would be too large, more of equal size are fewer in the end: cut by size, each leaves a small rest, and
+    every piece costs a coordinator alike.
 
     Args:
         probe: the video's timeline.
         frame_indices: (n,) wanted frames.
-        num_stretches: fewer where there are fewer GOPs.
+        num_stretches: at least, but fewer where there are fewer GOPs.
         max_frames: wanted frames per stretch; a GOP may hold more and is a stretch of its own then, unless it is long:
             then it is cut. What follows the cut is decoded from the keyframe on, unless the decoder stands there still.
     """
@@ -166,16 +169,12 @@ def cut_stretches(
     gops = _split_gops(probe, frame_indices)
     if max_frames is not None:
         gops = _cut_long_gops(probe, gops, frame_indices, max(1, max_frames))
-    centres = np.cumsum(gops.costs) - gops.costs / 2
-    pieces = np.minimum(centres * num_stretches // gops.costs.sum(), num_stretches - 1)
-    bounds, num_held = [0], 0
-    for at, size in enumerate(gops.sizes.tolist()):
-        is_full = max_frames is not None and num_held + size > max_frames
-        if at > 0 and (pieces[at] != pieces[at - 1] or is_full):
-            bounds.append(at)
-            num_held = 0
-        num_held += size
-    bounds.append(len(gops.sizes))
+    tried = [num_stretches]
+    if max_frames is not None:  # of those that are cut evenly none exceeds the average by more than a GOP
+        averages = max_frames, max(1, max_frames - int(gops.sizes.max()))
+        tried = [max(num_stretches, -(-len(frame_indices) // average)) for average in averages] + tried
+    cuts = (_bound_stretches(gops, num_stretches=number, max_frames=max_frames) for number in tried)
+    bounds = min(cuts, key=len)
     ends = np.cumsum([0, *gops.sizes])
     return tuple(
         Stretch(
@@ -186,6 +185,20 @@ def cut_stretches(
         )
         for start, stop in pairwise(bounds)
     )
+
+
+def _bound_stretches(gops: "_TouchedGops", *, num_stretches: int, max_frames: int | None) -> list[int]:
+    """Where each run of GOPs begins, and the end of the last."""
+    centres = np.cumsum(gops.costs) - gops.costs / 2
+    pieces = np.minimum(centres * num_stretches // gops.costs.sum(), num_stretches - 1)
+    bounds, num_held = [0], 0
+    for at, size in enumerate(gops.sizes.tolist()):
+        is_full = max_frames is not None and num_held + size > max_frames
+        if at > 0 and (pieces[at] != pieces[at - 1] or is_full):
+            bounds.append(at)
+            num_held = 0
+        num_held += size
+    return [*bounds, len(gops.sizes)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

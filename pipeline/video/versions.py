@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-from pipeline.failures import FailureClass, PipelineError
+from pipeline.failures import ReplacedError
 from pipeline.uris import strip_secrets
 from pipeline.video.remote import ObjectVersion
 
@@ -30,13 +30,16 @@ def check_version(uri: str, found: ObjectVersion, *, fingerprint: str | None) ->
         fingerprint: of the planned version, perhaps with ``-1``, ``-2``, … behind it; None: any will do.
 
     Raises:
-        PipelineError: ``TRANSFER``: the next run plans the new version.
+        ReplacedError: It names the version that is there, which is planned instead.
     """
-    if fingerprint is not None and object_fingerprint(uri, found) != fingerprint.partition("-")[0]:
-        raise PipelineError(
-            FailureClass.TRANSFER,
+    if fingerprint is None:
+        return
+    planned, dash, number = fingerprint.partition("-")
+    if (there := object_fingerprint(uri, found)) != planned:
+        raise ReplacedError(
             f"{strip_secrets(uri)} was replaced since this run was planned (it has {found.size_bytes} bytes now); "
             "the next run answers about the new version.",
+            found=there + dash + number,
         )
 
 

@@ -16,6 +16,7 @@ from pipeline.failures import Failure, FailureClass
 
 LAST_RUNG = 3  # of the memory ladder: batches an eighth of what is configured
 MOST_LOSSES = 50  # of one video, through workers that others made die, with no group scored in between
+MOST_RESTARTS = 2  # of one video, as its file was replaced: what is written all the time is not read today
 _FEWEST_TIMEOUTS = 3  # half of max_attempts, but not fewer than this: each took half an hour
 TOGETHER_FAILURES = 2  # before questions are isolated
 _FATAL_ALIKE = 2  # questions asked alone whose turns only kill: then it is the video's fault, not theirs
@@ -65,7 +66,8 @@ class Faults:
     """One video's record.
 
     Attributes:
-        num_redone: how often anything was done again; ``num_losses`` since it got on, through no fault of its own.
+        num_redone: how often anything was done again; ``num_losses`` since it got on, through no fault of its own;
+            ``num_restarts`` because its file was replaced.
         is_suspect: a worker died that had work of it among other work; from then on its work is handed out alone.
         num_fatal: questions that failed alone, by turns that only killed workers.
         excluded: workers on which something of it failed; others try again, as long as there are others.
@@ -79,6 +81,7 @@ class Faults:
     model_rest: Rest = field(default_factory=Rest)
     num_redone: int = 0
     num_losses: int = 0
+    num_restarts: int = 0
     is_suspect: bool = False
     num_fatal: int = 0
     excluded: set[str] = field(default_factory=set)
@@ -88,6 +91,14 @@ class Faults:
         self.num_losses += 1
         self.num_redone += 1
         return self.num_losses <= MOST_LOSSES
+
+    def note_replaced(self) -> bool:
+        """Its file was replaced while it was read; returns whether it starts over, which has an end."""
+        if self.num_restarts == MOST_RESTARTS:
+            return False
+        self.num_restarts += 1
+        self.num_redone += 1
+        return True
 
     def rest_of(self, key: WorkKey) -> Rest:
         """The pause that a piece of work has to keep."""

@@ -278,6 +278,13 @@ class Planned:
         self.frames.read_in_order()
         self.trim()
 
+    def give_up(self) -> None:
+        """Nothing of it is used any more: who works on it, or holds something of it, can let it go."""
+        self.leftovers.cancelled += self.round.take_back(self.round.in_flight)
+        self.frames.drop(range(len(self.plan.groups)))
+        self.leftovers.cancelled += self.frames.take_unneeded()
+        self.leftovers.abandoned |= self.round.scorers
+
     def start_gathers(self, make_key: MakeKey) -> list[tuple[str, GatherWork]]:
         """Of each question that can be answered, have the tokens handed out that it bought, by who holds them."""
         started = []

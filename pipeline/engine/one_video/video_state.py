@@ -6,6 +6,7 @@
        │                  │  ^                                    │                         ^
        └── unreadable ────┼──┼────────────────────────────────────┼─────────────────────────┘
                           └──┴── lost, out of memory, isolated <──┘
+                  a file that was replaced while it was read: PROBING again
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from pipeline.engine.one_video.faults import Faults, Remedy, is_unblamed
 from pipeline.engine.one_video.frame_ledger import FrameLedger
 from pipeline.engine.one_video.planned import Limits, Planned
 from pipeline.engine.one_video.question_state import QuestionPhase, QuestionState, begin_questions
+from pipeline.engine.one_video.scoring_round import ScoringRound
 from pipeline.engine.one_video.spent import Spent
 from pipeline.engine.one_video.tries import Tries
 from pipeline.failures import Failure, FailureClass, PipelineError
@@ -30,6 +32,7 @@ from pipeline.method.selectors.base import Selector
 from pipeline.planning.tasks import VideoTask
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.settings.config import RunConfig
+from pipeline.uris import strip_secrets
 
 
 class Phase(StrEnum):
@@ -71,6 +74,8 @@ class VideoState:
     Attributes:
         age: order of admission; the oldest goes first.
         state: what its phase needs.
+        found: the version that it is answered about, where the planned one was replaced meanwhile.
+        first_attempt: of scoring it in the version that is there; those before were about another one.
         num_turns: pieces of work handed out.
     """
 
@@ -81,6 +86,8 @@ class VideoState:
     state: Probing | Planned | Unreadable = field(default_factory=Probing)
     faults: Faults = field(init=False)
     spent: Spent = field(default_factory=Spent)
+    found: str | None = None
+    first_attempt: int = 1
     num_turns: int = 0
 
     def __post_init__(self) -> None:
@@ -92,6 +99,11 @@ class VideoState:
     def planned(self) -> Planned | None:
         """Its state once the plan is known, and to the end; None before, and where it never became known."""
         return self.state if isinstance(self.state, Planned) else None
+
+    @property
+    def fingerprint(self) -> str:
+        """The version that it is answered about."""
+        return self.found or self.task.fingerprint
 
     @property
     def plan(self) -> VideoPlan | None:
@@ -140,7 +152,7 @@ class VideoState:
 
     def count_seconds(self, key: WorkKey, seconds: StageSeconds) -> None:
         """What a piece of work cost."""
-        if key.stage.is_of_one_question:
+        if key.stage.is_of_one_question and self.questions:  # else it starts over
             self.questions[key.index].seconds += seconds
         else:
             self.spent.seconds += seconds
@@ -158,11 +170,7 @@ class VideoState:
         key = self.make_key(Stage.PROBE)
         self.state, task = Probing(key=key), self.task
         return ProbeWork(
-            key=key,
-            uri=task.uri,
-            fingerprint=task.fingerprint,
-            questions=task.questions,
-            time_range=task.time_range,
+            key=key, uri=task.uri, fingerprint=self.fingerprint, questions=task.questions, time_range=task.time_range
         )
 
     def take_plan(self, key: WorkKey, done: ProbeDone) -> None:
@@ -170,7 +178,7 @@ class VideoState:
         self._note_read(key)
         plan, task, budget = done.plan, self.task, self.config.budget
         size = self.config.execution.groups_per_call
-        source = VideoSource(uri=task.uri, fingerprint=task.fingerprint, probe=done.probe, groups_per_bundle=size)
+        source = VideoSource(uri=task.uri, fingerprint=self.fingerprint, probe=done.probe, groups_per_bundle=size)
         is_bounded = self.selector.final_budget(budget) is not None
         most = overselected(budget.token_budget, budget.over_select) if is_bounded else None
         num_tokens_G, num_questions = plan.group_num_tokens, len(task.questions)
@@ -185,6 +193,7 @@ class VideoState:
             candidates=CandidateLedger(num_tokens_G, num_questions=num_questions),
             bound_tokens=bound_tokens(num_tokens_G, budget=most, num_questions=num_questions),
             patch_centers_s=plan.patch_centers_s,
+            round=ScoringRound(attempt=self.first_attempt),
         )
 
     def take_decoded(self, planned: Planned, key: WorkKey, done: DecodeDone) -> None:
@@ -240,6 +249,14 @@ class VideoState:
                 question.fail(failure)
         self.trim()
 
+    def start_over(self, found: str) -> None:
+        """Its file was replaced: it is planned again, in the version that is there; no frame or score is used twice."""
+        if isinstance(self.state, Planned):
+            self.state.give_up()
+            self.first_attempt = self.state.round.attempt + 1
+        self.state, self.found = Probing(), found
+        self.spent.notes.append(f"{strip_secrets(self.task.uri)} was replaced while it was read: it starts over")
+
     def excuse(self, failure: Failure) -> None:
         """Something was lost through no fault of the video's; it is done again, but not for ever."""
         if not self.faults.note_loss():
@@ -247,6 +264,9 @@ class VideoState:
 
     def take_failure(self, key: WorkKey, failure: Failure, *, worker: str, lost: AbstractSet[str], at: At) -> None:
         """A worker reports that a piece failed: it is put back, and what that means is carried out."""
+        if failure.found is not None and self.faults.note_replaced():
+            self.start_over(failure.found)
+            return
         self.put_back(key, lost=lost, has_lost_input=is_unblamed(failure))
         if key.stage is Stage.GATHER and isinstance(self.state, Planned):
             wants = self.state.questions[key.index].wants  # what cannot be handed out is as good as lost

@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from pipeline.lab.simulation.messages import Load
 from pipeline.lab.simulation.settings import CoordinatorTimes
 
 Reply = TypeVar("Reply")
+_NOTHING = Load(0, 0)
 
 
 class CoordinatorQueue:
@@ -21,10 +23,10 @@ class CoordinatorQueue:
     def __init__(self, times: CoordinatorTimes) -> None:
         self._times = times
         self.free_at_s = self.busy_s = self.decision_s = self.waited_s = self.longest_wait_s = 0.0
-        self.num_calls = self.num_decisions = self.num_completions = self.num_records = 0
+        self.num_calls = self.num_decisions = self.num_completions = 0
 
     def serve(
-        self, arrival_s: float, decide: Callable[[], Reply], *, num_completions: int = 0, num_records: int = 0
+        self, arrival_s: float, decide: Callable[[], Reply], *, num_completions: int = 0, load: Load = _NOTHING
     ) -> tuple[Reply, float]:
         """A call with so much in it; returns the reply and when it is sent."""
         waited_s = max(0.0, self.free_at_s - arrival_s)
@@ -32,8 +34,7 @@ class CoordinatorQueue:
         self.longest_wait_s = max(self.longest_wait_s, waited_s)
         self.num_calls += 1
         self.num_completions += num_completions
-        self.num_records += num_records
-        self._occupy(arrival_s, self._times.call_s + num_records * self._times.record_s)
+        self._occupy(arrival_s, self._times.call_s + self._carry_s(load))
         return self.decide(arrival_s, decide, num_completions=num_completions)
 
     def decide(self, now_s: float, decide: Callable[[], Reply], *, num_completions: int = 0) -> tuple[Reply, float]:
@@ -49,11 +50,13 @@ class CoordinatorQueue:
         self._occupy(now_s, seconds)
         return reply, self.free_at_s
 
-    def send(self, num_records: int) -> float:
+    def send(self, load: Load) -> float:
         """What the reply that was last decided on carries; returns when it is sent."""
-        self.num_records += num_records
-        self._occupy(self.free_at_s, num_records * self._times.record_s)
+        self._occupy(self.free_at_s, self._carry_s(load))
         return self.free_at_s
+
+    def _carry_s(self, load: Load) -> float:
+        return load.num_records * self._times.record_s + load.num_references * self._times.reference_s
 
     def _occupy(self, arrival_s: float, seconds: float) -> None:
         self.free_at_s = max(self.free_at_s, arrival_s) + seconds

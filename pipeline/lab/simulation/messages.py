@@ -1,32 +1,45 @@
 """How many records a call carries; each costs the coordinator's process time, beside the call itself."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from pipeline.engine.messages.work import AnswerWork, Batch, Completion, DecodeDone, ScoreDone, ScoreWork
+from pipeline.engine.messages.work import (
+    AnswerWork,
+    Batch,
+    Completion,
+    DecodeDone,
+    DecodeWork,
+    GatherDone,
+    ProbeDone,
+    ScoreDone,
+    ScoreWork,
+)
 
 
-def records_in(completions: Sequence[Completion]) -> int:
-    """A completion counts as many records as it holds references or scores, one at least."""
-    count = 0
+class Load(NamedTuple):
+    """What a message carries."""
+
+    num_records: int
+    num_references: int
+
+
+def load_in(completions: Sequence[Completion]) -> Load:
+    """A completion is a record, or as many as it holds scores; frames and tokens are references."""
+    num_records = num_references = 0
     for completion in completions:
         result = completion.result
+        num_records += max(1, len(result.scores)) if isinstance(result, ScoreDone) else 1
         if isinstance(result, DecodeDone):
-            count += max(1, len(result.bundles))
-        elif isinstance(result, ScoreDone):
-            count += max(1, len(result.scores))
-        else:
-            count += 1
-    return count
+            num_references += len(result.bundles)
+        elif isinstance(result, GatherDone | ProbeDone):
+            num_references += 1
+    return Load(num_records, num_references)
 
 
-def records_out(batch: Batch) -> int:
-    """Work counts as many records as it holds references, one at least; so does what a scorer may drop."""
-    count = len(batch.retain) + len(batch.released)
-    for work in batch.work:
-        if isinstance(work, ScoreWork):
-            count += max(1, len(work.frames))
-        elif isinstance(work, AnswerWork):
-            count += max(1, len(work.pieces))
-        else:
-            count += 1
-    return count
+def load_out(batch: Batch) -> Load:
+    """Work, and what a scorer may drop, are records; a bundle that several groups share travels once."""
+    num_records = len(batch.work) + len(batch.retain) + len(batch.released)
+    bundles = {id(ref) for work in batch.work if isinstance(work, ScoreWork) for ref in work.frames}
+    pieces = sum(len(work.pieces) for work in batch.work if isinstance(work, AnswerWork))
+    num_timelines = sum(isinstance(work, DecodeWork) for work in batch.work)
+    return Load(num_records, len(bundles) + pieces + num_timelines)

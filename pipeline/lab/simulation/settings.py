@@ -55,7 +55,8 @@ class CoordinatorTimes:
 
     Attributes:
         call_s: of the coordinator's process per call, beside its decisions: transport, (de)serialising, event loop.
-        record_s: the same per reference, score or retention that comes in or goes out.
+        record_s: the same per score, retention or piece of work that comes in or goes out.
+        reference_s: the same per reference to an object: its owner is told who else knows it, and who no longer does.
         decision_s: CPU seconds per completion; None: as measured on the state machine while it decides, each call
             with its own.
         poll_s: seconds between the driver's requests for finished rows.
@@ -63,14 +64,15 @@ class CoordinatorTimes:
     """
 
     latency_s: float = 0.001
-    call_s: float = 0.0005
+    call_s: float = 0.0019
     record_s: float = 20e-6
+    reference_s: float = 77e-6
     decision_s: float | None = None
     poll_s: float = 0.2
     long_poll_s: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("latency_s", "call_s", "record_s"):
+        for name in ("latency_s", "call_s", "record_s", "reference_s"):
             _check(getattr(self, name) >= 0, f"coordinator.{name}", getattr(self, name), "at least 0")
         is_valid = self.decision_s is None or self.decision_s >= 0
         _check(is_valid, "coordinator.decision_s", self.decision_s, "at least 0, or unset")

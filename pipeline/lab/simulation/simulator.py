@@ -18,7 +18,7 @@ from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
 from pipeline.lab.simulation.archive import Archive
 from pipeline.lab.simulation.coordinator import Coordinator, start_coordinators
 from pipeline.lab.simulation.fleet import Fleet, Worker
-from pipeline.lab.simulation.messages import records_in, records_out
+from pipeline.lab.simulation.messages import load_in, load_out
 from pipeline.lab.simulation.records import Observation, Snapshot
 from pipeline.lab.simulation.settings import SimulationSettings
 from pipeline.lab.simulation.stages import Piece, StageModel
@@ -93,7 +93,7 @@ class Simulation:
         completions = [piece.completion for piece in self._fleet.end_batch(worker)]
         ask = partial(coordinator.state.exchange, worker.name, completions)
         batch, _ = coordinator.queue.serve(
-            self._now_s, ask, num_completions=len(completions), num_records=records_in(completions)
+            self._now_s, ask, num_completions=len(completions), load=load_in(completions)
         )
         self._reply(worker, batch)
         if completions:
@@ -108,7 +108,7 @@ class Simulation:
     def _reply(self, worker: Worker, batch: Batch) -> None:
         """Let a worker begin its batch, wait at the coordinator where the batch is empty, or leave it."""
         coordinator = self._coordinator_of(worker)
-        sent_s = coordinator.queue.send(records_out(batch))
+        sent_s = coordinator.queue.send(load_out(batch))
         if worker.is_lost:
             return
         worker.token += 1

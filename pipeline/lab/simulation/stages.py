@@ -26,7 +26,7 @@ class StageModel:
 
     def __init__(self, settings: SimulationSettings, archive: Archive) -> None:
         self._times, self._rng = settings.times, random.Random(settings.seed)
-        self._results = KnownResults(archive=archive, put=lambda: "object", plan=archive.plan_copy)
+        self._results = KnownResults(archive=archive, put=object, plan=archive.plan_copy)
         self._num_coded, self._no_seconds = archive.plan.probe.num_frames, StageSeconds()
 
     def run(self, batch: Batch, start_s: float) -> list[Piece]:

@@ -151,6 +151,7 @@ class World:
         self.rows: list[QuestionResult] = []
         self.finished_order: list[int] = []
         self.videos = {}
+        self.versions: dict[tuple[int, int], set[str]] = {}  # (video, attempt) -> fingerprints of what was scored
 
     def run(self, rng: random.Random | None = None, *, max_steps: int = 20_000) -> list[QuestionResult]:
         """Until all videos have ended, in round robin or at random; a job that stands still fails the test."""
@@ -219,7 +220,7 @@ class World:
             bundles = {}
             for position, slots, _ in work.slots.items():
                 bundle = bundles.setdefault(position // work.groups_per_bundle, {})
-                bundle[position] = (work.key.video_id, position, slots)
+                bundle[position] = (work.key.video_id, position, slots, work.fingerprint)
             done = DecodeDone(
                 bundles=bundles,
                 decoder="fake",
@@ -254,6 +255,9 @@ class World:
 
     def _score(self, worker: str, work) -> ScoreDone:
         slots = np.concatenate([bundle[work.key.index][2] for bundle in work.frames])
+        versions = {bundle[work.key.index][3] for bundle in work.frames}
+        assert len(versions) <= 1, "frames of two versions of the file in one group"
+        self.versions.setdefault((work.key.video_id, work.key.attempt), set()).update(versions)
         assert sorted(slots.tolist()) == list(range(2 * len(work.group.patches))), "every slot is filled once"
         num_tokens = len(work.group.patches) * TOKENS_PER_PATCH
         scores = {}

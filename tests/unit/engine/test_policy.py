@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pipeline.engine.one_video.faults import LAST_RUNG, Remedy, for_question, for_reading, for_scoring_together
 from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
 from pipeline.failures import Failure, FailureClass
-from pipeline.planning.stretches import stretches_per_pass
+from pipeline.planning.stretches import most_stretch_bytes, stretches_per_pass
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,9 @@ def test_certain_and_speculative_groups_together_suffice_for_all_scorers(num_vid
     [
         (1, 128, 64, 128),  # one video: every decoder reads a piece of it
         (2, 128, 64, 64),
-        (10_000, 128, 64, 32),  # four are read at once
-        (10_000, 2_000, 1_000, 77),  # and as many as feed the scorers
+        (60, 128, 64, 32),  # four are read at once
+        (1_000, 2_000, 1_000, 77),  # and as many as feed the scorers
+        (10_000, 128, 64, 16),  # one for every decoder: each piece is a reference in each group
         (10_000, 12, 4, 12),  # few decoders cost nothing
         (10_000, 1, 1, 1),
     ],
@@ -43,6 +44,23 @@ def test_readings_are_cut_for_all_decoders_unless_several_videos_are_read_at_onc
         num_videos=num_videos, num_decoders=num_decoders, num_scorers=num_scorers, groups_in_hand=2, num_certain=157
     )
     assert cut == stretches
+
+
+MIB, GIB = 1024**2, 1024**3
+
+
+@pytest.mark.parametrize(
+    ("num_videos", "num_decoders", "room", "most"),
+    [
+        (10_000, 128, 256 * GIB, 256 * MIB),
+        (10_000, 128, 256 * GIB - 1, 128 * MIB),  # each decoder holds one twice beside what waits
+        (127, 128, 1_024 * GIB, 128 * MIB),  # a video is read by several
+        (10_000, 31, 1_024 * GIB, 128 * MIB),  # the coordinator has little to do
+        (10_000, 2, 1 * GIB, 64 * MIB),
+    ],
+)
+def test_a_large_fleet_with_room_reads_larger_pieces(num_videos, num_decoders, room, most):
+    assert most_stretch_bytes(num_videos=num_videos, num_decoders=num_decoders, frame_buffer_bytes=room) == most
 
 
 PLENTY = {

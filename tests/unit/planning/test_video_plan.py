@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.method.selectors.registry import get_selector
-from pipeline.planning import video_plan
+from pipeline.planning import stretches
 from pipeline.planning.video_plan import plan_video
 from pipeline.settings.config import ExecutionConfig, RunConfig, SamplingConfig
 from tests.unit.engine.fakes import FRAME_BYTES, FakeLayout, make_probe
@@ -54,7 +54,7 @@ def test_the_number_of_decoders_changes_the_stretches_and_no_frame(probe):
 def test_a_stretch_of_a_large_video_holds_no_more_than_the_byte_bound(monkeypatch):
     long = make_probe(4_000, gop=20)
     assert [len(s.frame_indices) for s in plan(long).passes[0].stretches] == [1_000]
-    monkeypatch.setattr(video_plan, "STRETCH_BYTES", 400 * FRAME_BYTES)
+    monkeypatch.setattr(stretches, "STRETCH_BYTES", 400 * FRAME_BYTES)
     assert [len(s.frame_indices) for s in plan(long).passes[0].stretches] == [400, 400, 200]
 
 

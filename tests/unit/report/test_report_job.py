@@ -274,16 +274,19 @@ def test_numbers_that_json_has_no_word_for_are_null(output):
     assert list_entry(found)["entropy"] is None
 
 
-def test_drifting_columns_and_broken_run_files_do_not_stop_the_page(tmp_path, caplog):
+@pytest.mark.parametrize("summary", ['{"run_id": ', '{"run_id": {}}', '{"run_id": "run-2", "num_ok": {}}'])
+def test_drifting_columns_and_broken_files_do_not_stop_the_page(tmp_path, caplog, summary):
     video = make_video(tmp_path / "ride.mp4")
     write_run(tmp_path, [make_row("a", video)], expected=["B"])
     write_run(tmp_path, [make_row("b", video, run="run-2")], run_id="run-2", expected=[7])
-    (tmp_path / "runs" / "run-2" / "summary.json").write_text('{"run_id": ')
+    (tmp_path / "runs" / "run-2" / "summary.json").write_text(summary)
     (tmp_path / "runs" / "run-2" / "config.yaml").write_text("method: [")
+    (tmp_path / "answers" / "part-broken.parquet").write_bytes(b"PAR1 and no more")
     found = Page(make_report(str(tmp_path), ReportOptions()).decode()).data("head")
     assert [(run["run_id"], run["method"] is None) for run in found["runs"]] == [("run-1", False), ("run-2", True)]
     assert [entry["is_right"] for entry in found["entries"]] == [True, False]
     assert caplog.text.count("is not readable: what it says of its run is left out") == 2
+    assert "part-broken.parquet is not readable" in caplog.text
 
 
 def test_evaluations_and_analyses_read_drifting_columns(tmp_path):

@@ -279,12 +279,24 @@ def test_what_killed_writers_left_is_swept_after_a_while(tmp_path):
     assert [path.exists() for path in left] == [False, True]
 
 
-def test_a_file_that_is_not_readable_is_named_and_nothing_is_changed(tmp_path):
-    commit(str(tmp_path), [row("a")])
+def test_a_file_that_is_not_readable_is_named_and_stays_while_the_others_are_merged(tmp_path, caplog):
+    for key in ("a", "b"):
+        commit(str(tmp_path), [row(key)])
     (tmp_path / "answers" / "part-0.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match=r"part-0\.parquet is not readable"):
-        compact(str(tmp_path), grace_s=0)
+    assert compact(str(tmp_path), grace_s=0).num_merged == 2
     assert len(names_of(str(tmp_path))) == 2
+    assert (tmp_path / "answers" / "part-0.parquet").read_bytes() == b"PAR1"
+    assert "part-0.parquet is not readable" in caplog.text
+    assert sorted(read_answers(str(tmp_path)).column("question_key").to_pylist()) == ["a", "b"]
+
+
+def test_where_no_file_is_readable_nothing_is_changed(tmp_path):
+    commit(str(tmp_path), [row("a")])
+    [name] = names_of(str(tmp_path))
+    (tmp_path / "answers" / name).write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=rf"{name} is not readable"):
+        compact(str(tmp_path), grace_s=0)
+    assert names_of(str(tmp_path)) == [name]
 
 
 @pytest.mark.parametrize("bounds", [{"target_bytes": 0}, {"grace_s": -1.0}, {"grace_s": float("nan")}])

@@ -145,7 +145,8 @@ def test_broken_and_foreign_files_are_left_out_by_name_and_never_stop_other_quer
     (answers / "part-0.parquet").write_bytes(b"PAR1 half")
     pq.write_table(pa.table({"name": ["x"]}), answers / "part-1.parquet")
     pq.write_table(pa.table({"name": ["x"]}), answers / "theirs.parquet")
-    for number, content in enumerate(("", '{"run_id": "r2", ', "[1]")):
+    contents = ("", '{"run_id": "r2", ', "[1]", '{"run_id": {}}', "{}", '{"run_id": "r2", "num_ok": "many"}')
+    for number, content in enumerate(contents):
         (runs / f"broken-{number}").mkdir()
         (runs / f"broken-{number}" / "summary.json").write_text(content)
     with open_database(output) as connection:
@@ -153,8 +154,19 @@ def test_broken_and_foreign_files_are_left_out_by_name_and_never_stop_other_quer
         assert connection.execute("SELECT run_id FROM runs").fetchall() == [("r1",)]
         names = [column[0] for column in connection.execute("SELECT * FROM answers").description]
     assert "name" not in names
-    for name in ("part-0.parquet", "part-1.parquet", *(f"broken-{number}/summary.json" for number in range(3))):
+    for name in ("part-0.parquet", "part-1.parquet", *(f"broken-{number}/summary.json" for number in range(6))):
         assert name in caplog.text
+
+
+@pytest.mark.parametrize("content", ['{"run_id": {}}', '{"run_id": 7}', '{"run_id": "r2", "exit_code": {}}', "{}"])
+def test_json_that_no_run_has_written_is_no_run_and_spoils_no_column(tmp_path, make_result, content):
+    output = str(tmp_path)
+    commit_answers(output, results_table([make_result(question_key="a")], pa.table({})), ["a"])
+    write_json_atomic(f"{output}/runs/r1/summary.json", {"run_id": "r1", "exit_code": 0, "num_ok": 1})
+    (tmp_path / "runs" / "theirs").mkdir()
+    (tmp_path / "runs" / "theirs" / "summary.json").write_text(content)
+    with open_database(output) as connection:
+        assert connection.execute("SELECT run_id, exit_code, num_ok FROM runs").fetchall() == [("r1", 0, 1)]
 
 
 def test_rows_without_a_key_are_no_answers(tmp_path, make_result):

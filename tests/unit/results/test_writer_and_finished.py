@@ -125,6 +125,31 @@ def test_temporary_and_foreign_files_are_no_results(output, make_result):
     assert read_answers(output).num_rows == 1
 
 
+def test_a_corrupt_result_file_among_others_is_named_by_who_shows_rows_and_ends_who_would_answer_again(
+    output, make_result, caplog
+):
+    uri = commit(output, [make_result()])
+    commit(output, [make_result(question_key="other")])
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    write_bytes_atomic(uri, filesystem.cat_file(path)[:-20])
+    assert read_answers(output).column("question_key").to_pylist() == ["other"]
+    assert caplog.text.count(f"{part_name(['k1'])} is not readable") == 1
+    with pytest.raises(ValueError, match=rf"{part_name(['k1'])} is not readable .*: delete it and run again"):
+        finished_keys(output)
+
+
+@pytest.mark.parametrize("read", [finished_keys, read_answers])
+@pytest.mark.parametrize("name", ["question_key", "status", "finished_at"])
+def test_a_foreign_file_with_our_names_and_other_types_is_left_out(tmp_path, make_result, read, name, caplog):
+    commit(str(tmp_path), [make_result()])
+    table = results_table([make_result(question_key="theirs")], pa.table({}))
+    odd = table.set_column(table.schema.get_field_index(name), name, pa.array([7], pa.int64()))
+    pq.write_table(odd, tmp_path / "answers" / "part-0.parquet")
+    found = read(str(tmp_path))
+    assert set(found.column("question_key").to_pylist() if isinstance(found, pa.Table) else found.ok) == {"k1"}
+    assert f"part-0.parquet is no result file: its column {name} holds int64, not" in caplog.text
+
+
 @pytest.mark.parametrize("read", [finished_keys, read_answers])
 def test_a_corrupt_result_file_is_named_with_a_remedy(output, make_result, read):
     uri = commit(output, [make_result()])
@@ -150,7 +175,7 @@ def test_a_foreign_file_is_named_and_left_out(tmp_path, make_result, read, caplo
     said = caplog.text
     assert "part-0.parquet is no result file: it lacks the columns" in said
     assert "part-1.parquet is no result file" in said
-    assert "part-2.parquet is no result file: none of its rows has a question_key: it is left out" in said
+    assert "part-2.parquet is no result file: none of its rows has a question_key; it is left out" in said
     assert "part-3.parquet: 2 rows without question_key are left out" in said
 
 

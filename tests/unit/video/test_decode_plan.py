@@ -121,9 +121,20 @@ def test_a_stretch_holds_no_more_frames_than_allowed_unless_one_gop_does():
     assert [s.num_frames_to_decode for s in stretches] == [3, 3, 5, 1]
 
 
-def test_the_byte_bound_cuts_equal_pieces_further():
-    stretches = cut_stretches(make_probe(80, range(0, 80, 10)), np.arange(80), num_stretches=2, max_frames=30)
-    assert [(s.start_gop, s.stop_gop) for s in stretches] == [(0, 3), (3, 4), (4, 7), (7, 8)]
+@pytest.mark.parametrize(
+    ("num_stretches", "max_frames", "sizes"),
+    [
+        (2, 40, [40, 40]),
+        (2, 30, [30, 20, 30]),  # not 30 and 10, 30 and 10
+        (3, 20, [20, 20, 20, 20]),  # not 20 and 10, 20 and 10, 20: each rest would cost the coordinator as much
+        (8, 30, [10] * 8),
+    ],
+)
+def test_the_byte_bound_makes_more_pieces_that_are_equal(num_stretches, max_frames, sizes):
+    probe = make_probe(80, range(0, 80, 10))
+    stretches = cut_stretches(probe, np.arange(80), num_stretches=num_stretches, max_frames=max_frames)
+    assert [len(s.frame_indices) for s in stretches] == sizes
+    assert [s.start_gop for s in stretches[1:]] == [s.stop_gop for s in stretches[:-1]]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import pytest
 
 from pipeline.lab.simulation.settings import CoordinatorTimes, SimulationSettings, StageTimes
 
-FREE = CoordinatorTimes(latency_s=0.0, call_s=0.0, record_s=0.0, decision_s=0.0, poll_s=10.0, long_poll_s=1_000.0)
+FREE = CoordinatorTimes(
+    latency_s=0.0, call_s=0.0, record_s=0.0, reference_s=0.0, decision_s=0.0, poll_s=10.0, long_poll_s=1_000.0
+)
 EXACT = StageTimes(
     encode_s=1.0,
     prefill_s=2.0,

@@ -1,11 +1,14 @@
 import pytest
 
 from pipeline.lab.simulation.coordinator_queue import CoordinatorQueue
+from pipeline.lab.simulation.messages import Load
 from pipeline.lab.simulation.settings import CoordinatorTimes
 
 
-def make_queue(*, call_s=0.0, record_s=0.0, decision_s=0.0) -> CoordinatorQueue:
-    return CoordinatorQueue(CoordinatorTimes(call_s=call_s, record_s=record_s, decision_s=decision_s))
+def make_queue(*, call_s=0.0, record_s=0.0, reference_s=0.0, decision_s=0.0) -> CoordinatorQueue:
+    return CoordinatorQueue(
+        CoordinatorTimes(call_s=call_s, record_s=record_s, reference_s=reference_s, decision_s=decision_s)
+    )
 
 
 def test_calls_are_served_one_at_a_time_in_order_of_arrival():
@@ -18,13 +21,13 @@ def test_calls_are_served_one_at_a_time_in_order_of_arrival():
     assert queue.num_calls == 4
 
 
-def test_completions_records_and_the_reply_take_their_share():
-    queue = make_queue(call_s=1.0, record_s=0.25, decision_s=0.5)
-    reply, decided_s = queue.serve(2.0, lambda: "work", num_completions=3, num_records=2)
-    assert (reply, decided_s) == ("work", 2.0 + 1.0 + 2 * 0.25 + 3 * 0.5)
-    assert queue.send(4) == decided_s + 4 * 0.25
-    assert queue.busy_s == 4.0
-    assert (queue.num_completions, queue.num_records) == (3, 6)
+def test_completions_records_references_and_the_reply_take_their_share():
+    queue = make_queue(call_s=1.0, record_s=0.25, reference_s=2.0, decision_s=0.5)
+    reply, decided_s = queue.serve(2.0, lambda: "work", num_completions=3, load=Load(2, 1))
+    assert (reply, decided_s) == ("work", 2.0 + 1.0 + 2 * 0.25 + 2.0 + 3 * 0.5)
+    assert queue.send(Load(4, 3)) == decided_s + 4 * 0.25 + 3 * 2.0
+    assert queue.busy_s == 12.0
+    assert queue.num_completions == 3
     assert queue.decision_s == 1.5
 
 
@@ -36,7 +39,7 @@ def test_a_decision_for_a_waiting_worker_is_no_call():
 
 
 def test_unset_decision_seconds_are_those_that_the_decision_takes():
-    queue = CoordinatorQueue(CoordinatorTimes(call_s=0.0, record_s=0.0, decision_s=None))
+    queue = CoordinatorQueue(CoordinatorTimes(call_s=0.0, record_s=0.0, reference_s=0.0, decision_s=None))
     queue.serve(0.0, lambda: sum(range(200_000)))
     assert 1e-4 < queue.busy_s < 1.0
     assert queue.busy_s == queue.decision_s == queue.free_at_s
