@@ -198,7 +198,7 @@ class JobState:
 
     def _take_failure(self, video: VideoState, key: WorkKey, failure: Failure, *, worker: str) -> None:
         now_s, has_others = self._dispatcher.now_s, bool(self._dispatcher.waiting)
-        is_outage = key.stage.is_reading and self._dispatcher.outage.note_failure(
+        is_outage = video.is_of_reading(key, failure) and self._dispatcher.outage.note_failure(
             key.video_id, failure, now_s=now_s, has_others=has_others
         )
         video.take_failure(key, failure, worker=worker, lost=self._lost, at=At(now_s=now_s, is_outage=is_outage))
@@ -209,6 +209,8 @@ class JobState:
             self._dispatcher.outage.note_reading(key.video_id, is_probe=False)
             video.take_decoded(planned, key, result)
         elif isinstance(result, ScoreDone):
+            if result.read is not None:
+                self._dispatcher.outage.note_reading(key.video_id, is_probe=False)
             self._tell(video, planned, video.take_scores(planned, key, result))
         elif isinstance(result, GatherDone):
             planned.final.take_gathered(key, worker, result.pieces)
