@@ -6,7 +6,7 @@ product's own: decoder, recipes, sessions, scorer, coordinator.
 
 import sys
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from types import ModuleType, SimpleNamespace
 from unittest import mock
@@ -19,6 +19,7 @@ from actors.decoder import DecoderActor
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.method.selectors.registry import get_selector
 from pipeline.passes import device_frames
+from pipeline.passes.whole_video import answer_video
 from pipeline.planning.question_check import check_questions
 from pipeline.planning.video_plan import plan_video
 from pipeline.results.keys import video_fingerprint
@@ -147,7 +148,7 @@ def watched_copies():
         yield copied
 
 
-def run_on_gpu(config, videos, *, **changes):
+def run_on_gpu(config, videos, **changes):
     """Rows, machine, pixels copied, the class of decoders."""
     with real_videos(), torchcodec(**changes) as decoder, watched_copies() as copied:
         processes = Processes(hardware=HARDWARE, prepare=lambda number, machine: setattr(decoder, "machine", machine))
@@ -209,6 +210,24 @@ def test_what_nvdec_gives_up_midway_a_child_process_reads_and_the_rows_say_so(vi
     assert num_copied == 24 * WIDTH * HEIGHT * 3
 
 
+def test_one_video_through_the_python_api_gives_the_answers_of_the_cpu(videos):
+    def answers(model, config):
+        found = answer_video(videos[0], [(text, options) for text, options in ASK], model=model, config=config)
+        return [(one.answer, one.entropy, [asdict(span) for span in one.evidence]) for one in found]
+
+    expected = answers(cpu_model("qwen2_5_vl", torch.float32), CONFIG)
+    processes = Processes(hardware=HARDWARE)
+    with torchcodec() as decoder, processes.on_gpus(0) as model, watched_copies() as copied:
+        decoder.machine = processes.machines[0]
+        found = answers(model, ON_DEVICE)
+    assert all(map(close, found, expected))
+    assert sum(copied) == 0
+    assert processes.machines[0].journal.faults == []
+    with pytest.raises(PipelineError, match=r"'nvdec' needs the model on a GPU, it is on cpu; use 'auto'"):
+        answers(cpu_model("qwen2_5_vl", torch.float32), ON_DEVICE)
+
+
+@pytest.mark.slow
 def test_what_torchcodec_would_decode_on_the_cpu_in_the_scorers_process_it_does_not(videos):
     run, _, _, _ = run_on_gpu(ON_DEVICE, videos[1:], is_fallback=True)
     assert {row["decoder"] for row in run.rows} == {"pyav"}

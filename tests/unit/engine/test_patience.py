@@ -112,3 +112,12 @@ def test_nobody_is_given_less_than_30_s_or_more_than_the_setting(took_s, waited_
     is_over = bool(patience.overdue(now_s + waited_s))
     expected = min(1800.0, max(LEAST_S, TIMES_SLOWEST * max(took_s)))
     assert is_over == (now_s + waited_s - now_s > expected)
+
+
+def test_where_one_piece_may_take_far_longer_than_others_it_is_given_that_whatever_was_learnt():
+    patience = WorkerPatience(MOST_S, {Role.SCORER: 600.0})
+    patience.note_call("scorer-0", [], now_s=0.0)
+    work(patience, "scorer-0", score(0), since_s=0.0, took_s=1.0)
+    patience.note_reply("scorer-0", [score(1)], now_s=10.0)
+    assert patience.overdue(610.0) == []
+    assert patience.overdue(610.1) == [Overdue("scorer-0", 1, 600.0, False)]
