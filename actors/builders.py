@@ -90,6 +90,7 @@ def build_model_worker(job: Job, store: ObjectStore) -> ModelWorker:
     model = job.load_model(job.config)
 
     def build() -> tuple[ScorerActor, AnswererActor]:
-        return ScorerActor(model, store, job.config), AnswererActor(model, store, job.config)
+        scorer = ScorerActor(model, store, job.config, storage_options=job.storage_options)
+        return scorer, AnswererActor(model, store, job.config)
 
     return ModelWorker(build, ways=model.ways)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from actors.outcomes import VideoOutcome, take_outcomes
 from pipeline.engine.job_state import JobState
@@ -46,15 +47,23 @@ def is_empty(batch: Batch) -> bool:
 class CoordinatorService:
     """Plain class; its async methods interleave only where they await."""
 
-    def __init__(self, build: Callable[[], JobState], *, stamp: RunStamp, patience_s: Mapping[Role, float]) -> None:
+    def __init__(
+        self,
+        build: Callable[[], JobState],
+        *,
+        stamp: RunStamp,
+        patience_s: Mapping[Role, float],
+        least_s: Mapping[Role, float] = MappingProxyType({}),
+    ) -> None:
         """Build the state here, in the coordinator's own process.
 
         Args:
             build: makes it.
             stamp: what all rows of the run carry.
             patience_s: wall seconds that a batch may take at most.
+            least_s: what is waited for one whatever others took.
         """
-        self._state, self._stamp, self._patience = build(), stamp, WorkerPatience(patience_s)
+        self._state, self._stamp, self._patience = build(), stamp, WorkerPatience(patience_s, least_s)
         self._waiting: dict[Role, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
         self._is_wake_due, self._own_time = False, OwnTime()
         self._spent: list[StageSeconds] = []

@@ -19,6 +19,7 @@ from pipeline.planning.question_check import QuestionCheck
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.settings.config import RunConfig
 from pipeline.uris import strip_secrets
+from pipeline.video.backends.nvdec import refusal_of
 from pipeline.video.frame_store.reading import FrameReader
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import VideoProbe
@@ -26,6 +27,7 @@ from pipeline.video.probe_cache import ProbeCache
 from pipeline.video.slot_table import FramePiece
 from pipeline.video.sources import local_video
 from pipeline.video.staging import cache_folder
+from pipeline.video.undecoded import Undecoded, UndecodedPiece
 
 
 class DecoderActor:
@@ -47,6 +49,7 @@ class DecoderActor:
         self._frames = FrameReader(self._reader, config.frame_store, storage_options)
         self._is_aborted = False
         self._latest: tuple[str, VideoProbe] | None = None
+        self._referred: tuple[str, Any] | None = None
         self._probes = ProbeCache(cache_folder(config.reading) / "probes")
 
     def probe(self, work: ProbeWork) -> Completion:
@@ -91,14 +94,21 @@ class DecoderActor:
     def decode(self, work: DecodeWork) -> Completion:
         """Decode one stretch once; each group gets a ``FramePiece``, and several are stored together."""
         started = self._begin()
-        wanted = work.stretch.frame_indices
+        wanted, backend, notes = work.stretch.frame_indices, self._config.sampling.decoder, list[str]()
         with self._staged(work) as path:
             self._check_wanted()
+            probe = self._timeline_of(work, path)
+            if backend == "nvdec":
+                refusal = refusal_of(probe)
+                if refusal is None:
+                    return self._leave_to_scorer(work, probe, started)
+                backend = "pyav"
+                notes.append(f"{refusal}: read by PyAV")
             decoded = self._frames.decode(
-                self._timeline_of(work, path),
+                probe,
                 wanted,
                 size=work.size,
-                backend=self._config.sampling.decoder,
+                backend=backend,
                 fingerprint=work.fingerprint,
                 uri=strip_secrets(work.uri),
             )
@@ -113,9 +123,33 @@ class DecoderActor:
             sandbox=decoded.sandbox,
             num_frames_decoded=decoded.num_frames_decoded,
             bad_frames=tuple(int(wanted[row]) for row in decoded.bad_frames),
-            notes=self._frames.take_notes(),
+            notes=(*notes, *self._frames.take_notes()),
         )
         return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
+
+    def _leave_to_scorer(self, work: DecodeWork, probe: VideoProbe, started: float) -> Completion:
+        """Each group gets an ``UndecodedPiece``: who scores it decodes the stretch, once for all groups, on its GPU."""
+        wanted = work.stretch.frame_indices
+        undecoded = Undecoded(
+            uri=work.uri,
+            fingerprint=work.fingerprint,
+            probe=self._own_reference(work.fingerprint, probe),
+            frame_indices=wanted,
+            size=work.size or (probe.height, probe.width),
+        )
+        bundles: dict[int, dict[int, UndecodedPiece]] = {}
+        for position, slots, frames in work.slots.items():
+            bundle = bundles.setdefault(position // work.groups_per_bundle, {})
+            bundle[position] = slots, np.searchsorted(wanted, frames), undecoded
+        stored = {number: self._store.put(bundle) for number, bundle in bundles.items()}
+        done = DecodeDone(bundles=stored, decoder="", num_frames_decoded=0)
+        return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
+
+    def _own_reference(self, fingerprint: str, probe: VideoProbe) -> Any:
+        """To the timeline: it goes with this process, as what is bundled here does, and not sooner."""
+        if self._referred is None or self._referred[0] != fingerprint:
+            self._referred = fingerprint, self._store.put(probe)
+        return self._referred[1]
 
     def abort(self) -> None:
         """From another thread: what is being read fails at once. A download goes on to its end, for those to come."""

@@ -33,9 +33,15 @@ def most_patience_s(config: RunConfig) -> dict[Role, float]:
     """Wall seconds that a worker may take for what it was given, by the settings."""
     return {
         Role.DECODER: _BACKSTOP_FACTOR * config.reading.decode_timeout_s,
-        Role.SCORER: config.execution.score_timeout_s,
+        Role.SCORER: config.execution.score_timeout_s + least_patience_s(config).get(Role.SCORER, 0.0),
         Role.ANSWERER: config.execution.score_timeout_s,
     }
+
+
+def least_patience_s(config: RunConfig) -> dict[Role, float]:
+    """What is waited however quick others were: with ``nvdec`` a video's first group decodes for all of them."""
+    reads = config.sampling.decoder == "nvdec"
+    return {Role.SCORER: _BACKSTOP_FACTOR * config.reading.decode_timeout_s} if reads else {}
 
 
 class Shard:
@@ -77,6 +83,7 @@ class Shard:
             partial(JobState, job.tasks, config=job.config),
             stamp=job.stamp,
             patience_s=most_patience_s(job.config),
+            least_s=least_patience_s(job.config),
         )
         self._question, self._told = None, []
         self._limit_s = job.config.execution.score_timeout_s  # its process has to start first

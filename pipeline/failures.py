@@ -38,6 +38,14 @@ RETRYABLE = frozenset(
 STORAGE = frozenset({FailureClass.NOT_FOUND, FailureClass.ACCESS_DENIED, FailureClass.TRANSFER})
 """Of these, what a storage that is away answers."""
 
+READING = STORAGE | {
+    FailureClass.UNSUPPORTED_MEDIA,
+    FailureClass.CORRUPT_MEDIA,
+    FailureClass.DECODE_TIMEOUT,
+    FailureClass.TOO_LARGE,
+}
+"""What only reading a video ends in: the video's own, also where a scorer read it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:

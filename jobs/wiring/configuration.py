@@ -4,6 +4,7 @@ import argparse
 from importlib.util import find_spec
 
 from jobs.wiring.chosen_settings import layer_over, named_model
+from jobs.wiring.logs import LOG
 from jobs.wiring.model_source import pin_revision
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import ranking_layers
@@ -45,3 +46,4 @@ def _check_decoder(decoder: str) -> None:
 
         if not torch.cuda.is_available():
             raise ValueError("sampling.decoder 'nvdec' needs an NVIDIA GPU, and this machine shows none; use 'auto'")
+        LOG.warning("sampling.decoder=nvdec: scorers decode on their GPUs, outside the sandbox (column sandbox)")

@@ -7,6 +7,7 @@ from pipeline.engine.flow import Flow
 from pipeline.engine.mailbox import Mailbox
 from pipeline.engine.messages.keys import Role, Stage, WorkKey, role_of
 from pipeline.engine.messages.work import GatherWork, ScoreWork, Work
+from pipeline.engine.one_video.planned import Planned
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.outage import VIDEOS_IN_A_ROW, Outage
 from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
@@ -133,7 +134,7 @@ class Dispatcher:
         most = groups_to_hand(num_ready=num_ready, num_scorers=self._num_workers[Role.SCORER], room=room)
         window, work = self._window(), list[ScoreWork]()
         while len(work) < most:
-            found = self.flow.next_to_score(window, lambda video: self._may_ask_model(worker, video))
+            found = self._find_to_score(worker, window)
             if found is None:
                 break
             video, planned, end = found
@@ -144,6 +145,20 @@ class Dispatcher:
                 work.append(planned.next_score(position, worker=worker, make_key=video.make_key))
             self.flow.file(video)
         return list(work)
+
+    def _find_to_score(self, worker: str, window: int) -> tuple[VideoState, Planned, int] | None:
+        """The oldest video with a group for this scorer; where scorers decode, first one that no other has decoded."""
+        if self._config.sampling.decoder == "nvdec":
+            found = self.flow.next_to_score(
+                window, lambda video: self._may_ask_model(worker, video) and self._is_its_own(worker, video)
+            )
+            if found is not None:
+                return found
+        return self.flow.next_to_score(window, lambda video: self._may_ask_model(worker, video))
+
+    @staticmethod
+    def _is_its_own(worker: str, video: VideoState) -> bool:
+        return video.planned is not None and video.planned.round.scorers <= {worker}
 
     def _take_gathers(self, box: Mailbox) -> list[Work]:
         """All that are still awaited; those of a suspect video one by one."""

@@ -198,7 +198,8 @@ class JobState:
 
     def _take_failure(self, video: VideoState, key: WorkKey, failure: Failure, *, worker: str) -> None:
         now_s, has_others = self._dispatcher.now_s, bool(self._dispatcher.waiting)
-        before, may_be_outage = video.planned, key.stage.is_reading and failure.found is None
+        before = video.planned
+        may_be_outage = video.is_of_reading(key, failure) and failure.found is None
         is_outage = may_be_outage and self._dispatcher.outage.note_failure(
             key.video_id, failure, now_s=now_s, has_others=has_others
         )
@@ -212,6 +213,8 @@ class JobState:
             self._dispatcher.outage.note_reading(key.video_id, is_probe=False)
             video.take_decoded(planned, key, result)
         elif isinstance(result, ScoreDone):
+            if result.read is not None:
+                self._dispatcher.outage.note_reading(key.video_id, is_probe=False)
             self._tell(video, planned, video.take_scores(planned, key, result))
         elif isinstance(result, GatherDone):
             planned.final.take_gathered(key, worker, result.pieces)

@@ -5,6 +5,7 @@ Pure; the clock is the caller's.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pipeline.engine.messages.keys import Role, Stage, WorkKey, role_of
@@ -69,9 +70,14 @@ class WorkerPatience:
     done again, and the time it was given counts as the slowest from then on, so that this does not go on.
     """
 
-    def __init__(self, most_s: Mapping[Role, float]) -> None:
-        """Begin with nothing learnt; ``most_s`` are wall seconds by role, of the settings."""
-        self._most_s = most_s
+    def __init__(self, most_s: Mapping[Role, float], least_s: Mapping[Role, float] = MappingProxyType({})) -> None:
+        """Begin with nothing learnt.
+
+        Args:
+            most_s: wall seconds by role, of the settings.
+            least_s: what is waited whatever was learnt, where one piece may take far longer than others.
+        """
+        self._most_s, self._least_s = most_s, least_s
         self._seen: dict[str, _Seen] = {}
         self._slowest_s: dict[Stage, float] = {}
 
@@ -125,5 +131,6 @@ class WorkerPatience:
         known_s = [took_s for took_s in slowest_s if took_s is not None]
         if len(known_s) < len(slowest_s):
             return most_s, True
-        learnt_s = max(LEAST_S, TIMES_SLOWEST * max(known_s))
+        least_s = self._least_s.get(role_of(worker), LEAST_S)
+        learnt_s = max(least_s, TIMES_SLOWEST * max(known_s))
         return min(most_s, learnt_s), most_s <= learnt_s

@@ -5,6 +5,7 @@ Shape suffixes: F = frames of a group, N = its visual tokens
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +19,15 @@ from pipeline.method.selectors.base import GroupScore
 from pipeline.method.selectors.registry import get_selector
 from pipeline.method.shannon import shannon_entropy
 from pipeline.models.devices.timer import DeviceTimer
-from pipeline.models.devices.transfer import FrameUpload, staging
+from pipeline.models.devices.transfer import FrameUpload, staging, upload
 from pipeline.models.interface import LaunchedResponses, QuestionPrompt, Response, VideoModel
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.records import GroupInput
 from pipeline.settings.config import RunConfig
 from pipeline.video.slot_table import FramePiece
 
+DevicePiece = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Tensor]
+"""As a ``FramePiece``, its frames on the device."""
 _CPU = torch.device("cpu")
 _FILLER_ID = 0  # every vocabulary has it
 
@@ -93,6 +96,18 @@ def assemble_frames(pieces: Sequence[FramePiece], *, num_frames: int, device: to
     return frames_FHW3
 
 
+def assemble_on_device(pieces: Sequence[DevicePiece], *, num_frames: int) -> Tensor:
+    """The same of stretches that lie on the device: ``(F, H, W, 3)`` there, queued in the current stream."""
+    slots, rows = (np.concatenate([piece[part] for piece in pieces]) for part in (0, 1))
+    assert len(slots) == num_frames, "a group was handed out before its last stretch"
+    device = pieces[0][2].device
+    rows_of = torch.split(upload(rows, device), [len(piece[0]) for piece in pieces])
+    frames_FHW3 = torch.cat([piece[2].index_select(0, own) for piece, own in zip(pieces, rows_of, strict=True)])
+    order = np.argsort(slots)
+    is_sorted = bool(np.all(np.diff(order) == 1))
+    return frames_FHW3 if is_sorted else frames_FHW3.index_select(0, upload(order, device))
+
+
 class GroupScorer:
     """Launches groups one after the other; a group's frames are copied while the one before is computed."""
 
@@ -101,13 +116,15 @@ class GroupScorer:
         is_cuda = model.device.type == "cuda"
         self._copies = torch.cuda.Stream(model.device) if is_cuda else None  # type: ignore[no-untyped-call]
 
-    def launch(self, pieces: Sequence[FramePiece], group: GroupInput) -> LaunchedGroup:
-        """Put the frames together, copy them to the device, and queue the group's pass."""
-        frames = assemble_frames(
-            pieces, num_frames=len(group.patches) * self._model.frames_per_patch, device=self._model.device
-        )
-        upload = FrameUpload(frames, self._model.device, self._copies)
-        return launch_group(self._model, upload.wait(), group, self._config)
+    def launch(self, pieces: Sequence[FramePiece] | Sequence[DevicePiece], group: GroupInput) -> LaunchedGroup:
+        """Put the frames together, copy them to the device unless they are there, and queue the group's pass."""
+        device, num_frames = self._model.device, len(group.patches) * self._model.frames_per_patch
+        if isinstance(pieces[0][2], Tensor):
+            frames = assemble_on_device(cast(Sequence[DevicePiece], pieces), num_frames=num_frames)
+            return launch_group(self._model, frames, group, self._config)
+        frames = assemble_frames(cast(Sequence[FramePiece], pieces), num_frames=num_frames, device=device)
+        on_their_way = FrameUpload(frames, device, self._copies)
+        return launch_group(self._model, on_their_way.wait(), group, self._config)
 
 
 def score_group(

@@ -22,8 +22,9 @@ from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import VideoModel
 from pipeline.models.loading import is_demo_model
 from pipeline.passes.candidates import GroupCandidates
+from pipeline.passes.device_frames import DeviceFrames, read_groups
 from pipeline.passes.final_pass import answer_question
-from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
+from pipeline.passes.group_pass import DevicePiece, GroupScorer, LaunchedGroup
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, begin_answer, to_questions
@@ -32,12 +33,14 @@ from pipeline.planning.video_warnings import check_lost, warn_about, warn_about_
 from pipeline.results.keys import video_fingerprint
 from pipeline.settings.config import RunConfig
 from pipeline.uris import strip_secrets
+from pipeline.video.backends.nvdec import refusal_of
 from pipeline.video.decode import DecodedFrames
 from pipeline.video.frame_store.reading import FrameReader
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.slot_table import FramePiece
 
 FramesFHW3 = npt.NDArray[np.uint8]
+Pieces = Sequence[FramePiece] | Sequence[DevicePiece]
 Stage = Callable[[str], AbstractContextManager[None]]
 
 
@@ -67,6 +70,10 @@ def answer_video(
         selector = get_selector(config.method)
         plan = plan_video(reader.probe(path), layout=model, selector=selector, config=config, time_range=time_range)
         bad_frames: set[int] = set()
+        if config.sampling.decoder == "nvdec" and refusal_of(plan.probe) is None:
+            with closing(DeviceFrames(model.device, config, timeline=lambda probe: probe)) as on_device:
+                pieces = read_groups(on_device, plan, uri, bad_frames)
+                return answer_groups(plan, pieces, asked, model=model, config=config, bad_frames=bad_frames)
         decode = partial(
             FrameReader(reader, config.frame_store).decode, fingerprint=video_fingerprint(uri), uri=strip_secrets(uri)
         )
@@ -76,7 +83,7 @@ def answer_video(
 
 def answer_groups(
     plan: VideoPlan,
-    frames: Iterable[FramesFHW3],
+    frames: Iterable[FramesFHW3 | Pieces],
     questions: Sequence[Question],
     *,
     model: VideoModel,
@@ -89,7 +96,7 @@ def answer_groups(
 
     Args:
         plan: what ``plan_video`` returned.
-        frames: each group's, in visiting order; nothing more is taken once every question has stopped.
+        frames: each group's, in visiting order, as one or in pieces; none is taken once every question has stopped.
         questions: about this video.
         model: loaded.
         config: of the run.
@@ -105,7 +112,7 @@ def answer_groups(
         while len(held) + len(launched) < len(plan.groups) and len(launched) <= num_ahead:
             with stage("assemble frames"):
                 group = _input_of(plan, len(held) + len(launched), answers, config)
-                launched.append(scorer.launch([_as_one_piece(next(groups))], group))
+                launched.append(scorer.launch(_as_pieces(next(groups)), group))
         with stage("candidates and shares"):
             scored = launched.pop(0).finish()
             held.append(scored.candidates)
@@ -194,12 +201,15 @@ def _read_groups(
     """Frames of each group; one reading of the video per decode pass, each as large as the frame buffer allows."""
     for reading in plan.passes:
         wanted = reading.frame_indices
-        decoded = decode(plan.probe, wanted, size=plan.decode_size, backend=config.sampling.decoder)
+        backend = "pyav" if config.sampling.decoder == "nvdec" else config.sampling.decoder  # NVDEC has refused it
+        decoded = decode(plan.probe, wanted, size=plan.decode_size, backend=backend)
         bad_frames.update(int(wanted[row]) for row in decoded.bad_frames)
         for position in reading.group_positions:
             yield decoded.frames[np.searchsorted(wanted, plan.group_frames(position))]
 
 
-def _as_one_piece(frames_FHW3: FramesFHW3) -> FramePiece:
-    slots = np.arange(len(frames_FHW3))
-    return slots, slots, frames_FHW3
+def _as_pieces(frames: FramesFHW3 | Pieces) -> Pieces:
+    if not isinstance(frames, np.ndarray):
+        return frames
+    slots = np.arange(len(frames))
+    return [(slots, slots, frames)]

@@ -60,6 +60,7 @@ class JobEstimate(VideoTotals):
         decode_factor: core seconds of decoding here by those on the machine the costs were measured on.
         cores_per_gpu: decoders with which decoding takes as long as one GPU's (or one CPU scorer's) arithmetic.
         frame_store: whether one is set.
+        by_gpu: whether scorers decode on their GPUs (``nvdec``), which nothing here predicts.
         questions: of those to answer, which cannot be asked.
     """
 
@@ -77,6 +78,7 @@ class JobEstimate(VideoTotals):
     decode_factor: float
     cores_per_gpu: float
     frame_store: bool
+    by_gpu: bool
     scorer_tflops: float
     scorer_source: str
     scorer_s: float
@@ -133,6 +135,7 @@ def estimate_job(
         decode_factor=decode_factor,
         cores_per_gpu=totals.decode_core_s / (scorer_s * max(1.0, config.execution.gpus)) if scorer_s else 0.0,
         frame_store=config.frame_store.uri is not None,
+        by_gpu=config.sampling.decoder == "nvdec",
         scorer_tflops=speed.tflops,
         scorer_source=speed.source,
         scorer_s=scorer_s,

@@ -72,18 +72,25 @@ def _costs(plan: JobEstimate) -> list[tuple[str, str, str]]:
     gpus = max(1.0, plan.gpus_per_scorer) if plan.model.on_gpu else 1.0
     stages = ", ".join(f"{name} {_scaled(value, 'FLOP')}" for name, value in plan.flops.items())
     rate = f"{_scaled(plan.scorer_tflops * 1e12, 'FLOP/s')} per scorer: {plan.scorer_source}"
+    scorers_s, decoders_s = plan.scorer_s / plan.num_scorers, plan.decode_core_s / plan.num_decoders
+    slower = f"the slower of {plan.num_scorers} scorers and {plan.num_decoders} decoders, start not counted"
+    if plan.by_gpu:
+        decoders_s, slower = 0.0, f"of the arithmetic of {plan.num_scorers} scorers: start and decoding not counted"
     return [
-        ("decoding", f"{plan.decode_core_s:,.0f} core-s", f"{plan.decode_source}; {_describe_machine(plan)}"),
-        *_cheaper_decoding(plan),
-        ("decode cores", f"{plan.cores_per_gpu:,.1f} per {unit}", _describe_cores(plan)),
+        *_decoding(plan, unit),
         ("arithmetic", _scaled(sum(plan.flops.values()), "FLOP"), stages),
         ("scoring and answering", f"{plan.scorer_s * gpus:,.0f} {unit}-s", rate),
-        (
-            "wall time",
-            f"{max(plan.scorer_s / plan.num_scorers, plan.decode_core_s / plan.num_decoders):,.0f} s",
-            f"the slower of {plan.num_scorers} scorers and {plan.num_decoders} decoders, start not counted",
-        ),
+        ("wall time", f"{max(scorers_s, decoders_s):,.0f} s", slower),
     ]
+
+
+def _decoding(plan: JobEstimate, unit: str) -> list[tuple[str, str, str]]:
+    decoding = ("decoding", f"{plan.decode_core_s:,.0f} core-s", f"{plan.decode_source}; {_describe_machine(plan)}")
+    if plan.by_gpu:
+        by_gpu = "by PyAV; with sampling.decoder=nvdec each scorer's GPU decodes instead, which is not predicted"
+        return [(*decoding[:2], by_gpu)]
+    cores = ("decode cores", f"{plan.cores_per_gpu:,.1f} per {unit}", _describe_cores(plan))
+    return [decoding, *_cheaper_decoding(plan), cores]
 
 
 def _describe_machine(plan: JobEstimate) -> str:

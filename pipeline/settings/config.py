@@ -324,3 +324,16 @@ class RunConfig:
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     frame_store: FrameStoreConfig = field(default_factory=FrameStoreConfig)
+
+    def __post_init__(self) -> None:
+        if self.sampling.decoder != "nvdec":
+            return
+        for is_refused, found, why in (
+            (self.reading.sandbox == "require", "reading.sandbox='require'", "the scorer decodes, outside any sandbox"),
+            (self.frame_store.uri is not None, "frame_store.uri (--frame-store)", "frames never leave the GPU"),
+            (self.execution.gpus_per_scorer == 0, "execution.gpus_per_scorer=0", "it takes the scorer's GPU"),
+        ):
+            if is_refused:
+                raise ValueError(
+                    f"sampling.decoder 'nvdec' does not go with {found}: {why}; use 'auto', or change that"
+                )

@@ -148,8 +148,9 @@ class DecodeDone:
     """Frames of one stretch, in bundles of several groups; ``bad_frames`` are frames of the video.
 
     Attributes:
-        bundles: number of the bundle -> reference to a mapping of group position to ``FramePiece``.
-        decoder: library that read them; ``sandbox``: what held its process.
+        bundles: number of the bundle -> reference to a mapping of group position to ``FramePiece``, or to
+            ``UndecodedPiece`` where the scorer is to read them.
+        decoder: libraries that read them, joined by ``+``; ``sandbox``: what held its process.
         notes: for the log; the rows are what they are without.
     """
 
@@ -162,10 +163,16 @@ class DecodeDone:
 
 
 class ScoreDone(NamedTuple):
-    """Question index -> what the group says about it. ``was_prefilled`` is False where tokens were only encoded."""
+    """Question index -> what the group says about it.
+
+    Attributes:
+        was_prefilled: False where tokens were only encoded.
+        read: how the scorer read the group's frames, without bundles; None where a decoder had.
+    """
 
     scores: Mapping[int, GroupScore]
     was_prefilled: bool
+    read: DecodeDone | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

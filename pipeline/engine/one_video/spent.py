@@ -26,9 +26,9 @@ class Spent:
     notes: list[str] = field(default_factory=list)
 
     def count_decoded(self, done: DecodeDone) -> None:
-        """One stretch was read."""
-        self.decoders.update(done.decoder.split("+"))
-        self.sandboxes |= {done.sandbox} - {""}
+        """One stretch was read, or left to who scores it."""
+        self.decoders |= {*done.decoder.split("+")} - {""}
+        self.sandboxes |= {*done.sandbox.split(", ")} - {""}
         self.num_frames_decoded += done.num_frames_decoded
         self.notes += done.notes
 

@@ -26,7 +26,7 @@ from pipeline.engine.one_video.question_state import QuestionPhase, QuestionStat
 from pipeline.engine.one_video.scoring_round import ScoringRound
 from pipeline.engine.one_video.spent import Spent
 from pipeline.engine.one_video.tries import Tries
-from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.failures import READING, Failure, FailureClass, PipelineError
 from pipeline.method.budget import overselected
 from pipeline.method.selectors.base import Selector
 from pipeline.planning.tasks import VideoTask
@@ -208,6 +208,10 @@ class VideoState:
     def take_scores(self, planned: Planned, key: WorkKey, done: ScoreDone) -> Limits:
         """File one group; returns which candidates can be dropped."""
         self.spent.count_group(was_prefilled=done.was_prefilled)
+        if done.read is not None:
+            self._note_read(key)
+            self.spent.count_decoded(done.read)
+            planned.bad_frames.update(done.read.bad_frames)
         if not planned.is_known(key.index):
             self.faults.num_losses = 0  # it gets on
         self.faults.model_rest.end()
@@ -225,6 +229,11 @@ class VideoState:
         return self.questions[planned.round.isolated or 0].scoring
 
     # ---- what fails
+
+    def is_of_reading(self, key: WorkKey, failure: Failure) -> bool:
+        """Whether the video could not be read; with ``nvdec`` a scorer reads what it scores."""
+        by_scorer = key.stage is Stage.SCORE and self.config.sampling.decoder == "nvdec"
+        return key.stage.is_reading or (by_scorer and failure.failure_class in READING)
 
     def put_back(self, key: WorkKey, *, lost: AbstractSet[str], has_lost_input: bool = False) -> None:
         """A piece in flight was not done: somebody else will be given it."""
@@ -293,7 +302,7 @@ class VideoState:
             lost: workers that are gone.
         """
         planned = self.planned
-        if key.stage.is_reading or planned is None:
+        if planned is None or self.is_of_reading(key, failure):
             if self.faults.judge_reading(failure, key, last_turn=self.num_turns) is Remedy.FAIL_VIDEO:
                 self.fail_open(failure)
         elif key.stage is Stage.SCORE and planned.round.isolated is None and len(self.questions) > 1:

@@ -20,6 +20,7 @@ from pipeline.models.interface import ModelLayout
 from pipeline.models.shared_prefix import MASKS_KEPT
 from pipeline.models.static_greedy import count_held
 from pipeline.settings.config import ModelConfig, RunConfig
+from pipeline.video.backends.nvdec import SESSION_BYTES, SESSIONS
 
 DECODER = "model.language_model"
 _TEXT_TOKENS_PER_PATCH = 16  # timestamps or frame names between visual tokens, at most
@@ -133,7 +134,7 @@ class MemoryNeed:
     """Bytes by where they arise.
 
     Attributes:
-        first_bytes: weights of ``ModelSize.first``, candidate tokens.
+        first_bytes: weights of ``ModelSize.first``, candidate tokens; with ``nvdec`` decoded frames and decoders.
         layer_bytes: per decoder layer, weights with keys and values, or with states.
         last_bytes: weights of ``ModelSize.last``, logits.
         vision_bytes: working memory of the vision tower, ``text_bytes`` of one decoder layer; never both at once.
@@ -243,6 +244,9 @@ def plan_need(
     """
     is_fp8, peak = model.quantization == "fp8", plan_workload(run, layout) if run else NO_WORK
     need = estimate_need(size, peak, element_bytes=element_bytes, is_fp8=is_fp8)
+    if run and run.sampling.decoder == "nvdec":  # decoded frames lie beside what runs first
+        decoding_bytes = run.execution.frame_buffer_bytes + SESSIONS * SESSION_BYTES
+        need = replace(need, first_bytes=need.first_bytes + decoding_bytes)
     if is_fp8:
         need = replace(need, loading=estimate_need(size, NO_WORK, element_bytes=element_bytes))
     if is_gpu and run and model.fusion != "off" and size.linear is None:

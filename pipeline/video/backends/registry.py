@@ -2,8 +2,9 @@
 
 from pipeline.video.backends.decord_backend import decode_with_decord
 from pipeline.video.backends.interface import DecodeFrames
+from pipeline.video.backends.nvdec import decode_with_nvdec
 from pipeline.video.backends.pyav_backend import decode_with_pyav
-from pipeline.video.backends.torchcodec_backend import decode_with_nvdec, decode_with_torchcodec
+from pipeline.video.backends.torchcodec_backend import decode_with_torchcodec
 
 BACKENDS: dict[str, DecodeFrames] = {
     "pyav": decode_with_pyav,

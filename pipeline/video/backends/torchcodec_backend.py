@@ -19,10 +19,8 @@ from pipeline.video.video_file import is_handed_over, open_file
 TOLERANCE_S = 1e-6
 
 
-def decode_with_torchcodec(
-    probe: VideoProbe, frame_indices: IntArray, frames: Images, *, device: str = "cpu"
-) -> DecodeReport:
-    """Fill ``frames`` as ``interface.DecodeFrames`` says, on a torch device: ``"cuda"`` decodes with NVDEC.
+def decode_with_torchcodec(probe: VideoProbe, frame_indices: IntArray, frames: Images) -> DecodeReport:
+    """Fill ``frames`` as ``interface.DecodeFrames`` says.
 
     Raises:
         RefusedError: torchcodec cannot be loaded, failed, or disagrees with the probe about a frame's time.
@@ -33,7 +31,7 @@ def decode_with_torchcodec(
         decoders, transforms = import_module("torchcodec.decoders"), import_module("torchcodec.transforms")
     except (ImportError, OSError, RuntimeError) as error:
         raise RefusedError(
-            f"torchcodec cannot be loaded ({_first_line(error)}); install the wheel that suits torch, and FFmpeg"
+            f"torchcodec cannot be loaded ({first_line(error)}); install the wheel that suits torch, and FFmpeg"
         ) from error
     height, width = frames.shape[1:3]
     is_resized = (height, width) != (probe.height, probe.width) or probe.pixel_aspect != 1
@@ -43,15 +41,14 @@ def decode_with_torchcodec(
             source,
             dimension_order="NHWC",
             num_ffmpeg_threads=1,
-            device=device,
             transforms=[transforms.Resize((height, width))] if is_resized else None,
         )
         if len(decoder) != probe.num_frames:
             raise RefusedError(f"torchcodec counts {len(decoder)} frames, the probe {probe.num_frames}")
         for chunk in iter_chunks(frames):
             batch = decoder.get_frames_at(frame_indices[chunk].tolist())
-            _compare_times(batch.pts_seconds, probe, frame_indices[chunk])
-            frames[chunk] = batch.data.cpu().numpy()
+            compare_times(batch.pts_seconds, probe, frame_indices[chunk])
+            frames[chunk] = batch.data.numpy()
     return DecodeReport(num_frames_decoded=frames_to_decode(probe, frame_indices))
 
 
@@ -60,27 +57,15 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, IndexError) as error:
-        raise RefusedError(f"torchcodec failed: {_first_line(error)}") from error
+        raise RefusedError(f"torchcodec failed: {first_line(error)}") from error
 
 
-def decode_with_nvdec(probe: VideoProbe, frame_indices: IntArray, frames: Images) -> DecodeReport:
-    """The same on the GPU's own decoder; frames are copied to the host, as every decoder's are.
-
-    Not run on a GPU yet. NVDEC converts to RGB and scales by other routines than FFmpeg's, so pixels are close to
-    torchcodec's on the CPU, not equal (tests/gpu/test_nvdec.py: 40 dB), and may depend on the driver.
+def compare_times(pts_seconds: Any, probe: VideoProbe, frame_indices: IntArray) -> None:
+    """Compare with the file's own times, which torchcodec keeps.
 
     Raises:
-        RefusedError: as ``decode_with_torchcodec``; or there is no GPU.
+        RefusedError: They are others.
     """
-    import torch
-
-    if not torch.cuda.is_available():
-        raise RefusedError("nvdec needs an NVIDIA GPU, and this process sees none")
-    return decode_with_torchcodec(probe, frame_indices, frames, device="cuda")
-
-
-def _compare_times(pts_seconds: Any, probe: VideoProbe, frame_indices: IntArray) -> None:
-    """Compare with the file's own times, which torchcodec keeps."""
     found_s = pts_seconds.cpu().numpy()
     expected_s = probe.pts[frame_indices] * float(probe.time_base)
     is_apart = np.abs(found_s - expected_s) > TOLERANCE_S
@@ -92,5 +77,6 @@ def _compare_times(pts_seconds: Any, probe: VideoProbe, frame_indices: IntArray)
         )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without its native frames."""
     return str(error).strip().partition("\n")[0].rstrip(".")

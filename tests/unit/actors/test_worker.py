@@ -102,6 +102,12 @@ class BrokenScorer:
     def retain(self, retention):
         raise ILLEGAL
 
+    def expect(self, works):
+        assert works == []
+
+    def close(self):
+        pass
+
 
 GATHER = Batch(work=(GatherWork(key=WORK.key, bought={0: 1}),))
 RETAIN = Batch(retain=(Retention(video_id=1, attempt=1, question=0, limits={0: 1}),))

@@ -122,3 +122,12 @@ def test_time_in_which_the_process_itself_stood_still_is_nobodys_silence(patienc
     rest_s = int(SILENCE_S - MOST_STEP_S)
     assert all(patience.overdue(own.tell(9000.0 + second)) == [] for second in range(rest_s))
     assert [one.worker for one in patience.overdue(own.tell(9000.0 + rest_s))] == ["scorer-0"]
+
+
+def test_where_one_piece_may_take_far_longer_than_others_it_is_given_that_whatever_was_learnt():
+    patience = WorkerPatience(MOST_S, {Role.SCORER: 600.0})
+    patience.note_call("scorer-0", [], now_s=0.0)
+    work(patience, "scorer-0", score(0), since_s=0.0, took_s=1.0)
+    patience.note_reply("scorer-0", [score(1)], now_s=10.0)
+    assert patience.overdue(610.0) == []
+    assert patience.overdue(610.1) == [Overdue("scorer-0", 1, 600.0, False)]

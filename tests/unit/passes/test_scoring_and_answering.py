@@ -278,6 +278,12 @@ class QueueingScorer:
         self.log.append(f"read {queued.key.index}")
         return Completion(key=queued.key, result=ScoreDone(scores={}, was_prefilled=True))
 
+    def expect(self, works):
+        pass
+
+    def close(self):
+        pass
+
     def mark_idle(self):
         self.log.append("idle")
 

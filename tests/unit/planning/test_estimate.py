@@ -293,3 +293,10 @@ def test_of_very_many_questions_the_first_are_checked_and_the_table_says_so(esti
 def test_a_plan_whose_questions_can_all_be_asked_says_nothing_of_them(full):
     assert (full.questions.num_checked, full.questions.num_refused) == (6, 0)
     assert "cannot be asked" not in format_plan(full)
+
+
+def test_where_scorers_decode_the_table_predicts_no_cores_and_offers_no_store(full):
+    text = format_plan(replace(full, by_gpu=True))
+    assert "with sampling.decoder=nvdec each scorer's GPU decodes instead, which is not predicted" in text
+    assert "start and decoding not counted" in text
+    assert not any(name in text for name in ("decode cores", "from a store", "at keyframes"))

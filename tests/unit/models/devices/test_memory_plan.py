@@ -14,7 +14,7 @@ from pipeline.models.devices.memory_plan import PeakShapes, estimate_need, measu
 from pipeline.models.llava.layout import LlavaLayout
 from pipeline.models.qwen.layout import QwenLayout
 from pipeline.models.registry import FAMILIES
-from pipeline.settings.config import ModelConfig, RunConfig, SamplingConfig, ScoringConfig
+from pipeline.settings.config import ExecutionConfig, ModelConfig, RunConfig, SamplingConfig, ScoringConfig
 from tests.unit.models.devices.published_shapes import (
     glm_4_1v_9b,
     glm_4_5v,
@@ -241,3 +241,12 @@ def test_captured_steps_hold_one_copy_of_the_longest_prefix_and_slots_of_four_sh
     one, two = (place_layers(plan, 1).device_bytes[0] for plan in (usual, need))
     assert two - one == 28 * need.captured_bytes
     assert place_layers(usual, 2) == place_layers(need, 2)  # nothing is captured on two devices
+
+
+def test_frames_and_decoders_on_the_gpu_are_counted_where_scorers_decode():
+    sampling, buffer_bytes = SamplingConfig(decoder="nvdec"), 3 * 1024**3
+    run = RunConfig(execution=ExecutionConfig(frame_buffer_bytes=buffer_bytes))
+    usual, _ = plan_7b(run=run)
+    need, _ = plan_7b(run=dataclasses.replace(run, sampling=sampling))
+    assert need.total_bytes - usual.total_bytes == buffer_bytes + 4 * 640 * 1024**2
+    assert place_layers(need, 2).device_bytes != place_layers(usual, 2).device_bytes
