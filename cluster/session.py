@@ -18,7 +18,9 @@ from cluster.ray_watch import LOCAL_RAY, watch_ray
 _SHUTDOWN_S = 30.0
 _is_stuck = threading.Event()
 _log = logging.getLogger("adapttoken.ray")
-_REPO_ROOT = Path(__file__).resolve().parent.parent
+_HOME = Path(__file__).resolve().parents[__name__.count(".")]
+"""Where Python finds this project: the clone, or what a wheel was installed into."""
+_IS_WHEEL = __name__.count(".") > 1
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def ray_session(
     """Connect to the cluster this process belongs to (inside ``ray job submit``, or ``RAY_ADDRESS``), else start one.
 
     A local Ray shares this machine's files and gets an object store of ``object_store_bytes``, what exceeds it waits on
-    disk; a cluster gets the repository shipped, unless the job has shipped it.
+    disk; a cluster gets the clone, or the package of a wheel, shipped, unless the job has shipped it.
 
     ``on_lost`` is called in another thread when Ray itself hangs, with what to do: it has to end the process.
     """
@@ -44,7 +46,7 @@ def ray_session(
     if is_job:
         ray.init(log_to_driver=False)
     elif is_remote:
-        ray.init(address=address, log_to_driver=False, runtime_env={"working_dir": str(_REPO_ROOT)})
+        ray.init(address=address, log_to_driver=False, runtime_env=_code())
     else:
         ray.init(
             address="local",
@@ -54,7 +56,7 @@ def ray_session(
             log_to_driver=False,
             logging_level=logging.WARNING,
             _system_config=LOCAL_RAY,
-            runtime_env={"env_vars": {"PYTHONPATH": str(_REPO_ROOT)}},
+            runtime_env={} if _IS_WHEEL else {"env_vars": {"PYTHONPATH": str(_HOME)}},
         )
     if is_main_thread and on_sigterm is not None:
         signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in place
@@ -66,6 +68,11 @@ def ray_session(
                 yield
     finally:
         _shut_down()
+
+
+def _code() -> dict[str, object]:
+    """What a cluster that this process joins from outside is sent: of a wheel not what is installed beside it."""
+    return {"py_modules": [str(_HOME / __name__.partition(".")[0])]} if _IS_WHEEL else {"working_dir": str(_HOME)}
 
 
 def _shut_down() -> None:
