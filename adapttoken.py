@@ -7,11 +7,13 @@
     table = adapttoken.run("videos.parquet", model="Qwen/Qwen2.5-VL-7B-Instruct", output="answers")
 
 ``answer`` works in this process; ``run`` is the whole job, on Ray. Importing this costs nothing; torch comes with the
-first call. ``answer_video`` and ``load_video_model`` are for many questions about a video, and for a model in hand.
+first call. ``answer_video`` and ``load_video_model`` are for many questions about a video, and for a model in hand;
+what packages need that add a method or a family of models (docs/plug_ins.md) is here, too, under the names of `_PARTS`.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from jobs.main import main
@@ -27,6 +29,20 @@ if TYPE_CHECKING:
 
 __all__ = ["answer", "answer_video", "load_video_model", "main", "run"]
 __version__ = project_version()
+_PARTS = {
+    "AdaptToken": "pipeline.method.selectors.adapttoken",
+    "GroupScore": "pipeline.method.selectors.base",
+    "Selector": "pipeline.method.selectors.base",
+    "FAMILIES": "pipeline.models.registry",
+    "Family": "pipeline.models.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """One of `_PARTS`, imported now."""
+    if name not in _PARTS:
+        raise AttributeError(f"module 'adapttoken' has no attribute {name!r}")
+    return getattr(import_module(_PARTS[name]), name)
 
 
 def answer(

@@ -5,7 +5,7 @@ import argparse
 from jobs.wiring.command_line import CommandParser, command_parser
 from jobs.wiring.logs import LEVELS
 from jobs.wiring.storage_options import add_storage_options
-from pipeline.method.selectors.registry import SELECTORS
+from pipeline.method.selectors.registry import method_names
 
 _USAGE = "%(prog)s (--manifest FILE --output FOLDER | --demo) --model MODEL [more options]"
 _SETTINGS = "What is not given is as the model's preset has it. The config.yaml of each run holds all settings."
@@ -43,7 +43,7 @@ def build_parser(prog: str = "run.py", usage: str = _USAGE) -> CommandParser:
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", help="a hub id, a folder, s3://bucket/prefix or demo; needed, but for --demo")
-    group.add_argument("--method", choices=sorted(SELECTORS), help="-lite stops early; default: adapttoken")
+    group.add_argument("--method", choices=method_names(), help="-lite stops early; default: adapttoken")
     group.add_argument("--max-frames", type=int, metavar="N", help="at most so many sampled frames per video")
     group.add_argument("--sample-fps", type=float, metavar="N", help="sampled frames per second of video")
     group.add_argument("--frames-per-group", type=int, metavar="N", help="sampled frames per group")
