@@ -7,6 +7,7 @@ user's own ``jobs/`` or ``pipeline/`` could have. Everything else, comments incl
 
 import ast
 import shutil
+import subprocess
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -43,6 +44,8 @@ class build_package(build_py):  # noqa: N801 - setuptools names its commands so
         for path in files:
             path.write_text(rename_modules(path.read_text(encoding="utf-8"), set(files.values())), encoding="utf-8")
         (inner / "__main__.py").write_text(_MAIN, encoding="utf-8")
+        if commit := find_commit():
+            (inner / "commit.txt").write_text(commit, encoding="utf-8")
 
 
 class one_top_level(egg_info):  # noqa: N801
@@ -52,6 +55,19 @@ class one_top_level(egg_info):  # noqa: N801
         """Afterwards, as setuptools knows the clone's folders only."""
         super().run()
         (Path(self.egg_info) / "top_level.txt").write_text(f"{PACKAGE}\n", encoding="utf-8")
+
+
+def find_commit() -> str:
+    """Of the clone that this file lies in, with ``changed`` behind it where that is so; empty where git knows none."""
+    here = Path(__file__).resolve().parent
+    if not (here / ".git").exists():  # a source archive, perhaps inside somebody else's clone
+        return ""
+    asked = (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+    try:
+        commit, changes = (subprocess.check_output(["git", "-C", str(here), *words], text=True) for words in asked)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{commit.strip()}{' changed' if changes.strip() else ''}\n"
 
 
 def module_name(path: Path) -> str:

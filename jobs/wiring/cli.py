@@ -3,7 +3,7 @@
 import argparse
 
 from jobs.wiring.command_line import CommandParser, command_parser
-from jobs.wiring.logs import LEVELS
+from jobs.wiring.logs import FORMS, LEVELS
 from jobs.wiring.storage_options import add_storage_options
 from pipeline.method.selectors.registry import method_names
 
@@ -114,6 +114,9 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="between updates of progress.json; default: 10",
     )
     group.add_argument("--log-level", type=str.lower, choices=LEVELS, default="info", help="default: info")
+    group.add_argument(
+        "--log-format", choices=FORMS, default="text", help="json: an object per line, progress included; default: text"
+    )
 
 
 def _seconds(text: str) -> float:

@@ -20,7 +20,12 @@ _OTHER_OBJECTS_BYTES = 256 * 1024**2  # in a local object store, beside frames
 
 
 def run_job(
-    job: Job, executor: str, *, on_lost: Callable[[str], None] | None = None, on_ready: OnReady = ignore
+    job: Job,
+    executor: str,
+    *,
+    on_lost: Callable[[str], None] | None = None,
+    on_ready: OnReady = ignore,
+    on_cluster: Callable[[ClusterSize], None] = lambda cluster: None,
 ) -> Generator[VideoOutcome | Progress, None, None]:
     """Yield finished videos as they come, and progress in between.
 
@@ -28,6 +33,7 @@ def run_job(
         job: what to do.
         executor: ``ray`` or ``serial``.
         on_ready: called with how a worker computes, in words, once it can work.
+        on_cluster: called with what there is, once that is known.
         on_lost: called in another thread when Ray itself hangs, with what to do; has to end the process.
 
     Raises:
@@ -37,6 +43,7 @@ def run_job(
     if executor == "serial":
         from actors.serial_executor import run_serial
 
+        on_cluster(this_machine())
         yield from run_serial(settle_job(job, this_machine(), most_scorers=1), on_ready=on_ready)
         return
     from actors.ray_executor import run_on_ray
@@ -49,6 +56,7 @@ def run_job(
     object_store_bytes = job.config.execution.frame_memory_bytes + _OTHER_OBJECTS_BYTES
     with ray_session(object_store_bytes=object_store_bytes, on_lost=on_lost):
         cluster = cluster_size()
+        on_cluster(cluster)
         job = settle_job(job, cluster)
         placement = place_workers(job, cluster)
         LOG.info(
