@@ -11,8 +11,9 @@ from pathlib import Path
 
 import ray
 from ray._private.state import state as global_state  # what Ray Data and Ray Train ask; there is no public way
+from ray.exceptions import AuthenticationError
 
-from cluster.placement import ClusterSize, NodeSize
+from cluster.placement import ClusterSize, NodeSize, PlacementError
 from cluster.ray_watch import LOCAL_RAY, watch_ray
 
 _SHUTDOWN_S = 30.0
@@ -46,7 +47,8 @@ def ray_session(
     if is_job:
         ray.init(log_to_driver=False)
     elif is_remote:
-        ray.init(address=address, log_to_driver=False, runtime_env=_code())
+        with _explained(address):
+            ray.init(address=address, log_to_driver=False, runtime_env=_code())
     else:
         ray.init(
             address="local",
@@ -68,6 +70,39 @@ def ray_session(
                 yield
     finally:
         _shut_down()
+
+
+def look_at_cluster(address: str | None) -> ClusterSize:
+    """Ask a running Ray what it has; nothing is started there, nothing is sent.
+
+    Raises:
+        PlacementError: It cannot be reached.
+    """
+    with _explained(address):
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        return cluster_size()
+    finally:
+        _shut_down()
+
+
+@contextmanager
+def _explained(address: str | None) -> Iterator[None]:
+    """What is wrong with a cluster that is to be joined, in one line with what to type."""
+    name = address or os.environ.get("RAY_ADDRESS") or "this job"
+    try:
+        yield
+    except AuthenticationError as error:
+        raise PlacementError(
+            f"the Ray cluster at {name} wants a token: export RAY_AUTH_MODE=token, and on another machine than its "
+            "head also RAY_AUTH_TOKEN=$(ssh HEAD ray get-auth-token)"
+        ) from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise PlacementError(
+            f"the Ray cluster at {name} cannot be joined ({reason}); start one with ray start --head, or leave "
+            "--address and RAY_ADDRESS away"
+        ) from error
 
 
 def _code() -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 import argparse
 
+from cluster.placement import ClusterSize
+from cluster.shape import SHAPE_FORM, parse_shape
 from jobs.wiring.command_line import CommandParser, command_parser
 from jobs.wiring.logs import FORMS, LEVELS
 from jobs.wiring.storage_options import add_storage_options
@@ -88,6 +90,12 @@ def _add_plan(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--plan-tflops", type=float, metavar="N", help="TFLOP/s that one scorer sustains, instead of the assumed"
     )
+    group.add_argument(
+        "--cluster-shape",
+        type=_shape,
+        metavar="SHAPE",
+        help=f"plan for other machines than these: {SHAPE_FORM}",
+    )
     group.add_argument("--plan-gpu-gib", type=float, default=80.0, metavar="N", help="memory of one GPU; default: 80")
 
 
@@ -97,6 +105,9 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         choices=("ray", "serial"),
         default="ray",
         help="ray (default): the cluster that it runs in, or one of its own on this machine; serial: this process",
+    )
+    group.add_argument(
+        "--address", metavar="ADDRESS", help="of a running Ray cluster to join, or auto; inside ray job submit: none"
     )
     add_storage_options(group)
     group.add_argument(
@@ -117,6 +128,13 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--log-format", choices=FORMS, default="text", help="json: an object per line, progress included; default: text"
     )
+
+
+def _shape(text: str) -> ClusterSize:
+    try:
+        return parse_shape(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

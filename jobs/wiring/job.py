@@ -52,8 +52,7 @@ def run_from(options: argparse.Namespace) -> int:
                 make_demo(options)
             run = prepare_run(options)
             if options.plan:
-                print_plan(run, options)
-                return EXIT_OK
+                return print_plan(run, options)
             folder = RunFolder(
                 run.output,
                 run.stamp.run_id,
@@ -130,20 +129,15 @@ def _execute(
         commit(rows)
     if not run.plan.tasks:
         return
-    job = Job(
-        tasks=run.plan.tasks,
-        num_videos=len(run.plan.tasks),
-        config=run.config,
-        layout=run.identity.layout,
-        tokenizer=load_tokenizer(run.config, storage_options=run.storage_options),
-        stamp=run.stamp,
-        load_model=partial(load_configured_model, storage_options=run.storage_options),
-        storage_options=run.storage_options,
-    )
     stream = LogLines() if options.log_format == "json" else None
     pace, display = Pace(), ProgressDisplay(stream, every_s=options.progress_every)
     events = run_job(
-        job, options.executor, on_lost=give_up, on_ready=folder.note_worker, on_cluster=origin.note_cluster
+        _make_job(run),
+        options.executor,
+        address=options.address,
+        on_lost=give_up,
+        on_ready=folder.note_worker,
+        on_cluster=origin.note_cluster,
     )
     with closing(display), closing(events):
         for event in events:
@@ -156,6 +150,21 @@ def _execute(
                     LOG.warning("%s", note)
                 commit(event.rows)
     folder.check_is_there()
+
+
+def _make_job(run: PreparedRun) -> Job:
+    return Job(
+        tasks=run.plan.tasks,
+        num_videos=len(run.plan.tasks),
+        config=run.config,
+        layout=run.identity.layout,
+        tokenizer=load_tokenizer(run.config, storage_options=run.storage_options),
+        stamp=run.stamp,
+        load_model=partial(load_configured_model, storage_options=run.storage_options),
+        storage_options=run.storage_options,
+        num_parameters=run.identity.size.num_parameters if run.identity.size else 0,
+        is_told_cpu=run.config.execution.gpus_per_scorer == 0,
+    )
 
 
 def _note_progress(folder: RunFolder, progress: Progress, outlook: Outlook) -> None:

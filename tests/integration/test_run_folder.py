@@ -94,3 +94,44 @@ def test_a_log_of_json_holds_everything_and_nothing_else(arguments, no_ray, caps
     said = [event["message"] for event in events]
     assert any(line.startswith("plan: 1 questions") for line in said)
     assert any("videos 0/1" in line or "videos 1/1" in line for line in said)
+
+
+REFUSED = [
+    (("--set", "gpus_per_scorer=1", "--num-scorers", "8"), "on this machine: 1 model processes"),
+    (
+        ("--cluster-shape", "2x4cpu", "--set", "gpus_per_scorer=1"),
+        "on the cluster of --cluster-shape: 1 model processes",
+    ),
+    (("--cluster-shape", "2x16cpu2gpu", "--set", "gpus_per_scorer=4"), "the GPUs of one scorer must be on one node"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), REFUSED)
+def test_a_plan_for_machines_that_cannot_hold_it_is_refused(words, expected, arguments, no_ray, capsys):
+    assert run.main(arguments("--max-frames", "128", "--plan", "--plan-probes", "1", *words)) == 2
+    printed = capsys.readouterr()
+    (line,) = [line for line in printed.err.splitlines() if " ERROR " in line]
+    assert expected in line
+    assert "does NOT fit" in printed.out
+
+
+def test_a_plan_for_another_cluster_takes_its_gpus_and_cores(arguments, no_ray, capsys):
+    shape = ("--cluster-shape", "1x4cpu+8x16cpu1gpu")
+    assert run.main(arguments("--max-frames", "128", "--plan", "--plan-probes", "1", *shape)) == 0
+    printed = capsys.readouterr()
+    assert "(9 nodes, 132 CPUs, 8 GPUs): 8 scorers, 1 GPUs each, 56 decoders" in printed.err
+    assert "8 scorers, 56 decoders: fits" in printed.out
+
+
+def test_a_large_model_is_not_planned_for_the_cpu_of_a_machine_without_gpus(arguments, no_ray, capsys, monkeypatch):
+    monkeypatch.setattr("jobs.wiring.plan.MOST_ON_CPU", 1_000)
+    assert run.main(arguments("--max-frames", "128", "--plan", "--plan-probes", "1")) == 2
+    assert "this machine has no GPU that torch can use" in capsys.readouterr().err
+    assert run.main(arguments("--max-frames", "128", "--plan", "--plan-probes", "1", "--set", "gpus_per_scorer=0")) == 0
+
+
+@pytest.mark.parametrize("executor", ["serial", "ray"])
+def test_nor_does_it_run_there(executor, arguments, no_ray, capsys, monkeypatch):
+    monkeypatch.setattr("jobs.wiring.executors.MOST_ON_CPU", 1_000)
+    assert run.main(arguments("--max-frames", "128", "--executor", executor)) == 2
+    assert "add --set gpus_per_scorer=0 --set torch_threads=" in capsys.readouterr().err
