@@ -26,7 +26,8 @@ from pipeline.settings.config import RunConfig
 class Job:
     """Everything an executor needs to run. Workers get one without tasks, which may be a million.
 
-    ``num_shards``: coordinators that share it; a worker may serve any of them.
+    ``num_shards``: coordinators that share it; a worker may serve any of them. ``num_parameters``: of the model;
+    0: not counted. ``is_told_cpu``: the user has said that it is to run there.
     """
 
     tasks: TaskTable | tuple[VideoTask, ...]
@@ -38,6 +39,8 @@ class Job:
     load_model: Callable[[RunConfig], VideoModel]
     storage_options: Mapping[str, Any] | None = None
     num_shards: int = 1
+    num_parameters: int = 0
+    is_told_cpu: bool = False
 
     @property
     def num_questions(self) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import uuid
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -78,7 +79,9 @@ class Shard:
     def start(self) -> None:
         """Make a coordinator for what is left."""
         job = self._job.without(self._done) if self._done else self._job
-        remote_service: Any = ray.remote(**self._options)(CoordinatorService)
+        shown = f"{job.stamp.run_id} coordinator-{self.index} {uuid.uuid4().hex[:4]}"  # each but once, as Ray wants it
+        options: dict[str, Any] = {"name": shown, **self._options}
+        remote_service: Any = ray.remote(**options)(CoordinatorService)
         self.coordinator = remote_service.remote(
             partial(JobState, job.tasks, config=job.config),
             stamp=job.stamp,

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -87,6 +88,7 @@ class WorkerPool:
 
     def __init__(self, job: Job, options: ActorOptions, *, on_ready: OnReady = ignore) -> None:
         self._on_ready = on_ready
+        self._mark = uuid.uuid4().hex[:4]  # one run may be executed twice in one Ray, which wants each name once
         self._job = replace(job, tasks=())  # workers need everything else
         self._execution = job.config.execution
         self._places = [_Place(Role.SCORER, number, place) for number, place in enumerate(options.scorer)]
@@ -168,7 +170,8 @@ class WorkerPool:
         """Names are never used again: a call of a dead worker may still wait at the coordinator."""
         name = self._new_name(place.role)
         build = build_decode_worker if place.role is Role.DECODER else build_model_worker
-        all_options: dict[str, Any] = {"concurrency_groups": {CONTROL: 1}, **place.options}
+        shown = f"{self._job.stamp.run_id} {name} {self._mark}"  # in `ray list actors` and the dashboard
+        all_options: dict[str, Any] = {"name": shown, "concurrency_groups": {CONTROL: 1}, **place.options}
         remote_class: Any = ray.remote(**all_options)(_CLASSES[place.role])
         actor = remote_class.remote(partial(build, self._job, RayStore()))
         self._workers[name] = _Worker(place=place, name=name, actor=actor, call=actor.greet.remote())

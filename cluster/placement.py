@@ -76,9 +76,9 @@ def plan_workers(cluster: ClusterSize, execution: ExecutionConfig, *, num_answer
     _refuse_too_small(cluster, execution, num_seats=sum(room), num_required=num_required)
     num_ready = min(num_wanted, sum(room))
     if not execution.gpus:
-        num_free_cpus = int(sum(node.num_cpus for node in cluster.nodes)) - execution.num_decoders
+        num_free_cpus = int(sum(node.num_cpus for node in cluster.nodes)) - execution.decoders
         num_ready = min(num_ready, max(num_required, num_free_cpus))
-    shares = _deal(execution.num_decoders, execution.scorers)
+    shares = _deal(execution.decoders, execution.scorers)
     num_decoders = max(1, sum(shares[: max(0, num_ready - num_answerers)]))
     seats = _seat(cluster.nodes, room, num_ready)
     cpu_units = _largest_share(cluster.nodes, seats, num_processes=num_ready + num_decoders)
@@ -90,7 +90,7 @@ def plan_workers(cluster: ClusterSize, execution: ExecutionConfig, *, num_answer
         num_cpus=cpu_units / _UNITS,
         gpus_per_model=execution.gpus,
         near_decoders=near_decoders,
-        num_far_decoders=execution.num_decoders - sum(near_decoders),
+        num_far_decoders=execution.decoders - sum(near_decoders),
         num_answerers=num_answerers,
         num_ready=num_ready,
         num_reserved_decoders=num_reserved,

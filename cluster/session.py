@@ -11,14 +11,17 @@ from pathlib import Path
 
 import ray
 from ray._private.state import state as global_state  # what Ray Data and Ray Train ask; there is no public way
+from ray.exceptions import AuthenticationError
 
-from cluster.placement import ClusterSize, NodeSize
+from cluster.placement import ClusterSize, NodeSize, PlacementError
 from cluster.ray_watch import LOCAL_RAY, watch_ray
 
 _SHUTDOWN_S = 30.0
 _is_stuck = threading.Event()
 _log = logging.getLogger("adapttoken.ray")
-_REPO_ROOT = Path(__file__).resolve().parent.parent
+_HOME = Path(__file__).resolve().parents[__name__.count(".")]
+"""Where Python finds this project: the clone, or what a wheel was installed into."""
+_IS_WHEEL = __name__.count(".") > 1
 
 
 @contextmanager
@@ -32,7 +35,7 @@ def ray_session(
     """Connect to the cluster this process belongs to (inside ``ray job submit``, or ``RAY_ADDRESS``), else start one.
 
     A local Ray shares this machine's files and gets an object store of ``object_store_bytes``, what exceeds it waits on
-    disk; a cluster gets the repository shipped, unless the job has shipped it.
+    disk; a cluster gets the clone, or the package of a wheel, shipped, unless the job has shipped it.
 
     ``on_lost`` is called in another thread when Ray itself hangs, with what to do: it has to end the process.
     """
@@ -44,7 +47,8 @@ def ray_session(
     if is_job:
         ray.init(log_to_driver=False)
     elif is_remote:
-        ray.init(address=address, log_to_driver=False, runtime_env={"working_dir": str(_REPO_ROOT)})
+        with _explained(address):
+            ray.init(address=address, log_to_driver=False, runtime_env=_code())
     else:
         ray.init(
             address="local",
@@ -54,7 +58,7 @@ def ray_session(
             log_to_driver=False,
             logging_level=logging.WARNING,
             _system_config=LOCAL_RAY,
-            runtime_env={"env_vars": {"PYTHONPATH": str(_REPO_ROOT)}},
+            runtime_env={} if _IS_WHEEL else {"env_vars": {"PYTHONPATH": str(_HOME)}},
         )
     if is_main_thread and on_sigterm is not None:
         signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in place
@@ -66,6 +70,44 @@ def ray_session(
                 yield
     finally:
         _shut_down()
+
+
+def look_at_cluster(address: str | None) -> ClusterSize:
+    """Ask a running Ray what it has; nothing is started there, nothing is sent.
+
+    Raises:
+        PlacementError: It cannot be reached.
+    """
+    with _explained(address):
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        return cluster_size()
+    finally:
+        _shut_down()
+
+
+@contextmanager
+def _explained(address: str | None) -> Iterator[None]:
+    """What is wrong with a cluster that is to be joined, in one line with what to type."""
+    name = address or os.environ.get("RAY_ADDRESS") or "this job"
+    try:
+        yield
+    except AuthenticationError as error:
+        raise PlacementError(
+            f"the Ray cluster at {name} wants a token: export RAY_AUTH_MODE=token, and on another machine than its "
+            "head also RAY_AUTH_TOKEN=$(ssh HEAD ray get-auth-token)"
+        ) from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise PlacementError(
+            f"the Ray cluster at {name} cannot be joined ({reason}); start one with ray start --head, or leave "
+            "--address and RAY_ADDRESS away"
+        ) from error
+
+
+def _code() -> dict[str, object]:
+    """What a cluster that this process joins from outside is sent: of a wheel not what is installed beside it."""
+    return {"py_modules": [str(_HOME / __name__.partition(".")[0])]} if _IS_WHEEL else {"working_dir": str(_HOME)}
 
 
 def _shut_down() -> None:

@@ -23,6 +23,8 @@ COMMANDS = {
     "make-demo-archive": "write videos with short needles, and the manifest that asks about them",
 }
 
+_PARENT = __package__ or "jobs"  # in a wheel adapttoken.jobs; as a script it has none
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Hand the rest of the command line to the command it names; returns that one's exit code."""
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     if first not in COMMANDS:
         print(f"adapttoken: error: {_explain_unknown(first)}", file=sys.stderr)
         return EXIT_USAGE
-    command = importlib.import_module(f"jobs.{first.replace('-', '_')}")
+    command = importlib.import_module(f"{_PARENT}.{first.replace('-', '_')}")
     code: int = command.main(rest, prog=f"adapttoken {first}")
     return code
 

@@ -87,7 +87,7 @@ def measure_load(settings: SimulationSettings, *, references: int) -> tuple[Load
     service: Any = ray.remote(num_cpus=0)(TimedService)
     coordinator = service.remote(build, stamp=_STAMP, patience_s=_PATIENCE_S)
     workers = {f"scorer-{n}": _start(Scorer, build_worker) for n in range(config.execution.scorers)}
-    workers |= {f"decoder-{n}": _start(Decoder, build_worker) for n in range(config.execution.num_decoders)}
+    workers |= {f"decoder-{n}": _start(Decoder, build_worker) for n in range(config.execution.decoders)}
     ray.get([worker.load.remote() for worker in workers.values()])
     loops = [worker.run.remote(name, coordinator) for name, worker in workers.items()]
     seen: list[LoadReading] = []

@@ -2,10 +2,12 @@
 
 import argparse
 
+from cluster.placement import ClusterSize
+from cluster.shape import SHAPE_FORM, parse_shape
 from jobs.wiring.command_line import CommandParser, command_parser
-from jobs.wiring.logs import LEVELS
+from jobs.wiring.logs import FORMS, LEVELS
 from jobs.wiring.storage_options import add_storage_options
-from pipeline.method.selectors.registry import SELECTORS
+from pipeline.method.selectors.registry import method_names
 
 _USAGE = "%(prog)s (--manifest FILE --output FOLDER | --demo) --model MODEL [more options]"
 _SETTINGS = "What is not given is as the model's preset has it. The config.yaml of each run holds all settings."
@@ -43,7 +45,7 @@ def build_parser(prog: str = "run.py", usage: str = _USAGE) -> CommandParser:
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", help="a hub id, a folder, s3://bucket/prefix or demo; needed, but for --demo")
-    group.add_argument("--method", choices=sorted(SELECTORS), help="-lite stops early; default: adapttoken")
+    group.add_argument("--method", choices=method_names(), help="-lite stops early; default: adapttoken")
     group.add_argument("--max-frames", type=int, metavar="N", help="at most so many sampled frames per video")
     group.add_argument("--sample-fps", type=float, metavar="N", help="sampled frames per second of video")
     group.add_argument("--frames-per-group", type=int, metavar="N", help="sampled frames per group")
@@ -88,6 +90,12 @@ def _add_plan(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--plan-tflops", type=float, metavar="N", help="TFLOP/s that one scorer sustains, instead of the assumed"
     )
+    group.add_argument(
+        "--cluster-shape",
+        type=_shape,
+        metavar="SHAPE",
+        help=f"plan for other machines than these: {SHAPE_FORM}",
+    )
     group.add_argument("--plan-gpu-gib", type=float, default=80.0, metavar="N", help="memory of one GPU; default: 80")
 
 
@@ -97,6 +105,9 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         choices=("ray", "serial"),
         default="ray",
         help="ray (default): the cluster that it runs in, or one of its own on this machine; serial: this process",
+    )
+    group.add_argument(
+        "--address", metavar="ADDRESS", help="of a running Ray cluster to join, or auto; inside ray job submit: none"
     )
     add_storage_options(group)
     group.add_argument(
@@ -114,6 +125,16 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="between updates of progress.json; default: 10",
     )
     group.add_argument("--log-level", type=str.lower, choices=LEVELS, default="info", help="default: info")
+    group.add_argument(
+        "--log-format", choices=FORMS, default="text", help="json: an object per line, progress included; default: text"
+    )
+
+
+def _shape(text: str) -> ClusterSize:
+    try:
+        return parse_shape(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

@@ -14,11 +14,12 @@ from jobs.wiring.executors import run_job
 from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.giving_up import ENDED_WITHOUT_A_WORD, GivingUp
 from jobs.wiring.interruption import SignalGuard, raise_on_signals
-from jobs.wiring.logs import LOG
+from jobs.wiring.logs import LOG, LogLines
 from jobs.wiring.long_waits import LongWaits
 from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from jobs.wiring.plan import print_plan
 from jobs.wiring.preparation import PreparedRun, make_demo, prepare_run
+from jobs.wiring.provenance import Provenance
 from pipeline.engine.progress import Progress
 from pipeline.failures import OutageError, PipelineError, with_store_errors
 from pipeline.models.checkpoints.files import CheckpointError
@@ -54,8 +55,7 @@ def run_from(options: argparse.Namespace) -> int:
                 make_demo(options)
             run = prepare_run(options)
             if options.plan:
-                print_plan(run, options)
-                return EXIT_OK
+                return print_plan(run, options)
             folder = RunFolder(
                 run.output,
                 run.stamp.run_id,
@@ -63,16 +63,19 @@ def run_from(options: argparse.Namespace) -> int:
                 progress_interval_s=options.progress_interval_s,
             )
             folder.write_config(run.config)
+            origin = Provenance(folder, options, run_id=run.stamp.run_id, started_at=run.started_at)
         except KeyboardInterrupt:
             return guard.exit_code
         except (CheckpointError, OutageError) as error:
             return _complain(error, EXIT_JOB)
         except with_store_errors(ValueError, OSError, PipelineError) as error:  # a ManifestError is a ValueError
             return _complain(error, EXIT_USAGE)
-        return _run(run, options, folder, guard)
+        return _run(run, options, folder, guard, origin)
 
 
-def _run(run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard: SignalGuard) -> int:
+def _run(
+    run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard: SignalGuard, origin: Provenance
+) -> int:
     """Answer what is pending; whatever happens, the run's files are written, with the code it ends with."""
     code, written = EXIT_JOB, WrittenRows()
     guard.last_words = lambda exit_code: _note_interruption(run, written, folder, exit_code)
@@ -80,7 +83,7 @@ def _run(run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard
     give_up = GivingUp(guard, lambda exit_code: _write_summary(run, written, folder, exit_code))
     try:
         with guard.farewell.in_case(f"ERROR {ENDED_WITHOUT_A_WORD}") if options.executor == "ray" else nullcontext():
-            _execute(run, options, folder, guard, written, give_up)
+            _execute(run, options, folder, guard, written, give_up, origin)
         code = EXIT_FAILURES if written.num_failed > options.max_failures else EXIT_OK
     except KeyboardInterrupt:
         code = guard.exit_code
@@ -107,6 +110,7 @@ def _execute(
     guard: SignalGuard,
     written: WrittenRows,
     give_up: GivingUp,
+    origin: Provenance,
 ) -> None:
     """Commit video by video; a signal waits until the commit under way is on record."""
     is_warned, waits = False, LongWaits(give_up)
@@ -128,18 +132,16 @@ def _execute(
         commit(rows)
     if not run.plan.tasks:
         return
-    job = Job(
-        tasks=run.plan.tasks,
-        num_videos=len(run.plan.tasks),
-        config=run.config,
-        layout=run.identity.layout,
-        tokenizer=load_tokenizer(run.config, storage_options=run.storage_options),
-        stamp=run.stamp,
-        load_model=partial(load_configured_model, storage_options=run.storage_options),
-        storage_options=run.storage_options,
+    stream = LogLines() if options.log_format == "json" else None
+    pace, display = Pace(), ProgressDisplay(stream, every_s=options.progress_every)
+    events = run_job(
+        _make_job(run),
+        options.executor,
+        address=options.address,
+        on_lost=give_up,
+        on_ready=folder.note_worker,
+        on_cluster=origin.note_cluster,
     )
-    pace, display = Pace(), ProgressDisplay(every_s=options.progress_every)
-    events = run_job(job, options.executor, on_lost=give_up, on_ready=folder.note_worker)
     with closing(display), closing(events):
         for event in events:
             if isinstance(event, Progress):
@@ -161,6 +163,21 @@ def _still_asked(outcome: VideoOutcome, answered: KeySet) -> VideoOutcome:
     if len(left) == len(pairs):
         return outcome
     return replace(outcome, rows=tuple(row for row, _ in left), planned_keys=tuple(key for _, key in left))
+
+
+def _make_job(run: PreparedRun) -> Job:
+    return Job(
+        tasks=run.plan.tasks,
+        num_videos=len(run.plan.tasks),
+        config=run.config,
+        layout=run.identity.layout,
+        tokenizer=load_tokenizer(run.config, storage_options=run.storage_options),
+        stamp=run.stamp,
+        load_model=partial(load_configured_model, storage_options=run.storage_options),
+        storage_options=run.storage_options,
+        num_parameters=run.identity.size.num_parameters if run.identity.size else 0,
+        is_told_cpu=run.config.execution.gpus_per_scorer == 0,
+    )
 
 
 def _note_progress(folder: RunFolder, progress: Progress, outlook: Outlook) -> None:

@@ -1,6 +1,7 @@
 """The main job's front door: understands the command, finds what is wrong with it at a glance, and only then loads."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from jobs.wiring.chosen_settings import named_model
@@ -15,9 +16,10 @@ def main(arguments: list[str] | None = None, *, prog: str = "run.py") -> int:
     """Run the job, or only plan it; returns the exit code."""
     parser = build_parser(prog)
     options = parser.parse_args(arguments)
+    options.command = [prog, *(sys.argv[1:] if arguments is None else arguments)]
     if options.manifest and not options.output:
         parser.error("--manifest needs --output: the folder that receives answers/ and runs/")
-    configure_logging(options.log_level, secrets=secret_values(options.storage_options))
+    configure_logging(options.log_level, form=options.log_format, secrets=secret_values(options.storage_options))
     try:
         check_at_a_glance(options)
     except (ValueError, OSError) as error:

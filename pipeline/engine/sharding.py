@@ -35,7 +35,7 @@ def count_shards(execution: ExecutionConfig, *, can_stop: bool, num_videos: int)
     if wanted is None:
         wanted = math.ceil(execution.scorers / (SCORERS_PER_STOPPING_SHARD if can_stop else SCORERS_PER_SHARD))
         wanted = min(wanted, num_videos // FEWEST_VIDEOS)
-    most = min(execution.scorers, execution.num_decoders, num_videos)
+    most = min(execution.scorers, execution.decoders, num_videos)
     return max(1, min(wanted, most))
 
 
@@ -55,7 +55,7 @@ def shard_config(config: RunConfig, num_shards: int) -> RunConfig:
             num_scorers=num_scorers,
             min_scorers=min(execution.min_scorers, num_scorers or execution.min_scorers),
             num_answerers=None if num_answerers is None else math.ceil(num_answerers / num_shards),
-            num_decoders=math.ceil(execution.num_decoders / num_shards),
+            num_decoders=math.ceil(execution.decoders / num_shards),
             frame_buffer_bytes=max(1, execution.frame_buffer_bytes // num_shards),
             candidate_bytes=max(1, execution.candidate_bytes // num_shards),
         ),

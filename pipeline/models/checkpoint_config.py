@@ -16,7 +16,7 @@ from pipeline.models.checkpoints.quantisation import quantiser_of
 from pipeline.models.devices.memory_plan import ModelSize, StoredPart, measure_model
 from pipeline.models.devices.stored_parts import scale_parts, sum_parts
 from pipeline.models.interface import ModelLayout
-from pipeline.models.registry import FAMILIES, Family
+from pipeline.models.registry import Family, get_family, known_families
 
 _COPY_AGAIN = "copy the checkpoint again, or give another of the same family"
 _HEAD = "lm_head"
@@ -50,10 +50,11 @@ def read_checkpoint(name: str, folder: Path) -> CheckpointConfig:
         folder: with config.json; the index or the weights are looked at where they lie there too.
 
     Raises:
+        PlugInError: Its family is another package's, which is broken.
         CheckpointError: Not readable, of another family, quantised by what is not installed, or of impossible shapes.
     """
-    raw = read_raw_config(name, folder, FAMILIES)
-    family = FAMILIES[raw["model_type"]]
+    raw = read_raw_config(name, folder, known_families())
+    family = get_family(raw["model_type"])
     with ExplainErrors(name, "has a config.json that transformers cannot read", _COPY_AGAIN):
         check_announced(raw)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)

@@ -1,4 +1,7 @@
-"""The model families this project can drive: one row per ``model_type`` of a checkpoint's config.json."""
+"""The model families this project can drive: one row per ``model_type`` of a checkpoint's config.json.
+
+Installed packages may offer more, as ``adapttoken.models``: a `Family` under the name of its ``model_type``.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -38,6 +41,9 @@ from pipeline.models.qwen.qwen3_5 import Qwen35
 from pipeline.models.qwen.qwen3_layout import Qwen3Layout, Qwen35Layout
 from pipeline.models.qwen.qwen3_vl import Qwen3VL
 from pipeline.models.qwen.window_attention import WINDOW_ATTENTION
+from pipeline.settings.plug_ins import PlugInError, check_own, describe_plug_in, load_plug_in, plug_in_names
+
+_GROUP = "adapttoken.models"
 
 
 class LayoutReader(Protocol):
@@ -147,3 +153,24 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "llava_onevision": _LLAVA_ONEVISION,
     }
 )
+
+
+def known_families() -> list[str]:
+    """Every ``model_type`` that can be loaded, those of installed packages included; imports none of them."""
+    return sorted(FAMILIES.keys() | plug_in_names(_GROUP))
+
+
+def get_family(model_type: str) -> Family:
+    """The row of one of ``known_families``.
+
+    Raises:
+        PlugInError: Two packages offer it, or the one that does is broken.
+    """
+    if model_type in FAMILIES:
+        check_own(_GROUP, model_type)
+        return FAMILIES[model_type]
+    found = load_plug_in(_GROUP, model_type)
+    if not isinstance(found, Family):
+        package = describe_plug_in(_GROUP, model_type)
+        raise PlugInError(f"model family {model_type!r} of {package} is no adapttoken.Family, but {found!r}; update it")
+    return found

@@ -141,7 +141,7 @@ def estimate_job(
         scorer_s=scorer_s,
         can_stop=get_selector(config.method).can_stop,
         num_scorers=execution.scorers,
-        num_decoders=execution.num_decoders,
+        num_decoders=execution.decoders,
         gpus_per_scorer=execution.gpus,
         frame_buffer_bytes=execution.frame_buffer_bytes,
         model=model,

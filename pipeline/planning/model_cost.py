@@ -15,7 +15,7 @@ from pipeline.models.devices.memory import free_bytes
 from pipeline.models.devices.memory_plan import MemoryNeed, ModelSize, measure_model, plan_need
 from pipeline.models.interface import ModelLayout
 from pipeline.models.loading import choose_dtype
-from pipeline.models.registry import FAMILIES
+from pipeline.models.registry import get_family
 from pipeline.planning.flop_floor import FINAL, PREFILL, SCORE, RunWork, count_flops
 from pipeline.planning.video_sample import VideoCost
 from pipeline.settings.config import RunConfig
@@ -68,7 +68,7 @@ def judge_memory(
     """Whether a scorer fits where the settings put it; ``size`` is as the model's files say, where they were read."""
     gpus, num_scorers = config.execution.gpus, config.execution.scorers
     dtype = choose_dtype(config.model, "cuda" if gpus else "cpu")
-    size = size or measure_model(FAMILIES[checkpoint.model_type].architecture, checkpoint)
+    size = size or measure_model(get_family(checkpoint.model_type).architecture, checkpoint)
     need = plan_need(size, config.model, config, layout, element_bytes=dtype.itemsize, is_gpu=gpus > 0)
     needed, problem = _judge_gpus(need, gpus, gpu_gib) if gpus else (None, _judge_machine(need, num_scorers))
     return ModelCost(

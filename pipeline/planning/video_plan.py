@@ -178,7 +178,7 @@ def _plan_passes(
         most_group_bytes=most_group_bytes,
         num_stretches=stretches_per_pass(
             num_videos=num_videos,
-            num_decoders=execution.num_decoders,
+            num_decoders=execution.decoders,
             num_scorers=execution.scorers,
             groups_in_hand=execution.groups_per_call,
             num_certain=min(len(groups), config.stopping.confident_groups) if can_stop else len(groups),

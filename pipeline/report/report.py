@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.method.selectors.registry import SELECTORS
+from pipeline.method.selectors.registry import can_stop_early
 from pipeline.report.cards import Json, detail, list_entry
 from pipeline.report.evidence_frames import EvidencePatch, choose_frames, read_patches
 from pipeline.report.page import assemble_page
@@ -124,7 +124,7 @@ def _make_card(answers: pa.Table, index: int, runs: Sequence[Json], options: Rep
     tokens = answers.column("kept_tokens")[index].values
     patches = read_patches(row, tokens)
     chosen = choose_frames(patches, row["evidence"] or (), limit=options.num_thumbnails)
-    can_stop = row["method"] in SELECTORS and SELECTORS[row["method"]].can_stop
+    can_stop = can_stop_early(row["method"])
     stop_entropy = next((run["stop_entropy"] for run in runs if run["run_id"] == row["run_id"] and can_stop), None)
     return _Card(
         video=(row["video"], row["video_fingerprint"]),

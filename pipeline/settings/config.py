@@ -174,6 +174,7 @@ class ExecutionConfig:
         candidate_bytes: features of tokens that may still be bought, all scorers together.
         num_scorers: wanted; ``min_scorers`` are enough to begin and to go on, the others join when there is room. None:
             as many as the machines' GPUs hold, on the CPU ``min_scorers``.
+        num_decoders: None: beside each scorer with a GPU as many as its share of the CPUs keeps busy, on the CPU one.
         gpus_per_scorer: None: 1 where there are any; 0: the CPU, whatever there is.
         num_coordinators: each has its part of the videos; None: one per 64 scorers, or 32 where questions stop early,
             with four videos each at least.
@@ -191,7 +192,7 @@ class ExecutionConfig:
     min_scorers: int = 1
     num_coordinators: int | None = None
     num_answerers: int | None = None
-    num_decoders: int = 1
+    num_decoders: int | None = None
     gpus_per_scorer: float | None = None
     torch_threads: int = 1
     videos_in_flight: int = 2
@@ -205,7 +206,7 @@ class ExecutionConfig:
     max_runs: int = 5
 
     def __post_init__(self) -> None:
-        at_least_1 = ("min_scorers", "num_decoders", "torch_threads", "videos_in_flight")
+        at_least_1 = ("min_scorers", "torch_threads", "videos_in_flight")
         for name in (*at_least_1, "max_attempts", "max_runs", "candidate_bytes"):
             _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
         num_scorers = self.num_scorers
@@ -215,6 +216,8 @@ class ExecutionConfig:
         _check(is_enough, "execution.min_scorers", self.min_scorers, most)
         in_hand = self.groups_in_hand
         _check(in_hand is None or in_hand >= 1, "execution.groups_in_hand", in_hand, "at least 1, or unset")
+        decoders = self.num_decoders
+        _check(decoders is None or decoders >= 1, "execution.num_decoders", decoders, "at least 1, or unset")
         shards = self.num_coordinators
         _check(shards is None or shards >= 1, "execution.num_coordinators", shards, "at least 1, or unset")
         _check((self.num_answerers or 0) >= 0, "execution.num_answerers", self.num_answerers, "at least 0, or unset")
@@ -232,6 +235,11 @@ class ExecutionConfig:
     def scorers(self) -> int:
         """``num_scorers``; before the machines have been looked at, the fewest."""
         return self.min_scorers if self.num_scorers is None else self.num_scorers
+
+    @property
+    def decoders(self) -> int:
+        """``num_decoders``; before the machines have been looked at, one."""
+        return self.num_decoders or 1
 
     @property
     def gpus(self) -> float:

@@ -56,6 +56,10 @@ class RunFolder:
         if uri_scheme(uri) in ("", "file"):
             self._config_path = Path(uri.removeprefix("file://"))
 
+    def write_json(self, name: str, content: Mapping[str, object]) -> None:
+        """Another file of the run, such as ``provenance.json``."""
+        write_json_atomic(f"{self.uri}/{name}", content, storage_options=self._storage_options)
+
     def note_progress(self, progress: Progress, outlook: Outlook) -> None:
         """``progress.json``, unless it was written a moment ago; cheap enough to call several times a second."""
         self._last = progress, outlook

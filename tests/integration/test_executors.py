@@ -1,6 +1,7 @@
 """Serial and Ray, one worker or several: the same rows, bit for bit."""
 
 import pytest
+import ray
 
 from actors.ray_executor import run_on_ray
 from actors.scorer import ScorerActor
@@ -23,8 +24,15 @@ def test_ray_gives_the_same_rows_as_one_process(
 ):
     job = make_job(method, num_scorers=num_scorers, num_decoders=num_decoders)
     ways: list[dict[str, str]] = []
+    named: set[str] = set()
+
+    def note(said):
+        ways.append(said)
+        named.update(name.rpartition(" ")[0] for name in ray.util.list_named_actors())
+
     options = ActorOptions(scorer=(place,) * num_scorers, decoder=(place,) * num_decoders)
-    rows = rows_of(run_on_ray(job, options, on_ready=ways.append))
+    rows = rows_of(run_on_ray(job, options, on_ready=note))
+    assert named >= {f"{job.stamp.run_id} {name}" for name in ("coordinator-0", "scorer-0", "decoder-0")}
     assert stable(rows) == stable(serial_rows(method))
     said = [one for one in ways if one]  # decoders have nothing to say
     assert 1 <= len(said) <= num_scorers  # a small job may end before all have loaded

@@ -58,7 +58,7 @@ class Archive:
     def __init__(self, settings: SimulationSettings) -> None:
         self._settings, config = settings, settings.run_config()
         part = shard_config(config, settings.num_shards)
-        cut_for = settings.num_stretches or part.execution.num_decoders
+        cut_for = settings.num_stretches or part.execution.decoders
         self._plan = plan_video(
             synthetic_probe(settings),
             layout=LAYOUT,

@@ -211,7 +211,13 @@ def test_what_the_image_copies_is_not_ignored_and_nothing_else_comes_along():
     assert rules[0] == "*"
     allowed = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
-    assert allowed == {"README.md", "pyproject.toml", *(package.rstrip("*") for package in packages)}
+    assert allowed == {
+        "README.md",
+        "pyproject.toml",
+        "setup.py",
+        "adapttoken.py",
+        *(package.rstrip("*") for package in packages),
+    }
     assert all((ROOT / name).exists() for name in allowed)
 
 

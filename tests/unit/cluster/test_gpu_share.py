@@ -52,21 +52,22 @@ def test_each_scorer_reserves_a_gpu_of_its_own_by_default():
             EIGHT,
             {},
             True,
-            "8 GPUs; 8 scorers with 1 GPU each (by what is there: execution.gpus_per_scorer and execution.num_scorers "
-            "unset)",
+            "8 GPUs; 8 scorers with 1 GPU each, 8 decoders (by what is there: execution.gpus_per_scorer, "
+            "execution.num_scorers and execution.num_decoders unset)",
         ),
         (
             EIGHT,
             {"gpus_per_scorer": 0.0},
             True,
             "8 GPUs; 1 scorer on the CPU (as set by execution.gpus_per_scorer=0, by what is there: "
-            "execution.num_scorers unset)",
+            "execution.num_scorers and execution.num_decoders unset)",
         ),
         (
             cluster((4, 2)),
-            {"gpus_per_scorer": 2.0, "num_scorers": 1},
+            {"gpus_per_scorer": 2.0, "num_scorers": 1, "num_decoders": 3},
             True,
-            "2 GPUs; 1 scorer with 2 GPUs (as set by execution.gpus_per_scorer=2 and execution.num_scorers=1)",
+            "2 GPUs; 1 scorer with 2 GPUs, 3 decoders (as set by execution.gpus_per_scorer=2, execution.num_scorers=1 "
+            "and execution.num_decoders=3)",
         ),
         (
             EIGHT,
@@ -79,3 +80,27 @@ def test_each_scorer_reserves_a_gpu_of_its_own_by_default():
 )
 def test_the_run_says_what_it_took_and_why(machines, asked, can_use_gpus, reason):
     assert settle_workers(ExecutionConfig(**asked), machines, can_use_gpus=can_use_gpus).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("machines", "asked", "decoders"),
+    [
+        (cluster(*[(16, 1)] * 8), {}, 56),  # as the files of cluster/ have it
+        (cluster((128, 8)), {}, 56),
+        (cluster((128, 8)), {"gpus_per_scorer": 2.0}, 60),  # 32 CPUs each: 15
+        (cluster((192, 1)), {}, 16),
+        (cluster((4, 1)), {}, 1),
+        (cluster((2, 4)), {}, 4),  # one each in any case
+        (cluster((16, 1), (4, 1)), {}, 2),  # by the smaller share: all scorers have as many
+        (ClusterSize(nodes=(NodeSize(num_cpus=4),), max_cpus=128, max_gpus=8), {}, 56),  # nodes that come
+        (cluster((16, 0)), {}, 1),
+        (cluster((16, 1)), {"gpus_per_scorer": 0.0}, 1),
+        (cluster((16, 1)), {"num_decoders": 3}, 3),
+    ],
+)
+def test_decoders_follow_from_the_cores_beside_each_gpu(machines, asked, decoders):
+    settled = settle_workers(ExecutionConfig(**asked), machines).execution
+    assert settled.num_decoders == decoders
+    assert plan_workers(machines, settled).num_cpus <= 1
+    if machines.nodes[0].num_gpus == 1 and machines.nodes[0].num_cpus == 16 and not asked:
+        assert plan_workers(machines, settled).num_cpus == 1  # nobody shares a CPU

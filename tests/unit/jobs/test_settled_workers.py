@@ -1,12 +1,13 @@
 """A job on machines with GPUs: what it takes stands in its settings before any worker starts, and in the log."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from cluster.placement import ClusterSize, NodeSize
-from jobs.wiring.executors import settle_config
+from cluster.placement import ClusterSize, NodeSize, PlacementError
+from jobs.wiring.executors import MOST_ON_CPU, refuse_slow, settle_config
 from jobs.wiring.logs import LOG
 from pipeline.settings.config import ExecutionConfig, RunConfig
 
@@ -34,3 +35,24 @@ def test_one_process_takes_one_of_them():
 def test_the_cpu_is_asked_for_with_0():
     config = RunConfig(execution=ExecutionConfig(gpus_per_scorer=0.0))
     assert settle_config(config, FOUR_GPUS).execution.gpus_per_scorer == 0
+
+
+@pytest.mark.parametrize(
+    ("gpus", "is_told_cpu", "num_parameters", "is_refused"),
+    [
+        (0.0, False, 8 * MOST_ON_CPU, True),
+        (0.0, True, 8 * MOST_ON_CPU, False),
+        (1.0, False, 8 * MOST_ON_CPU, False),
+        (0.0, False, MOST_ON_CPU, False),
+        (0.0, False, 0, False),  # nobody has counted
+    ],
+)
+def test_no_large_model_runs_on_the_cpu_unless_somebody_says_so(gpus, is_told_cpu, num_parameters, is_refused):
+    config = RunConfig(execution=ExecutionConfig(gpus_per_scorer=gpus))
+    job = SimpleNamespace(config=config, is_told_cpu=is_told_cpu, num_parameters=num_parameters)
+    if not is_refused:
+        refuse_slow(job)
+        return
+    with pytest.raises(PlacementError, match=r"8\.0 billion parameters.*--set gpus_per_scorer=0") as raised:
+        refuse_slow(job)
+    assert "\n" not in str(raised.value)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -119,7 +120,21 @@ def test_the_log_is_one_line_per_event_without_credentials(capsys):
     LOG.info("video %s: %s", "https://user:pw@host/v.mp4?sig=abc", "hidden-token")
     LOG.debug("too much")
     [line] = capsys.readouterr().err.splitlines()
-    assert line.endswith(" INFO video https://host/v.mp4 ***")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d INFO video https://host/v\.mp4 \*\*\*", line)
+
+
+def test_as_json_it_hides_the_same_and_keeps_a_traceback_in_its_line(capsys):
+    configure_logging("info", form="json", secrets=("hidden-token",))
+    try:
+        raise ValueError("hidden-token")
+    except ValueError:
+        LOG.exception("video %s: %s", "https://user:pw@host/v.mp4?sig=abc", "hidden-token")
+    [line] = capsys.readouterr().err.splitlines()
+    event = json.loads(line)
+    assert event["message"] == "video https://host/v.mp4 ***"
+    assert (event["level"], event["logger"]) == ("error", "adapttoken")
+    assert event["traceback"].endswith("ValueError: ***")
+    assert "hidden" not in line
 
 
 def test_a_traceback_in_the_log_is_redacted_too(capsys):
