@@ -1,7 +1,7 @@
 """Chooses AdaptToken-Lite's ``stop_entropy`` from finished ``adapttoken`` runs; no GPU, nothing is computed anew.
 
 Prints the trade-off, judged on videos held out, and writes the settings that ``run.py --config FILE --method
-adapttoken-lite`` reads. See docs/analysis.md.
+adapttoken-lite`` reads; nothing where the videos held out do not keep what is wanted. See docs/analysis.md.
 """
 
 import argparse
@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.wiring.command_line import command_parser
-from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
+from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.analysis.asked_questions import CHOICE, OPEN, AskedQuestion, read_questions
 from pipeline.evaluation.analysis.calibration import FULL_METHOD, Target, calibrate
 from pipeline.evaluation.analysis.calibration_plot import draw_calibration
-from pipeline.evaluation.analysis.calibration_report import calibration_json, calibration_tables, preset_yaml
+from pipeline.evaluation.analysis.calibration_report import (
+    calibration_json,
+    calibration_tables,
+    describe_refusal,
+    preset_yaml,
+)
 from pipeline.failures import with_store_errors
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.finished import read_answers
@@ -33,8 +38,9 @@ def main(arguments: list[str] | None = None, *, prog: str = "calibrate.py") -> i
         tables = calibration_tables(calibration, questions)
         print(to_text(tables))
         storage = options.storage_options
-        write_bytes_atomic(options.output, preset_yaml(calibration).encode(), storage_options=storage)
-        print(f"\n{options.output}")
+        if calibration.is_kept:
+            write_bytes_atomic(options.output, preset_yaml(calibration).encode(), storage_options=storage)
+            print(f"\n{options.output}")
         if options.json is not None:
             write_bytes_atomic(options.json, calibration_json(calibration), storage_options=storage)
         if options.plot is not None:
@@ -42,6 +48,9 @@ def main(arguments: list[str] | None = None, *, prog: str = "calibrate.py") -> i
     except with_store_errors(ValueError, OSError) as error:
         print(f"error: {redact_text(str(error))}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ValueError) else EXIT_JOB
+    if not calibration.is_kept:
+        print(f"error: {options.output} is not written: {describe_refusal(calibration)}", file=sys.stderr)
+        return EXIT_FAILURES
     return EXIT_OK
 
 
@@ -75,7 +84,10 @@ def _wanted(questions: Sequence[AskedQuestion], kind: str) -> list[AskedQuestion
 
 def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser = command_parser(
-        prog, __doc__, exit_codes="0 done, 2 usage or runs that cannot be used, 1 the storage failed"
+        prog,
+        __doc__,
+        exit_codes="0 done, 2 usage or runs that cannot be used, 3 videos held out do not keep what is wanted, "
+        "1 the storage failed",
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the --output of run.py --method adapttoken")
     parser.add_argument("--output", required=True, metavar="YAML", help="settings to write")

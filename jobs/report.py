@@ -12,6 +12,7 @@ from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import add_storage_options
 from pipeline.failures import with_store_errors
 from pipeline.report.report import ReportOptions, make_report
+from pipeline.report.video_links import LinkOptions
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.settings.config import ReadingConfig
 from pipeline.uris import redact_text, strip_secrets
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "report.py") -> int:
                 num_thumbnails=options.thumbnails_per_question,
                 max_image_bytes=int(options.max_image_mib * 1024**2),
                 usd_per_gpu_hour=options.usd_per_gpu_hour,
+                links=LinkOptions(are_files_linked=not options.no_video_links, signed_for_s=options.link_videos),
                 reading=ReadingConfig(decode_timeout_s=options.decode_timeout_s, allow_http=options.allow_http),
             ),
             storage_options=options.storage_options,
@@ -81,6 +83,17 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--decode-timeout-s", type=float, default=120.0, metavar="S", help="for the pictures of one video; default: 120"
     )
+    links = parser.add_mutually_exclusive_group()
+    links.add_argument(
+        "--link-videos",
+        type=int,
+        nargs="?",
+        const=24 * 3600,
+        metavar="S",
+        help="play videos on s3:// too, by addresses signed for so many seconds (default: a day): whoever has the page "
+        "can watch them until then",
+    )
+    links.add_argument("--no-video-links", action="store_true", help="name no file of this machine to play from")
     parser.add_argument("--allow-http", action="store_true", help="fetch videos from http(s):// addresses")
     add_storage_options(parser)
     return parser

@@ -91,7 +91,11 @@ def _draw(rates: LayerRates, path: Path) -> None:
     layers = [rate.layer for rate in rates.layers]
     hits, errors = ([100 * getattr(rate, name) for rate in rates.layers] for name in ("hit_rate", "error"))
     figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    axis.errorbar(layers, hits, yerr=errors, marker="o", color="#0072B2", capsize=3)
+    arms = [
+        [min(error, hit) for hit, error in zip(hits, errors, strict=True)],
+        [min(error, 100 - hit) for hit, error in zip(hits, errors, strict=True)],
+    ]
+    axis.errorbar(layers, hits, yerr=arms, marker="o", color="#0072B2", capsize=3)
     best = layers.index(rates.reference_layer)
     axis.plot(layers[best], hits[best], "o", color="#D55E00", markersize=9, zorder=3)
     axis.axhline(100 * rates.chance, color="0.4", linestyle=":", linewidth=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.evaluation.scoring.judging import judge_row
 from pipeline.manifest.questions import option_letter
 from pipeline.report.evidence_frames import EvidencePatch, EvidencePatches
 from pipeline.results.schema import ANSWERS_SCHEMA
@@ -28,17 +29,16 @@ _FACTS = (
 
 def list_entry(row: Mapping[str, Any]) -> Json:
     """What the list shows, sorts, filters and searches by."""
-    options, expected = row["options"], row.get("expected")
-    is_choice = options is not None and row["status"] == "ok" and expected is not None
-    probabilities = row["option_probabilities"]
+    expected, probabilities = row.get("expected"), row["option_probabilities"]
     return {
+        "key": row["question_key"],
         "id": row["question_id"],
         "question": row["question"] or "(no question)",
         "video": row["video"] or "(no video)",
         "status": row["status"],
         "answer": _shown_answer(row),
         "expected": None if expected is None else str(expected),
-        "is_right": row["answer"] == expected if is_choice else None,
+        "is_right": judge_row(row),
         "probability": _short(max(probabilities)) if probabilities else None,
         "entropy": _short(row["answer_entropy"]),
         "total_s": _short(row["total_s"]),
@@ -51,7 +51,7 @@ def list_entry(row: Mapping[str, Any]) -> Json:
 
 
 def detail(row: Mapping[str, Any], patches: EvidencePatches, *, stop_entropy: float | None) -> Json:
-    """What is drawn when a question is opened; ``frames`` come later.
+    """What is drawn when a question is opened; ``frames`` and ``video_url`` come later.
 
     Args:
         row: of the view ``answers``.

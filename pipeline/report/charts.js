@@ -24,7 +24,7 @@ function timeAxis(scale, duration, left, width, y) {
   return marks;
 }
 
-function timeline(detail, width) {
+function timeline(detail, width, moment = null) {
   const left = width < 520 ? 0 : 104;
   const right = width - 8;
   const duration = detail.duration_s || 1;
@@ -57,6 +57,10 @@ function timeline(detail, width) {
     const title = `${clock(start)}: ${plural(number, "token", "tokens")}, ${percent(weight)} of the attention${said}`;
     const level = `patch unsure-${unsureness(entropy, largest)}`;
     marks.push(shape("rect", { class: level, ...place, ...data }, shape("title", {}, title)));
+  }
+  if (moment !== null) {
+    const x = Math.round(scale(moment));
+    marks.push(shape("line", { class: "moment", x1: x, x2: x, y1: pins + 2, y2: axis, "data-moment": moment }));
   }
   marks.push(...framePins(detail.frames.map((one) => scale(one.start_s)), pins, right));
   if (left) {
@@ -181,9 +185,9 @@ function tokenOverlay(frame, [rows, columns]) {
   return shape("svg", { ...attributes, "aria-label": plural(frame.tokens.length, "kept token", "kept tokens") }, veil, ...cells);
 }
 
-// Rows of [name, value, text] as bars on one scale.
-function bars(rows, style = "") {
-  const largest = Math.max(...rows.map((row) => row[1] || 0), 1e-12);
+// Rows of [name, value, text] as bars on one scale: up to `full`, or to the largest where nothing is a whole.
+function bars(rows, style = "", full = null) {
+  const largest = full ?? Math.max(...rows.map((row) => row[1] || 0), 1e-12);
   return node(
     "dl",
     { class: `bars ${style}` },

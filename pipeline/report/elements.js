@@ -76,6 +76,18 @@ function plural(number, one, many) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
+// The address of a question, and of a moment of it: by its key, which no other order or filter changes.
+function addressOf(key, moment = null) {
+  const time = moment === null ? "" : `&t=${Number(moment.toFixed(3))}`;
+  return `#q=${encodeURIComponent(key)}${time}`;
+}
+
+function readAddress(hash) {
+  const fields = new URLSearchParams(hash.slice(1));
+  const moment = Number.parseFloat(fields.get("t"));
+  return { key: fields.get("q"), moment: Number.isFinite(moment) ? Math.max(0, moment) : null };
+}
+
 function lastPart(path) {
   return path.slice(path.lastIndexOf("/") + 1) || path;
 }

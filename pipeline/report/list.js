@@ -34,7 +34,10 @@ class QuestionList {
     this.fillControls();
     this.box.addEventListener("scroll", () => this.draw(), { passive: true });
     this.box.addEventListener("keydown", (event) => this.onKey(event));
-    new ResizeObserver(() => this.draw()).observe(this.box);
+    new ResizeObserver(() => {
+      this.reveal();
+      this.draw();
+    }).observe(this.box);
     this.update();
   }
 
@@ -65,7 +68,18 @@ class QuestionList {
       this.order.length === all ? plural(all, "question", "questions") : `${count(this.order.length)} of ${plural(all, "question", "questions")}`;
     this.rows.style.height = `${this.order.length * LINE_HEIGHT}px`;
     this.box.scrollTop = 0;
+    this.reveal();
     this.draw();
+  }
+
+  // The chosen question stays in sight, whatever is sorted, filtered or made narrower.
+  reveal() {
+    const line = this.order.indexOf(this.chosen);
+    if (line < 0) return;
+    const top = line * LINE_HEIGHT;
+    const bottom = top + LINE_HEIGHT - this.box.clientHeight;
+    if (this.box.scrollTop > top) this.box.scrollTop = top;
+    if (this.box.scrollTop < bottom) this.box.scrollTop = bottom;
   }
 
   draw() {
@@ -101,17 +115,11 @@ class QuestionList {
     return element;
   }
 
-  choose(number) {
+  choose(number, moment = null) {
     this.chosen = number;
-    const line = this.order.indexOf(number);
-    if (line >= 0) {
-      const top = line * LINE_HEIGHT;
-      const bottom = top + LINE_HEIGHT - this.box.clientHeight;
-      if (this.box.scrollTop > top) this.box.scrollTop = top;
-      if (this.box.scrollTop < bottom) this.box.scrollTop = bottom;
-    }
+    this.reveal();
     this.draw();
-    this.onChoose(number);
+    this.onChoose(number, moment);
   }
 
   move(step) {

@@ -15,7 +15,7 @@ function drawSummary(head) {
   const failed = metric("Failed", count(totals.num_failed), null);
   const early = metric("Stopped early", count(totals.num_stopped_early), null);
   document.getElementById("summary").replaceChildren(
-    ...head.notices.map((text) => node("p", { class: "notice bad", role: "alert" }, text)),
+    ...head.notices.map((text) => node("p", { class: "notice bad" }, text)),
     node("dl", { class: "metrics" }, metric("Answered", count(totals.num_ok), `of ${count(totals.num_questions)}`), failed,
       metric("Videos", count(totals.num_videos), null), right, scored, early, device, dollars),
     node("div", { class: "columns three" }, stageSection(totals), methodSection(totals.methods), failureSection(totals)),
@@ -25,16 +25,16 @@ function drawSummary(head) {
 
 function stageSection(totals) {
   const rows = STAGES.map(([name, label]) => [label, totals.stage_seconds[name], seconds(totals.stage_seconds[name])]);
-  return section("Seconds by stage", seconds(totals.stage_seconds.total_s), bars(rows));
+  return pageSection("Seconds by stage", seconds(totals.stage_seconds.total_s), bars(rows));
 }
 
 function failureSection(totals) {
   const rows = Object.entries(totals.failures_by_class).sort((a, b) => b[1] - a[1]).map(([name, number]) => [name, number, count(number), "bad"]);
-  return section("Failures by class", null, rows.length ? bars(rows) : node("p", { class: "muted" }, "No question failed."));
+  return pageSection("Failures by class", null, rows.length ? bars(rows) : node("p", { class: "muted" }, "No question failed."));
 }
 
 function table(name, heads, rows) {
-  return node("div", { class: "scroll" }, node("table", { class: "numbers", "aria-label": name },
+  return node("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": name }, node("table", { class: "numbers", "aria-label": name },
     node("thead", {}, node("tr", {}, heads.map((text) => node("th", { scope: "col" }, text)))),
     node("tbody", {}, rows.map((cells) => node("tr", {}, cells.map((text) => node("td", {}, text)))))));
 }
@@ -47,7 +47,7 @@ function methodSection(methods) {
     one.num_groups_planned ? percent(one.num_groups_scored / one.num_groups_planned) : "–", figure(one.gpu_seconds_per_question),
   ]);
   const heads = ["method", "answered", "right", "groups scored", "device s each"];
-  return section("By method", null, table("By method", heads, rows));
+  return pageSection("By method", null, table("By method", heads, rows));
 }
 
 function runTable(runs) {
@@ -67,6 +67,19 @@ function switchTheme(button) {
   button.textContent = `Theme: ${next}`;
 }
 
+// Who follows a time with the keyboard goes on from there.
+function drawKeepingFocus(target, draw) {
+  const link = target.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const before = [...target.querySelectorAll("a.time")].indexOf(document.activeElement);
+  const isOpen = target.querySelector("details")?.open;
+  draw();
+  const details = target.querySelector("details");
+  if (link && details && isOpen) details.open = true;
+  const again = link === null ? null : target.querySelectorAll("a.time")[before];
+  if (again?.getAttribute("href") === link) again?.focus({ preventScroll: true });
+  if (again) target.querySelector("video")?.scrollIntoView({ block: "nearest" });
+}
+
 function start() {
   const head = readData("head");
   const target = document.getElementById("detail");
@@ -74,20 +87,32 @@ function start() {
   document.getElementById("subheading").textContent = [head.run_id ? `run ${head.run_id}` : null, head.output,
     totals.methods.map((one) => `${one.method}, model ${one.model}`).filter((name, index, all) => all.indexOf(name) === index).join(", ")].filter(Boolean).join(" · ");
   drawSummary(head);
-  let shown = -1;
+  let [shown, moment] = [-1, null];
   const show = () => {
     const detail = shown < 0 ? null : readData(`detail-${shown}`);
-    if (detail) drawDetail(target, head.entries[shown], detail);
+    if (detail) drawKeepingFocus(target, () => drawDetail(target, head.entries[shown], detail, moment));
     else if (shown >= 0) target.replaceChildren(node("p", { class: "muted" }, "Still loading …"));
   };
-  const list = new QuestionList(head.entries, (number) => {
-    shown = number;
-    history.replaceState(null, "", `#${number}`);
+  const list = new QuestionList(head.entries, (number, named) => {
+    [shown, moment] = [number, named];
+    const address = addressOf(head.entries[number].key, moment);
+    if (location.hash !== address) history.replaceState(null, "", address);
     show();
   });
-  const named = Number.parseInt(location.hash.slice(1), 10);
+  const numbers = new Map(head.entries.map((entry, number) => [entry.key, number]));
+  const follow = () => {
+    const wanted = readAddress(location.hash);
+    if (!numbers.has(wanted.key)) return false;
+    list.choose(numbers.get(wanted.key), wanted.moment);
+    return true;
+  };
   const first = list.order.find((number) => head.entries[number].status === "ok") ?? list.order[0];
-  list.choose(named >= 0 && named < head.entries.length ? named : first);
+  if (!follow()) list.choose(first);
+  window.addEventListener("hashchange", follow);
+  // The same moment again: the address does not change, so nobody else would play it.
+  target.addEventListener("click", (event) => {
+    if (event.target.closest("a.time")?.hash === location.hash) follow();
+  });
   document.addEventListener("DOMContentLoaded", show); // the details stand behind this script
   let width = target.clientWidth;
   new ResizeObserver(() => {

@@ -13,21 +13,25 @@ from importlib import resources
 
 from pipeline.report.cards import Json
 
-_SCRIPTS = ("elements.js", "charts.js", "details.js", "list.js", "page.js")
+_SCRIPTS = ("elements.js", "charts.js", "player.js", "details.js", "list.js", "page.js")
 
 
-def assemble_page(*, title: str, head: Json, details: Iterable[Json]) -> Iterator[str]:
+def assemble_page(
+    *, title: str, head: Json, details: Iterable[Json], media_sources: Iterable[str] = ()
+) -> Iterator[str]:
     """The page in pieces, in order.
 
     Args:
         title: of the document.
         head: what is drawn at once: ``totals``, ``runs`` and ``entries``, the lines of the list.
         details: one per entry, parsed when it is opened.
+        media_sources: where videos may be played from, as the policy names them: ``file:``, ``https://host``.
     """
     style, script = _read("page.css"), "".join(_read(name) for name in _SCRIPTS)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
+        + (f"media-src {' '.join(sorted(set(media_sources)))}; " if media_sources else "")
+        + "base-uri 'none'; form-action 'none'"
     )
     before, _, after = _read("page.html").partition("<!-- data and script -->")
     parts = {"policy": policy, "title": html.escape(title), "style": style}

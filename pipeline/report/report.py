@@ -13,6 +13,7 @@ from pipeline.report.evidence_frames import EvidencePatch, choose_frames, read_p
 from pipeline.report.page import assemble_page
 from pipeline.report.pictures import NoteProgress, PictureBudget, Video, read_pictures
 from pipeline.report.totals import describe_totals, read_run_files
+from pipeline.report.video_links import LinkOptions, link_videos, media_sources
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
 from pipeline.settings.config import ReadingConfig
@@ -37,6 +38,7 @@ class ReportOptions:
         max_image_bytes: of all pictures together, as encoded.
         usd_per_gpu_hour: for costs in dollars; None leaves them out.
         num_readers: videos that are read at a time.
+        links: which videos the page may play.
         reading: limits for reading videos.
     """
 
@@ -48,6 +50,7 @@ class ReportOptions:
     max_image_bytes: int = 48 * 1024**2
     usd_per_gpu_hour: float | None = None
     num_readers: int = min(8, os.cpu_count() or 1)
+    links: LinkOptions = field(default_factory=LinkOptions)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
 
     def __post_init__(self) -> None:
@@ -102,7 +105,8 @@ def make_report(
         storage_options=storage_options,
         note_progress=note_progress,
     )
-    # 4. page
+    # 4. page (1 video → at most one address)
+    addresses = link_videos([card.video for card in cards], options.links, storage_options=storage_options)
     entries, budget = [card.entry for card in cards], PictureBudget(options.max_image_bytes)
     head = {
         "output": strip_secrets(output_uri),
@@ -114,8 +118,14 @@ def make_report(
         "notices": _notices(answers),
         "entries": entries,
     }
-    details = (card.detail | {"frames": budget.frames(card.moments, pictures.get(card.video))} for card in cards)
-    return "".join(assemble_page(title=_title(output_uri, options), head=head, details=details)).encode()
+    details = (
+        card.detail
+        | {"frames": budget.frames(card.moments, pictures.get(card.video)), "video_url": addresses.get(card.video)}
+        for card in cards
+    )
+    sources = media_sources(addresses.values())
+    title = _title(output_uri, options)
+    return "".join(assemble_page(title=title, head=head, details=details, media_sources=sources)).encode()
 
 
 def _make_card(answers: pa.Table, index: int, runs: Sequence[Json], options: ReportOptions) -> _Card:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from pipeline.results.finished import read_answers
 from tests.unit.report.report_rows import HOSTILE
 
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+AXE = "axe-core@4.14"
 INSTALL = "no Chromium found: apt-get install chromium-headless-shell, or python -m playwright install chromium"
 
 
@@ -37,6 +39,7 @@ class Opened:
 
     def __init__(self, page):
         self.page, self.complaints, self.requests = page, [], []
+        self.videos = set()  # that may be asked for beside the page
         page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
@@ -49,6 +52,18 @@ class Opened:
 
     def text(self, selector):
         return self.page.text_content(selector)
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The rules of accessibility of axe-core, which npm fetches: script text."""
+    folder = tmp_path_factory.mktemp("axe")
+    fetched = subprocess.run(
+        ["npm", "install", "--silent", "--prefix", str(folder), AXE], capture_output=True, text=True, check=False
+    )
+    if fetched.returncode:
+        pytest.fail(f"npm could not fetch {AXE}: {fetched.stderr[-300:]}")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 @pytest.fixture
@@ -64,7 +79,8 @@ def open_page(browser):
         yield opened
         page.close()
         assert expects_complaints or opened.complaints == []
-        assert {url.partition("#")[0] for url in opened.requests if not url.startswith("data:")} == {path.as_uri()}
+        asked = {url.partition("#")[0] for url in opened.requests if not url.startswith("data:")}
+        assert asked - opened.videos == {path.as_uri()}
 
     return open_file
 

@@ -40,5 +40,9 @@ def test_the_job_writes_settings_figures_and_the_trade_off(serial_rows, tmp_path
     assert load_config(RunConfig(), yaml_uri=files[0]).stopping.confident_groups == 2
     assert (tmp_path / "trade.png").read_bytes().startswith(b"\x89PNG")
     assert "at most 60 % of the groups" in capsys.readouterr().out
+    refused = str(tmp_path / "refused.yaml")
+    assert job.main(["run", "--output", refused, "--groups-share", "0.01", "--labels", "expected"]) == 3
+    assert f"error: {refused} is not written: at most 1 % of the groups is not kept" in capsys.readouterr().err
+    assert not (tmp_path / "refused.yaml").exists()
     assert job.main([*arguments[:-1], "truth"]) == 2
     assert "--labels names no column of run: 'truth'" in capsys.readouterr().err

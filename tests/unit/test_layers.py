@@ -35,7 +35,7 @@ DOORS = {
     "passes": PASSES,
     "engine": ENGINE,
     "watch": DATA | {"engine", "results"},
-    "report": MIDDLE | {"results"},
+    "report": MIDDLE | {"results", "evaluation"},
     "evaluation": MIDDLE | {"results"},
     "demo": MIDDLE,
     "doctor": ENGINE | {"demo"},

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.evaluation.scoring.answers import references_of
+from pipeline.evaluation.scoring.answers import expected_of, references_of
 from pipeline.method.stopping import GroupVote, normalize_response
 
 _COLUMNS = (
@@ -92,14 +92,14 @@ def read_questions(table: pa.Table) -> list[AskedQuestion]:
 
 def _question(row: _Record) -> AskedQuestion:
     groups = cast("Sequence[_Record]", row.get("groups") or ())
-    options, expected = row.get("options"), row.get("expected")
+    options = row.get("options")
     return AskedQuestion(
         question_id=str(row["question_id"]),
         question_key=str(row["question_key"]),
         video=str(row["video"]),
         kind=str(row.get("kind") or (CHOICE if options else OPEN)),
         is_choice=bool(options),
-        expected=str(expected) if expected else None,
+        expected=expected_of(row),
         answer=str(row["answer"]),
         votes=tuple(
             GroupVote(entropy=cast(float, group["entropy"]), response=str(group["response"])) for group in groups

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
 from pipeline.evaluation.analysis.asked_questions import AskedQuestion, Settings
 from pipeline.evaluation.analysis.replay import (
@@ -16,6 +17,8 @@ from pipeline.evaluation.analysis.replay import (
 )
 
 FULL_METHOD = "adapttoken"
+_ROUNDING = 1e-12
+_TRIED_TARGETS = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +50,17 @@ class Target:
         assert point.loss is not None, "labels were checked before"
         return point.loss.value
 
+    def is_kept_by(self, point: TradePoint) -> bool:
+        """Whether videos that had no part in the choice keep it.
+
+        A loss: as measured. A share of groups: unless the 95 % interval lies above it, as chance moves it either way.
+        """
+        if self.max_loss is not None:
+            return self.loss_of(point) <= self.max_loss + _ROUNDING
+        assert self.groups_share is not None
+        share = point.groups_share
+        return (share.value if share.low is None else share.low) <= self.groups_share + _ROUNDING
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
@@ -58,6 +72,7 @@ class Calibration:
         held_out_thresholds: of the two halves.
         curve: all candidates, ascending.
         reaches_target: whether any candidate does.
+        passing: where the target is not kept on videos held out: the nearest one that is; None where none was found.
     """
 
     settings: Settings
@@ -68,7 +83,13 @@ class Calibration:
     held_out_thresholds: tuple[float, float] | None
     curve: tuple[TradePoint, ...]
     reaches_target: bool
+    passing: Target | None
     num_videos: int
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the preset may be used: the target is reached, and kept on videos held out."""
+        return self.reaches_target and self.held_out is not None and self.target.is_kept_by(self.held_out)
 
 
 def common_settings(questions: Sequence[AskedQuestion]) -> Settings:
@@ -101,7 +122,10 @@ def calibrate(
         raise ValueError("no question has a label (column 'expected'): leave --labels out to count changed answers")
     curve = trade_curve(questions, confident_groups=confident_groups, num_quantiles=num_quantiles)
     chosen, reaches_target = choose(questions, curve, target, confident_groups=confident_groups)
-    held_out, thresholds = _hold_out(questions, target, confident_groups=confident_groups, num_quantiles=num_quantiles)
+    halves = _halves(questions, target, confident_groups=confident_groups, num_quantiles=num_quantiles)
+    held_out, thresholds = (None, None) if halves is None else _hold_out(halves, target, confident_groups)
+    is_kept = reaches_target and held_out is not None and target.is_kept_by(held_out)
+    passing = None if is_kept or halves is None else _find_passing(halves, curve, target, confident_groups)
     return Calibration(
         settings=settings,
         target=target,
@@ -111,6 +135,7 @@ def calibrate(
         held_out_thresholds=thresholds,
         curve=tuple(curve),
         reaches_target=reaches_target,
+        passing=passing,
         num_videos=len({question.video for question in questions}),
     )
 
@@ -140,7 +165,7 @@ def choose(
     assert target.max_loss is not None
     best = None
     for point in curve:
-        if target.loss_of(point) > target.max_loss + 1e-12:
+        if target.loss_of(point) > target.max_loss + _ROUNDING:
             break
         best = point
     return (curve[0], False) if best is None else (best, True)
@@ -152,24 +177,58 @@ def halves_of(videos: Sequence[str]) -> dict[str, int]:
     return {video: index % 2 for index, video in enumerate(shuffled)}
 
 
-def _hold_out(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Half:
+    questions: Sequence[AskedQuestion]
+    curve: Sequence[TradePoint]
+
+
+def _halves(
     questions: Sequence[AskedQuestion], target: Target, *, confident_groups: int, num_quantiles: int
-) -> tuple[TradePoint | None, tuple[float, float] | None]:
+) -> list[_Half] | None:
+    """Two halves of the videos, each with its trade-off; None where one has nothing to choose or judge by."""
     half_of = halves_of([question.video for question in questions])
-    halves = [[question for question in questions if half_of[question.video] == half] for half in (0, 1)]
-    if not all(halves) or not _can_choose(halves, target):
-        return None, None
+    parts = [[question for question in questions if half_of[question.video] == half] for half in (0, 1)]
+    if not all(parts) or not _can_choose(parts, target):
+        return None
+    return [
+        _Half(questions=part, curve=trade_curve(part, confident_groups=confident_groups, num_quantiles=num_quantiles))
+        for part in parts
+    ]
+
+
+def _hold_out(halves: Sequence[_Half], target: Target, confident_groups: int) -> tuple[TradePoint, tuple[float, float]]:
     judged: list[AskedQuestion] = []
     stops: list[Stop] = []
     thresholds: list[float] = []
     for chosen_on, judged_on in (halves, halves[::-1]):
-        curve = trade_curve(chosen_on, confident_groups=confident_groups, num_quantiles=num_quantiles)
-        threshold = choose(chosen_on, curve, target, confident_groups=confident_groups)[0].stop_entropy
-        judged += judged_on
-        stops += replay_all(judged_on, confident_groups=confident_groups, stop_entropy=threshold)
-        thresholds.append(threshold)
+        point, _ = choose(chosen_on.questions, chosen_on.curve, target, confident_groups=confident_groups)
+        judged += judged_on.questions
+        stops += replay_all(judged_on.questions, confident_groups=confident_groups, stop_entropy=point.stop_entropy)
+        thresholds.append(point.stop_entropy)
     point = measure_stops(judged, stops, stop_entropy=sum(thresholds) / 2)
     return point, (thresholds[0], thresholds[1])
+
+
+def _find_passing(
+    halves: Sequence[_Half], curve: Sequence[TradePoint], target: Target, confident_groups: int
+) -> Target | None:
+    """The smallest larger loss, or share, that this sample reaches and that its halves keep on each other."""
+    if target.groups_share is not None:
+        least = min(point.groups_share.value for half in halves for point in half.curve)
+        asked = [share / 100 for share in range(1, 101) if share / 100 > max(target.groups_share, least)]
+        tried = [replace(target, groups_share=share) for share in asked]
+    else:
+        assert target.max_loss is not None
+        points = [*curve, *(point for half in halves for point in half.curve)]
+        losses = {min(1.0, ceil(1000 * target.loss_of(point) - _ROUNDING) / 1000) for point in points}
+        tried = [replace(target, max_loss=loss) for loss in sorted(losses) if loss > target.max_loss]
+    for one in tried[:_TRIED_TARGETS]:
+        if one.max_loss is not None and one.loss_of(curve[0]) > one.max_loss + _ROUNDING:
+            continue  # out of reach on all questions
+        if one.is_kept_by(_hold_out(halves, one, confident_groups)[0]):
+            return one
+    return None
 
 
 def _can_choose(halves: Sequence[Sequence[AskedQuestion]], target: Target) -> bool:

@@ -55,8 +55,8 @@ def _draw_loss(axis: Any, calibration: Calibration) -> None:
             axis.errorbar(
                 [100 * point.groups_share.value],
                 [100 * loss.value],
-                xerr=interval_arms([point.groups_share]),
-                yerr=interval_arms([loss]),
+                xerr=interval_arms([point.groups_share], are_shares=True),
+                yerr=interval_arms([loss], are_shares=not uses_labels),
                 color=COLORS[index],
                 marker="os"[index - 1],
                 capsize=3,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from pipeline.evaluation.analysis.asked_questions import CHOICE, OPEN, AskedQuestion
-from pipeline.evaluation.analysis.calibration import Calibration, choose, trade_curve
+from pipeline.evaluation.analysis.calibration import Calibration, Target, choose, trade_curve
 from pipeline.evaluation.analysis.replay import TradePoint, trade_point
 from pipeline.evaluation.scoring.paired import FEW_VIDEOS
 from pipeline.evaluation.statistics import Estimate
@@ -28,7 +28,7 @@ def preset_yaml(calibration: Calibration) -> str:
         f"# model: {settings.model} at revision {settings.model_revision}; it does not transfer to another one",
         f"# settings of the run: {settings.config_hash}; {chosen.num_questions} questions about "
         f"{calibration.num_videos} videos",
-        f"# wanted: {_wanted(calibration)}",
+        f"# wanted: {_wanted(calibration.target)}",
         f"# on these questions: {chosen.groups_share.percent()} % of the groups{_loss_words(chosen)}",
     ]
     if held_out is not None:
@@ -36,6 +36,28 @@ def preset_yaml(calibration: Calibration) -> str:
     lines += ["stopping:", f"  stop_entropy: {chosen.stop_entropy!r}"]
     lines += [f"  confident_groups: {calibration.confident_groups}"]
     return "\n".join(lines) + "\n"
+
+
+def describe_refusal(calibration: Calibration) -> str:
+    """Why no settings are written, and what would be: one line."""
+    wanted, held_out = _wanted(calibration.target), calibration.held_out
+    if held_out is None:
+        return (
+            f"{wanted} cannot be checked on videos held out: {calibration.num_videos} "
+            f"{'video' if calibration.num_videos == 1 else 'videos'}, and each half needs what is judged; "
+            "name runs about more videos"
+        )
+    measured = f"{held_out.groups_share.percent()} % of the groups{_loss_words(held_out)}"
+    reached = f"videos held out gave {measured}" if calibration.reaches_target else "no threshold reaches it"
+    if calibration.passing is None:
+        return f"{wanted} is not kept: {reached}; nothing looser passes either: answer more videos and name those runs"
+    return f"{wanted} is not kept: {reached}; {_as_option(calibration.passing)} would pass, or answer more videos"
+
+
+def _as_option(target: Target) -> str:
+    if target.groups_share is not None:
+        return f"--groups-share {target.groups_share:g}"
+    return f"--max-accuracy-loss {target.max_loss:g}"
 
 
 def calibration_json(calibration: Calibration) -> bytes:
@@ -50,7 +72,7 @@ def _choice(calibration: Calibration) -> Table:
         one, other = calibration.held_out_thresholds
         rows.append(("videos held out", f"{one:.6g}, {other:.6g}", *_cells(held_out)))
     return Table(
-        title=f"Calibration: {_wanted(calibration)}",
+        title=f"Calibration: {_wanted(calibration.target)}",
         header=("measured on", "stop_entropy, nats", *_HEADER),
         rows=tuple(rows),
         notes=tuple(_notes(calibration)),
@@ -66,7 +88,7 @@ def _notes(calibration: Calibration) -> list[str]:
         "are clustered by video",
     ]
     if not calibration.reaches_target:
-        notes.append(f"no threshold reaches {_wanted(calibration)}; the nearest is written")
+        notes.append(f"no threshold reaches {_wanted(calibration.target)}; shown is the nearest")
     if calibration.num_videos < FEW_VIDEOS:
         notes.append(f"videos: only {calibration.num_videos}, so the intervals are too narrow")
     if chosen.loss is None:
@@ -122,8 +144,7 @@ def _signed(loss: Estimate | None) -> str:
     return "–" if loss is None else loss.percent()
 
 
-def _wanted(calibration: Calibration) -> str:
-    target = calibration.target
+def _wanted(target: Target) -> str:
     if target.groups_share is not None:
         return f"at most {100 * target.groups_share:g} % of the groups"
     assert target.max_loss is not None

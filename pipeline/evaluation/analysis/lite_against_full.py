@@ -129,7 +129,11 @@ def _draw(effects: Sequence[LiteEffect], path: Path) -> None:
     labels = [f"{effect.kind} (n = {effect.num_questions})" for effect in effects]
     shares = [effect.groups_share for effect in effects]
     axes[0, 0].barh(
-        places, [100 * item.value for item in shares], xerr=interval_arms(shares), color=COLORS[4], capsize=3
+        places,
+        [100 * item.value for item in shares],
+        xerr=interval_arms(shares, are_shares=True),
+        color=COLORS[4],
+        capsize=3,
     )
     axes[0, 0].set_xlim(0, 105)
     finish_axis(axes[0, 0], title="Work", across="groups scored, % of the full method's", up="")

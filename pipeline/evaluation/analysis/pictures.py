@@ -32,11 +32,11 @@ def save_figure(figure: Any, path: Path) -> None:
 
 
 def draw_line(axis: Any, places: Sequence[float], estimates: Sequence[Estimate], *, label: str, index: int) -> None:
-    """Percentages with their 95 % intervals; ``index`` picks colour and marker."""
+    """Shares as percentages with their 95 % intervals, which end at 0 and 100; ``index`` picks colour and marker."""
     axis.errorbar(
         places,
         [100 * estimate.value for estimate in estimates],
-        yerr=interval_arms(estimates),
+        yerr=interval_arms(estimates, are_shares=True),
         label=label,
         color=COLORS[index % len(COLORS)],
         marker=MARKERS[index % len(MARKERS)],
@@ -46,11 +46,21 @@ def draw_line(axis: Any, places: Sequence[float], estimates: Sequence[Estimate],
     )
 
 
-def interval_arms(estimates: Sequence[Estimate]) -> list[list[float]]:
-    """Half-lengths of 95 % intervals below and above, in hundredths; 0 where there is none."""
+def interval_arms(estimates: Sequence[Estimate], *, are_shares: bool = False) -> list[list[float]]:
+    """Half-lengths of 95 % intervals below and above, in hundredths; 0 where there is none.
+
+    Args:
+        estimates: one per point.
+        are_shares: none is below 0 or above 1, so the normal approximation is cut there.
+    """
+    lows = [item.value if item.low is None else item.low for item in estimates]
+    highs = [item.value if item.high is None else item.high for item in estimates]
+    if are_shares:
+        lows, highs = [max(0.0, low) for low in lows], [min(1.0, high) for high in highs]
+    values = [item.value for item in estimates]
     return [
-        [100 * (item.value - (item.value if item.low is None else item.low)) for item in estimates],
-        [100 * ((item.value if item.high is None else item.high) - item.value) for item in estimates],
+        [100 * (value - low) for value, low in zip(values, lows, strict=True)],
+        [100 * (high - value) for value, high in zip(values, highs, strict=True)],
     ]
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipeline.evaluation.benchmarks import Benchmark, find_benchmark
 from pipeline.evaluation.scoring.readings import RawAnswer
+from pipeline.manifest.questions import option_letter
 
 _COLUMNS = (
     *("question_id", "video", "question", "options", "status", "answer", "answer_text", "evidence", "duration_s"),
@@ -157,12 +158,13 @@ def _answer_set(
         model=str(first["model"]),
         method=method,
         config_hash=config_hash,
-        answers=tuple(_answer(row, benchmark) for row in (*rows, *missing)),
+        answers=tuple(read_answer(row, benchmark) for row in (*rows, *missing)),
         num_superseded=num_superseded,
     )
 
 
-def _answer(row: _Record, benchmark: Benchmark) -> Answer:
+def read_answer(row: _Record, benchmark: Benchmark) -> Answer:
+    """One row, of a run or of a manifest, as a record."""
     options = row.get("options")
     labels = row.get(benchmark.labels) if benchmark.labels else None
     planned, scored = row.get("num_groups"), row.get("num_groups_scored")
@@ -172,7 +174,7 @@ def _answer(row: _Record, benchmark: Benchmark) -> Answer:
         video=str(row["video"]),
         question=str(row.get("question_stem") or row.get("question") or ""),
         options=tuple(str(option) for option in options) if isinstance(options, list) else None,
-        expected=_text(row, "expected") or None,
+        expected=expected_of(row),
         benchmark=benchmark.name,
         categories={name: str(row[name]) for name in benchmark.categories if row.get(name) is not None},
         labels=tuple(str(label) for label in labels) if isinstance(labels, list) else (),
@@ -190,6 +192,19 @@ def _answer(row: _Record, benchmark: Benchmark) -> Answer:
         source_id=_text(row, "source_id") or str(row["question_id"]),
         video_id=_text(row, "video_id") or str(row["video"]),
     )
+
+
+def expected_of(row: Mapping[str, object]) -> str | None:
+    """The right answer: of a choice its letter, also where the manifest has the option's own words; None: unknown.
+
+    Example: ``{"expected": "red", "options": ["blue", "red"]} -> "B"``.
+    """
+    expected, options = _text(row, "expected"), row.get("options")
+    words = [str(option) for option in options] if isinstance(options, list) else []
+    letters = [option_letter(index) for index in range(len(words))]
+    if expected in words and expected not in letters:
+        return letters[words.index(expected)]
+    return expected or None
 
 
 def references_of(row: _Record) -> tuple[tuple[float, float], ...] | None:

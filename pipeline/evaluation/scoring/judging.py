@@ -1,11 +1,12 @@
 """Right or wrong, answer by answer, under one scorer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.evaluation.scoring.answers import Answer
+from pipeline.evaluation.benchmarks import ARCHIVE, BENCHMARKS
+from pipeline.evaluation.scoring.answers import Answer, read_answer
 from pipeline.evaluation.scoring.readings import NOTHING, Reading
-from pipeline.evaluation.scoring.scorers import Scorer
+from pipeline.evaluation.scoring.scorers import Scorer, default_scorer, get_scorer
 from pipeline.method.stopping import normalize_response
 
 
@@ -30,6 +31,16 @@ def judge(answers: Sequence[Answer], scorer: Scorer) -> list[Judged]:
         ValueError: The scorer has no rule for a benchmark.
     """
     return [_judge(answer, answer.expected, scorer) for answer in answers if answer.expected is not None]
+
+
+def judge_row(row: Mapping[str, object]) -> bool | None:
+    """Whether a row is right, by the rule that ``evaluate`` takes when it is told none; None where nobody knows.
+
+    A column ``benchmark`` of somebody's own, which names none that is known here, changes nothing.
+    """
+    benchmark = BENCHMARKS.get(str(row.get("benchmark") or ""), ARCHIVE)
+    judged = judge([read_answer(row, benchmark)], get_scorer(default_scorer(benchmark.name)))
+    return judged[0].is_right if judged else None
 
 
 def _judge(answer: Answer, expected: str, scorer: Scorer) -> Judged:

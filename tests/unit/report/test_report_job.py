@@ -106,6 +106,7 @@ def test_no_text_becomes_markup_and_no_connection_is_allowed(page):
         "script-src": f"'sha256-{digest['script']}'",
         "style-src": f"'sha256-{digest['style']}'",
         "img-src": "data:",
+        "media-src": "file:",  # b.mp4 lies beside the page
         "base-uri": "'none'",
         "form-action": "'none'",
     }
@@ -116,7 +117,7 @@ def test_no_text_becomes_markup_and_no_connection_is_allowed(page):
 def test_the_front_end_writes_text_only():
     """No way from a string to markup or code is used."""
     files = [one for one in resources.files("pipeline.report").iterdir() if one.name.endswith((".js", ".html"))]
-    assert len(files) == 6
+    assert len(files) == 7
     for one in files:
         code = one.read_text()
         assert not re.search(
@@ -137,7 +138,7 @@ def test_the_list_says_what_the_rows_hold(page):
         "total_s": 3.5,
     }
     is_right = {one["id"]: one["is_right"] for one in page.data("head")["entries"]}
-    assert is_right == {"id-a": True, "id-b": None, "id-c": False, "id-d": None, "id-e": None}
+    assert is_right == {"id-a": True, "id-b": False, "id-c": False, "id-d": None, "id-e": None}
     assert by_id(page, "id-d")[0]["error_class"] == "worker_lost"
 
 
@@ -182,7 +183,7 @@ def test_pictures_lie_in_the_page_and_missing_ones_say_why(page, output):
 def test_the_head_sums_up_all_rows_by_method_and_run(page):
     totals, runs = page.data("head")["totals"], page.data("head")["runs"]
     counts = {name: totals[name] for name in ("num_questions", "num_ok", "num_failed", "num_videos", "num_judged")}
-    assert counts == {"num_questions": 5, "num_ok": 4, "num_failed": 1, "num_videos": 2, "num_judged": 2}
+    assert counts == {"num_questions": 5, "num_ok": 4, "num_failed": 1, "num_videos": 2, "num_judged": 3}
     assert (totals["num_right"], totals["failures_by_class"], totals["num_stopped_early"]) == (1, {"worker_lost": 1}, 3)
     assert (totals["gpu_s"], totals["usd"]) == (10.0, pytest.approx(0.01))
     methods = [(one["method"], one["num_questions"], one["gpu_s"]) for one in totals["methods"]]

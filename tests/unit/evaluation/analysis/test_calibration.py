@@ -5,7 +5,12 @@ import json
 import pytest
 
 from pipeline.evaluation.analysis.calibration import Target, calibrate, choose, halves_of, trade_curve
-from pipeline.evaluation.analysis.calibration_report import calibration_json, calibration_tables, preset_yaml
+from pipeline.evaluation.analysis.calibration_report import (
+    calibration_json,
+    calibration_tables,
+    describe_refusal,
+    preset_yaml,
+)
 from pipeline.settings.config import RunConfig
 from pipeline.settings.reading import load_config
 
@@ -69,6 +74,35 @@ def test_one_video_cannot_be_held_out(asked):
     calibration = calibrate([asked("A 0.1, A 0.1, A 0.2")], Target(max_loss=0.0), confident_groups=2)
     assert calibration.held_out is None
     assert calibration.chosen.groups_share.error is None
+
+
+def test_what_the_other_half_does_not_keep_is_refused_with_what_would_pass(asked):
+    """The halves want 0.1 and 0.3 nats: at 0.3 the first half's stops are wrong."""
+    videos = [f"v{number}" for number in range(24)]
+    half_of = halves_of(videos)
+    votes = {0: "B 0.1, B 0.1, A 0.2, A 0.2, A 0.4, A 0.4", 1: "A 0.05, A 0.3, A 0.3, A 0.3, A 0.4, A 0.4"}
+    questions = [asked(votes[half_of[video]], video=video, number=index) for index, video in enumerate(videos)]
+    calibration = calibrate(questions, Target(max_loss=0.01), confident_groups=2)
+    assert calibration.held_out is not None
+    assert calibration.held_out.loss is not None
+    assert calibration.held_out.loss.value == 0.5
+    assert not calibration.is_kept
+    assert calibration.passing == Target(max_loss=0.5)
+    assert describe_refusal(calibration).endswith("--max-accuracy-loss 0.5 would pass, or answer more videos")
+    again = calibrate(questions, calibration.passing, confident_groups=2)
+    assert again.is_kept
+
+
+def test_what_cannot_be_checked_is_refused_too(asked):
+    calibration = calibrate([asked("A 0.1, A 0.1, A 0.2")], Target(max_loss=0.0), confident_groups=2)
+    assert not calibration.is_kept
+    assert "cannot be checked on videos held out: 1 video, and" in describe_refusal(calibration)
+
+
+def test_a_kept_target_is_not_refused(questions):
+    calibration = calibrate(questions, Target(max_loss=0.01), confident_groups=2)
+    assert calibration.is_kept
+    assert calibration.passing is None
 
 
 def test_without_labels_a_changed_answer_is_the_loss(asked):
