@@ -186,7 +186,7 @@ def _plan_passes(
         growing=can_stop,
         stretch_bytes=most_stretch_bytes(
             num_videos=num_videos,
-            num_decoders=execution.num_decoders,
+            num_decoders=execution.decoders,
             frame_buffer_bytes=execution.frame_buffer_bytes,
         ),
     ).passes
