@@ -12,10 +12,12 @@ from actors.store import ObjectStore
 from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.messages.work import (
+    Ahead,
     Completion,
     DecodeDone,
     GatherDone,
     GatherWork,
+    Ref,
     Retention,
     ScoreDone,
     ScoreWork,
@@ -74,7 +76,7 @@ class ScorerActor:
 
     def launch(self, work: ScoreWork) -> QueuedGroup:
         """Put one group's frames together and queue its pass."""
-        pieces = self._pieces_of(work)
+        pieces = self._pieces_of(work.frames, work.key.index)
         undecoded = _undecoded(pieces)
         taken = self._frames.take(undecoded, owner=work.key.video_id) if self._frames and undecoded else []
         wait_s = 0.0 if self._idle_since is None else time.perf_counter() - self._idle_since
@@ -90,16 +92,17 @@ class ScorerActor:
             decode_s=sum(read.seconds for read, is_new in taken if is_new),
         )
 
-    def expect(self, works: Sequence[ScoreWork]) -> None:
-        """Groups that will be scored: what is to be decoded for them here is begun."""
+    def expect(self, works: Sequence[ScoreWork], ahead: Sequence[Ahead]) -> None:
+        """Groups that will be scored, and those that may follow: what is to be decoded for them here is begun."""
         if self._frames is None:
             return
-        for work in works:
+        for group in (*(Ahead(work.key.video_id, work.key.index, work.frames) for work in works), *ahead):
             with suppress(PipelineError):  # its own turn tells
-                self._frames.expect(_undecoded(self._pieces_of(work)), owner=work.key.video_id)
+                pieces = self._pieces_of(group.frames, group.position)
+                self._frames.expect(_undecoded(pieces), owner=group.video_id)
 
-    def _pieces_of(self, work: ScoreWork) -> list[Any]:
-        return [self._store.get(ref)[work.key.index] for ref in work.frames]
+    def _pieces_of(self, refs: Sequence[Ref], position: int) -> list[Any]:
+        return [self._store.get(ref)[position] for ref in refs]
 
     def finish(self, queued: QueuedGroup) -> Completion:
         """Wait for a queued pass; its candidates stay here."""

@@ -94,7 +94,7 @@ class ModelWorker:
                 self._scorer.retain(retention)
         works: tuple[Work, ...] = (*self._held, *batch.work)
         groups = [work for work in works if isinstance(work, ScoreWork)]
-        self._scorer.expect(groups)
+        self._scorer.expect(groups, batch.ahead)
         can_hold = self._scorer.can_queue and bool(batch.work) and isinstance(batch.work[-1], ScoreWork)
         self._following = {one.key: two for one, two in pairwise(groups)} if self._scorer.can_queue else {}
         self._held = (groups[-1],) if can_hold else ()

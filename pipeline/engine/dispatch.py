@@ -1,12 +1,13 @@
 """Who gets what: the next work of one worker that asks. Which video is begun, read and scored first is decided here."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from pipeline.engine.flow import Flow
 from pipeline.engine.mailbox import Mailbox
 from pipeline.engine.messages.keys import Role, Stage, WorkKey, role_of
-from pipeline.engine.messages.work import GatherWork, ScoreWork, Work
+from pipeline.engine.messages.work import Ahead, GatherWork, ScoreWork, Work
 from pipeline.engine.one_video.planned import Planned
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.outage import VIDEOS_IN_A_ROW, Outage
@@ -31,6 +32,7 @@ class Dispatcher:
         self.outage = Outage(patience_s=config.reading.outage_s)
         self.resting: dict[int, float] = {}  # videos that failed lately -> when they are due again
         self.with_mail: set[str] = set()  # workers that have gathers waiting
+        self._decoding: dict[int, str] = {}  # videos of which no group is scored -> scorer that decodes already
 
     def box_of(self, worker: str) -> Mailbox:
         """A worker's mail; who asks for the first time is known from then on."""
@@ -42,6 +44,7 @@ class Dispatcher:
     def remove(self, worker: str) -> Mailbox | None:
         """A worker is gone; returns its mail."""
         box = self.boxes.pop(worker, None)
+        self._decoding = {video_id: other for video_id, other in self._decoding.items() if other != worker}
         self.with_mail.discard(worker)
         self._num_workers[role_of(worker)] -= box is not None
         return box
@@ -148,17 +151,47 @@ class Dispatcher:
 
     def _find_to_score(self, worker: str, window: int) -> tuple[VideoState, Planned, int] | None:
         """The oldest video with a group for this scorer; where scorers decode, first one that no other has decoded."""
-        if self._config.sampling.decoder == "nvdec":
-            found = self.flow.next_to_score(
-                window, lambda video: self._may_ask_model(worker, video) and self._is_its_own(worker, video)
-            )
+        wishes = (self._is_its_own, self._is_untouched) if self._config.sampling.decoder == "nvdec" else ()
+        for is_wished in (*wishes, _is_any):
+            found = self.flow.next_to_score(window, partial(self._may_score, worker, is_wished))
             if found is not None:
                 return found
-        return self.flow.next_to_score(window, lambda video: self._may_ask_model(worker, video))
+        return None
 
-    @staticmethod
-    def _is_its_own(worker: str, video: VideoState) -> bool:
-        return video.planned is not None and video.planned.round.scorers <= {worker}
+    def _may_score(self, worker: str, is_wished: Callable[[str, VideoState], bool], video: VideoState) -> bool:
+        return is_wished(worker, video) and self._may_ask_model(worker, video)
+
+    def _is_its_own(self, worker: str, video: VideoState) -> bool:
+        is_others = self._decoding.get(video.task.video_id, worker) != worker
+        return video.planned is not None and video.planned.round.scorers <= {worker} and not is_others
+
+    def next_to_decode(self, worker: str) -> tuple[Ahead, ...]:
+        """Where scorers decode, what this one can begin with while it scores: one video that is nobody's."""
+        videos = self.flow.videos
+        self._decoding = {
+            i: other for i, other in self._decoding.items() if i in videos and self._is_untouched(other, videos[i])
+        }
+        if worker in self._decoding.values():
+            return ()
+        found = self.flow.next_to_score(
+            0,
+            lambda video: (
+                self._may_ask_model(worker, video)
+                and self._is_untouched(worker, video)
+                and video.task.video_id not in self._decoding
+                and not video.faults.is_suspect
+            ),
+        )
+        if found is None:
+            return ()
+        video, planned, end = found
+        position = self.flow.first_group(planned, video.age, end)
+        assert position is not None
+        self._decoding[video.task.video_id] = worker
+        return (Ahead(video.task.video_id, position, planned.frames.refs_of(position)),)
+
+    def _is_untouched(self, worker: str, video: VideoState) -> bool:
+        return video.planned is not None and not video.planned.round.scorers
 
     def _take_gathers(self, box: Mailbox) -> list[Work]:
         """All that are still awaited; those of a suspect video one by one."""
@@ -206,3 +239,7 @@ class Dispatcher:
         role = role_of(worker)
         num_excluded = sum(role_of(other) == role and other in self.boxes for other in video.faults.excluded)
         return num_excluded >= self._num_workers[role]
+
+
+def _is_any(worker: str, video: VideoState) -> bool:
+    return True

@@ -23,6 +23,7 @@ from pipeline.engine.messages.work import (
     ProbeDone,
     Result,
     ScoreDone,
+    ScoreWork,
 )
 from pipeline.engine.one_video.planned import Limits, Planned
 from pipeline.engine.one_video.video_state import At, VideoState
@@ -125,7 +126,9 @@ class JobState:
                 self._settle(video)
         work = tuple(self._dispatcher.next_work(worker))
         retain, released = box.take_retain(), box.take_released()
-        return Batch(work=work, retain=retain, released=released, is_finished=self.is_finished)
+        decodes = self._config.sampling.decoder == "nvdec" and any(isinstance(one, ScoreWork) for one in work)
+        ahead = self._dispatcher.next_to_decode(worker) if decodes else ()
+        return Batch(work=work, ahead=ahead, retain=retain, released=released, is_finished=self.is_finished)
 
     @property
     def with_mail(self) -> AbstractSet[str]:

@@ -121,11 +121,20 @@ class Retention:
     limits: Mapping[int, int]
 
 
+class Ahead(NamedTuple):
+    """A group that a scorer will be given, of a video that it is to decode: it can begin. No work, and no promise."""
+
+    video_id: int
+    position: int
+    frames: tuple[Ref, ...]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
     """One reply of the coordinator. ``released`` are videos whose candidates can go."""
 
     work: tuple[Work, ...] = ()
+    ahead: tuple[Ahead, ...] = ()
     retain: tuple[Retention, ...] = ()
     released: tuple[int, ...] = ()
     is_finished: bool = False

@@ -178,6 +178,10 @@ class FrameLedger:
     def give(self, position: int) -> tuple[Ref, ...]:
         """Hand a ready group out: the bundles that hold its frames."""
         self._states[position] = GIVEN
+        return self.refs_of(position)
+
+    def refs_of(self, position: int) -> tuple[Ref, ...]:
+        """Of a group with all frames: the bundles that hold them."""
         return tuple(ref for ref in self._parts[position].refs if ref is not None)
 
     def take_back(self, positions: Sequence[int], *, lost: AbstractSet[str], is_lost: bool = False) -> None:

@@ -41,6 +41,7 @@ def decode_with_torchcodec(probe: VideoProbe, frame_indices: IntArray, frames: I
             source,
             dimension_order="NHWC",
             num_ffmpeg_threads=1,
+            device="cpu",
             transforms=[transforms.Resize((height, width))] if is_resized else None,
         )
         if len(decoder) != probe.num_frames:

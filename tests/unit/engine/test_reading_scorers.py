@@ -88,7 +88,39 @@ def readers_of(config, *, num_videos):
 
 
 def test_a_video_is_scored_where_it_is_decoded_as_long_as_others_keep_the_other_scorers_busy():
-    config = make_config(videos_in_flight=3)
+    config = make_config(videos_in_flight=4)
     assert sum(readers_of(config, num_videos=6)) > 9
     assert sum(readers_of(nvdec(config), num_videos=6)) <= 7  # the last one may be shared
     assert readers_of(nvdec(config), num_videos=1) == [2], "nobody idles"
+
+
+def test_while_one_video_is_scored_the_next_is_decoded_where_it_will_be_scored():
+    config = nvdec(make_config(videos_in_flight=4))
+    world, promised, first = World(config, make_tasks(num_videos=6), num_scorers=2), {}, {}
+    exchange, rng = world.state.exchange, random.Random(4)
+
+    def noting(worker, completions):
+        batch = exchange(worker, completions)
+        for ahead in batch.ahead:
+            assert ahead.video_id not in promised | first, "one scorer begins, before anybody scores"
+            assert all(ahead.position in bundle for bundle in ahead.frames)
+            promised[ahead.video_id] = worker
+        for work in batch.work:
+            if isinstance(work, ScoreWork):
+                first.setdefault(work.key.video_id, worker)
+        return batch
+
+    world.state.exchange = noting
+    rows = world.run(rng)
+    assert [stable(row) for row in rows] == undisturbed(make_config(), make_tasks(num_videos=6))
+    assert len(promised) >= 3
+    kept = [first[video_id] == worker for video_id, worker in promised.items()]
+    assert kept.count(False) <= 1, "only where another scorer would have idled"
+
+
+def test_without_nvdec_nothing_is_begun_ahead():
+    world = World(make_config(videos_in_flight=4), make_tasks(num_videos=4))
+    exchange, seen = world.state.exchange, []
+    world.state.exchange = lambda *call: seen.append(exchange(*call)) or seen[-1]
+    world.run(random.Random(4))
+    assert {batch.ahead for batch in seen} == {()}

@@ -278,7 +278,7 @@ class QueueingScorer:
         self.log.append(f"read {queued.key.index}")
         return Completion(key=queued.key, result=ScoreDone(scores={}, was_prefilled=True))
 
-    def expect(self, works):
+    def expect(self, works, ahead):
         pass
 
     def close(self):
