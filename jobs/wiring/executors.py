@@ -83,6 +83,8 @@ def settle_config(
     )
     if is_logged:
         LOG.info("%s", settled.reason)
+        source = "half of the object stores" if execution.frame_buffer_bytes is None else "as set"
+        LOG.info("room for frames: %.1f GiB (%s)", settled.execution.frame_room_bytes / 1024**3, source)
     return replace(config, execution=settled.execution)
 
 
