@@ -79,7 +79,7 @@ def build_decode_worker(job: Job, store: ObjectStore) -> DecodeWorker:
                 selector=get_selector(job.config.method),
                 config=shard_config(job.config, job.num_shards),
                 num_videos=-(-job.num_videos // job.num_shards),
-                most_group_bytes=job.config.execution.frame_buffer_bytes,
+                most_group_bytes=job.config.execution.frame_room_bytes,
             ),
             check=partial(check_questions, tokenizer=job.tokenizer, layout=job.layout, config=job.config),
             config=job.config,

@@ -11,11 +11,10 @@ from pipeline.engine.messages.keys import Role, WorkKey, role_of
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.messages.work import Batch, Completion
 from pipeline.engine.patience import Overdue, OwnTime, WorkerPatience
+from pipeline.engine.policy import long_poll_s
 from pipeline.engine.progress import Progress
 from pipeline.failures import Failure
 from pipeline.results.rows import RunStamp
-
-_LONG_POLL_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +68,7 @@ class CoordinatorService:
         self._spent: list[StageSeconds] = []
 
     async def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
-        """See ``JobState``; an empty batch comes back after two seconds at the latest.
+        """See ``JobState``; an empty batch comes back after ``long_poll_s`` at the latest.
 
         It comes back at once to a worker that holds a piece of work back: that is what it should report then.
         """
@@ -97,7 +96,7 @@ class CoordinatorService:
         reply: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
         waiting[worker] = reply
         try:
-            return await asyncio.wait_for(reply, _LONG_POLL_S)
+            return await asyncio.wait_for(reply, long_poll_s(len(waiting)))
         except TimeoutError:
             self._state.tell_time(self._now_s())
             return self._state.exchange(worker, ())

@@ -1,4 +1,4 @@
-"""What only the machines decide, where the settings leave it open: GPUs per scorer, numbers of scorers and decoders.
+"""What only the machines decide, where the settings leave it open: GPUs per scorer, scorers, decoders, room for frames.
 
 Arithmetic only. GPUs that are there are used, one scorer each, unless the CPU is asked for; beside each, CPUs decode.
 """
@@ -6,14 +6,14 @@ Arithmetic only. GPUs that are there are used, one scorer each, unless the CPU i
 from dataclasses import dataclass, replace
 
 from cluster.placement import ClusterSize, count_seats
-from pipeline.settings.config import ExecutionConfig
+from pipeline.settings.config import LEAST_FRAME_BUFFER_BYTES, ExecutionConfig
 
 _MOST_BESIDE_ONE = 16  # where there are many cores and few GPUs: more than most scorers have a use for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettledWorkers:
-    """Settings with these numbers in place, and one line for the log: what was taken, and why."""
+    """Settings with all numbers in place, and one line for the log: what was taken, and why."""
 
     execution: ExecutionConfig
     reason: str
@@ -36,12 +36,26 @@ def settle_workers(execution: ExecutionConfig, cluster: ClusterSize, *, can_use_
     if gpus is None:
         gpus = 1.0 if num_gpus >= 1 and can_use_gpus else 0.0
     num_scorers = execution.num_scorers or _count_scorers(replace(execution, gpus_per_scorer=gpus), cluster)
-    settled = replace(execution, gpus_per_scorer=gpus, num_scorers=num_scorers)
+    settled = replace(
+        execution,
+        gpus_per_scorer=gpus,
+        num_scorers=num_scorers,
+        frame_buffer_bytes=execution.frame_buffer_bytes or room_for_frames(cluster),
+    )
     settled = replace(settled, num_decoders=execution.num_decoders or _count_decoders(settled, cluster))
     return SettledWorkers(
         execution=settled,
         reason=f"{num_gpus:g} GPUs; {_describe(settled)} ({_explain(execution, num_gpus, can_use_gpus=can_use_gpus)})",
     )
+
+
+def room_for_frames(cluster: ClusterSize) -> int:
+    """Bytes: half of the object stores that are there, for what a scorer reads on another node lies in both stores.
+
+    ``8 nodes of 600 GB -> 2.4 TB; a laptop whose store has 2 GiB -> 8 GiB, most of it on its disk``
+    """
+    stores = (node.store_bytes for node in cluster.nodes if node.num_cpus)
+    return max(LEAST_FRAME_BUFFER_BYTES, int(sum(stores) / 2))
 
 
 def _count_scorers(execution: ExecutionConfig, cluster: ClusterSize) -> int:

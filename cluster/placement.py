@@ -15,10 +15,11 @@ _UNITS = 10_000  # Ray counts in ten-thousandths of a CPU
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeSize:
-    """CPUs and GPUs of one node that is there."""
+    """CPUs, GPUs and object store of one node that is there."""
 
     num_cpus: float
     num_gpus: float = 0.0
+    store_bytes: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 import ray
 from ray._private.state import state as global_state  # what Ray Data and Ray Train ask; there is no public way
@@ -15,6 +16,7 @@ from ray.exceptions import AuthenticationError
 
 from cluster.placement import ClusterSize, NodeSize, PlacementError
 from cluster.ray_watch import LOCAL_RAY, watch_ray
+from pipeline.failures import FailureClass, PipelineError
 
 _SHUTDOWN_S = 30.0
 _is_stuck = threading.Event()
@@ -38,28 +40,31 @@ def ray_session(
     disk; a cluster gets the clone, or the package of a wheel, shipped, unless the job has shipped it.
 
     ``on_lost`` is called in another thread when Ray itself hangs, with what to do: it has to end the process.
+
+    Raises:
+        PipelineError: Ray cannot be started, or not be reached; says what to do.
     """
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     is_main_thread = threading.current_thread() is threading.main_thread()
     on_sigterm = signal.getsignal(signal.SIGTERM)
     is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     is_remote = address not in (None, "local") or "RAY_ADDRESS" in os.environ
-    if is_job:
-        ray.init(log_to_driver=False)
-    elif is_remote:
-        with _explained(address):
+    with _Starting(is_local=not (is_job or is_remote), address=address):
+        if is_job:
+            ray.init(log_to_driver=False)
+        elif is_remote:
             ray.init(address=address, log_to_driver=False, runtime_env=_code())
-    else:
-        ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            object_store_memory=_fit_memory(object_store_bytes),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            _system_config=LOCAL_RAY,
-            runtime_env={} if _IS_WHEEL else {"env_vars": {"PYTHONPATH": str(_HOME)}},
-        )
+        else:
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                object_store_memory=_fit_memory(object_store_bytes),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _system_config=LOCAL_RAY,
+                runtime_env={} if _IS_WHEEL else {"env_vars": {"PYTHONPATH": str(_HOME)}},
+            )
     if is_main_thread and on_sigterm is not None:
         signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts its own in place
     try:
@@ -76,9 +81,10 @@ def look_at_cluster(address: str | None) -> ClusterSize:
     """Ask a running Ray what it has; nothing is started there, nothing is sent.
 
     Raises:
-        PlacementError: It cannot be reached.
+        PlacementError: It wants a token.
+        PipelineError: It cannot be reached.
     """
-    with _explained(address):
+    with _Starting(is_local=False, address=address):
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     try:
         return cluster_size()
@@ -86,28 +92,44 @@ def look_at_cluster(address: str | None) -> ClusterSize:
         _shut_down()
 
 
-@contextmanager
-def _explained(address: str | None) -> Iterator[None]:
-    """What is wrong with a cluster that is to be joined, in one line with what to type."""
-    name = address or os.environ.get("RAY_ADDRESS") or "this job"
-    try:
-        yield
-    except AuthenticationError as error:
-        raise PlacementError(
-            f"the Ray cluster at {name} wants a token: export RAY_AUTH_MODE=token, and on another machine than its "
-            "head also RAY_AUTH_TOKEN=$(ssh HEAD ray get-auth-token)"
-        ) from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise PlacementError(
-            f"the Ray cluster at {name} cannot be joined ({reason}); start one with ray start --head, or leave "
-            "--address and RAY_ADDRESS away"
-        ) from error
-
-
 def _code() -> dict[str, object]:
     """What a cluster that this process joins from outside is sent: of a wheel not what is installed beside it."""
     return {"py_modules": [str(_HOME / __name__.partition(".")[0])]} if _IS_WHEEL else {"working_dir": str(_HOME)}
+
+
+class _Starting:
+    """Around ``ray.init``: whatever it raises, which may be a bare ``Exception``, means that there is no Ray."""
+
+    def __init__(self, *, is_local: bool, address: str | None) -> None:
+        self._is_local, self._address = is_local, address or os.environ.get("RAY_ADDRESS", "of this job")
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception):
+            return
+        _shut_down()  # what of it has started
+        if isinstance(error, AuthenticationError):
+            raise PlacementError(
+                f"the Ray cluster {self._address} wants a token: export RAY_AUTH_MODE=token, and on another machine "
+                "than its head also RAY_AUTH_TOKEN=$(ssh HEAD ray get-auth-token)"
+            ) from error
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        if self._is_local:
+            message = (
+                f"Ray cannot start on this machine ({reason}). End what an earlier one has left (ray stop --force), "
+                "look for free memory and room in /tmp, or run without it: --executor serial"
+            )
+        else:
+            message = (
+                f"the Ray cluster {self._address} cannot be reached ({reason}). Check with ray status that it runs, "
+                "that RAY_ADDRESS names it, and that Ray and Python have the same versions there; or leave --address "
+                "and RAY_ADDRESS away"
+            )
+        raise PipelineError(FailureClass.INTERNAL, message) from error
 
 
 def _shut_down() -> None:
@@ -143,6 +165,13 @@ def _fit_memory(wanted_bytes: int | None) -> int | None:
 def cluster_size() -> ClusterSize:
     """The connected cluster's nodes, and what its autoscaler, if it has one, may grow them to."""
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    nodes = tuple(NodeSize(num_cpus=found.get("CPU", 0.0), num_gpus=found.get("GPU", 0.0)) for found in resources)
+    nodes = tuple(
+        NodeSize(
+            num_cpus=found.get("CPU", 0.0),
+            num_gpus=found.get("GPU", 0.0),
+            store_bytes=found.get("object_store_memory", 0.0),
+        )
+        for found in resources
+    )
     grown = global_state.get_max_resources_from_cluster_config() or {}
     return ClusterSize(nodes=nodes, max_cpus=float(grown.get("CPU", 0)), max_gpus=float(grown.get("GPU", 0)))

@@ -101,12 +101,21 @@ def settle_config(
     execution = config.execution
     if most_scorers is not None and execution.num_scorers is None:
         execution = replace(execution, num_scorers=most_scorers)
+    if config.sampling.decoder == "nvdec":  # frames lie on each device, not in object stores
+        execution = replace(execution, frame_buffer_bytes=execution.frame_room_bytes)
     if has_cuda is None:
         has_cuda = torch.version.cuda is not None or torch.version.hip is not None
     settled = settle_workers(execution, cluster, can_use_gpus=has_cuda)
     if is_logged:
         LOG.info("%s", settled.reason)
+        source = "half of the object stores" if execution.frame_buffer_bytes is None else _frame_source(config)
+        LOG.info("room for frames: %.1f GiB (%s)", settled.execution.frame_room_bytes / 1024**3, source)
     return replace(config, execution=settled.execution)
+
+
+def _frame_source(config: RunConfig) -> str:
+    is_set = config.execution.frame_buffer_bytes is not None
+    return "as set" if is_set else "on the GPU of each scorer"
 
 
 def place_workers(job: Job, cluster: ClusterSize) -> Placement:

@@ -167,7 +167,7 @@ class Flow:
 
     def _has_room_for_frames(self, video: VideoState) -> bool:
         """The whole next reading fits, or nothing else is there: one group may exceed a shard's part of the room."""
-        room = self._execution.frame_buffer_bytes - self.total.frame_bytes
+        room = self._execution.frame_room_bytes - self.total.frame_bytes
         return not self.total.frame_bytes or self._planned(video.age).frames.chunk_bytes() <= room
 
     def _has_room_for_candidates(self, video: VideoState) -> bool:

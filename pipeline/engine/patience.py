@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pipeline.engine.messages.keys import Role, Stage, WorkKey, role_of
 
 SILENCE_S = 30.0
-"""Who has nothing to do asks every two seconds; for longer than this it is not there."""
+"""Who has nothing to do asks every ten seconds at least; for longer than this it is not there."""
 
 LEAST_S = 30.0
 TIMES_SLOWEST = 10.0

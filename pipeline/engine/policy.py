@@ -4,6 +4,8 @@ from math import ceil
 
 from pipeline.planning.stretches import READY_LEAD
 
+_IDLE_CALLS_PER_S = 32  # of one role: more would cost a coordinator a tenth of its time
+_SHORTEST_POLL_S, _LONGEST_POLL_S = 2.0, 10.0  # well below what a worker may be silent for
 _FIRST_GUESS_GROUPS = 16  # of a video, before any is known: few videos are begun at first, and more a second later
 
 
@@ -67,3 +69,14 @@ def groups_to_hand(*, num_ready: int, num_scorers: int, room: int) -> int:
     ``room=2: 128 ready for 64 scorers -> 2, 127 -> 1, 3 -> 1``
     """
     return min(room, max(1, num_ready // max(1, num_scorers)))
+
+
+def long_poll_s(num_waiting: int) -> float:
+    """Seconds after which a worker without work gets an empty reply, and asks again: a sign of life, no more.
+
+    ``10 wait -> 2 s   256 -> 8 s``
+
+    Args:
+        num_waiting: workers of its role that wait, itself included.
+    """
+    return min(_LONGEST_POLL_S, max(_SHORTEST_POLL_S, num_waiting / _IDLE_CALLS_PER_S))

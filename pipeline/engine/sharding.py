@@ -56,7 +56,7 @@ def shard_config(config: RunConfig, num_shards: int) -> RunConfig:
             min_scorers=min(execution.min_scorers, num_scorers or execution.min_scorers),
             num_answerers=None if num_answerers is None else math.ceil(num_answerers / num_shards),
             num_decoders=math.ceil(execution.decoders / num_shards),
-            frame_buffer_bytes=max(1, execution.frame_buffer_bytes // num_shards),
+            frame_buffer_bytes=max(1, execution.frame_room_bytes // num_shards),
             candidate_bytes=max(1, execution.candidate_bytes // num_shards),
         ),
     )

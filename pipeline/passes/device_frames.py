@@ -196,7 +196,7 @@ class DeviceFrames:
 
     @property
     def _most_bytes(self) -> int:
-        return self._config.execution.frame_buffer_bytes
+        return self._config.execution.frame_room_bytes
 
     @property
     def _num_bytes(self) -> int:

@@ -143,7 +143,7 @@ def estimate_job(
         num_scorers=execution.scorers,
         num_decoders=execution.decoders,
         gpus_per_scorer=execution.gpus,
-        frame_buffer_bytes=execution.frame_buffer_bytes,
+        frame_buffer_bytes=execution.frame_room_bytes,
         model=model,
         questions=questions,
     )

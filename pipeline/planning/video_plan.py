@@ -174,7 +174,7 @@ def _plan_passes(
         frames_PF,
         groups,
         frame_bytes=height * width * 3,
-        frame_buffer_bytes=execution.frame_buffer_bytes,
+        frame_buffer_bytes=execution.frame_room_bytes,
         most_group_bytes=most_group_bytes,
         num_stretches=stretches_per_pass(
             num_videos=num_videos,
@@ -187,7 +187,7 @@ def _plan_passes(
         stretch_bytes=most_stretch_bytes(
             num_videos=num_videos,
             num_decoders=execution.decoders,
-            frame_buffer_bytes=execution.frame_buffer_bytes,
+            frame_buffer_bytes=execution.frame_room_bytes,
         ),
     ).passes
 

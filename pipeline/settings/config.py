@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+LEAST_FRAME_BUFFER_BYTES = 8 * 1024**3
+
 
 def _check(is_valid: bool, name: str, value: object, allowed: str) -> None:
     if not is_valid:
@@ -168,7 +170,8 @@ class ExecutionConfig:
     """Where and how wide it runs. Nothing here changes an answer, so nothing here enters ``config_hash``.
 
     Attributes:
-        frame_buffer_bytes: decoded frames that wait to be scored, all videos together.
+        frame_buffer_bytes: decoded frames that wait to be scored, all videos together. None: half of the object stores
+            of the cluster's nodes, 8 GiB at least.
         frame_memory_bytes: how many of them wait in memory; the rest lies on node-local disk. A Ray that this job
             starts gets an object store of this size; on a cluster the object stores are the cluster's own.
         candidate_bytes: features of tokens that may still be bought, all scorers together.
@@ -197,7 +200,7 @@ class ExecutionConfig:
     torch_threads: int = 1
     videos_in_flight: int = 2
     groups_in_hand: int | None = None
-    frame_buffer_bytes: int = 8 * 1024**3
+    frame_buffer_bytes: int | None = None
     frame_memory_bytes: int = 2 * 1024**3
     candidate_bytes: int = 16 * 1024**3
     score_timeout_s: float = 1_800.0
@@ -227,7 +230,8 @@ class ExecutionConfig:
         is_whole = gpus <= 1 or gpus == int(gpus)
         allowed = "a share of one GPU, a whole number, or unset"
         _check(gpus >= 0 and is_whole, "execution.gpus_per_scorer", gpus, allowed)
-        _check(self.frame_buffer_bytes >= 1, "execution.frame_buffer_bytes", self.frame_buffer_bytes, "positive")
+        buffer = self.frame_buffer_bytes
+        _check(buffer is None or buffer >= 1, "execution.frame_buffer_bytes", buffer, "positive, or unset")
         least = 128 * 1024**2
         _check(self.frame_memory_bytes >= least, "execution.frame_memory_bytes", self.frame_memory_bytes, f">= {least}")
 
@@ -240,6 +244,11 @@ class ExecutionConfig:
     def decoders(self) -> int:
         """``num_decoders``; before the machines have been looked at, one."""
         return self.num_decoders or 1
+
+    @property
+    def frame_room_bytes(self) -> int:
+        """``frame_buffer_bytes``; before the machines have been looked at, the least."""
+        return LEAST_FRAME_BUFFER_BYTES if self.frame_buffer_bytes is None else self.frame_buffer_bytes
 
     @property
     def gpus(self) -> float:

@@ -78,7 +78,7 @@ class ChaosJob:
             layout=_Layout(),
             selector=get_selector(self.config.method),
             config=shard_config(self.config, self.num_shards),
-            most_group_bytes=self.config.execution.frame_buffer_bytes,
+            most_group_bytes=self.config.execution.frame_room_bytes,
         )
 
 

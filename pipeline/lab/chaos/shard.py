@@ -72,8 +72,8 @@ class ChaosShard:
             BrokenPromiseError: it is not.
         """
         total, execution = self.state.holdings, self._execution
-        if not 0 <= total.frame_bytes <= max(GROUP_BYTES, execution.frame_buffer_bytes):
-            raise BrokenPromiseError(f"{total.frame_bytes} bytes of frames, allowed {execution.frame_buffer_bytes}")
+        if not 0 <= total.frame_bytes <= max(GROUP_BYTES, execution.frame_room_bytes):
+            raise BrokenPromiseError(f"{total.frame_bytes} bytes of frames, allowed {execution.frame_room_bytes}")
         if total.candidate_bytes > execution.candidate_bytes and self.state.num_admitted > 1:
             raise BrokenPromiseError(f"{total.candidate_bytes} bytes of candidates in {self.state.num_admitted} videos")
 

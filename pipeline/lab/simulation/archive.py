@@ -65,7 +65,7 @@ class Archive:
             selector=get_selector(config.method),
             config=replace(part, execution=replace(part.execution, num_decoders=cut_for)),
             num_videos=1 if settings.num_stretches else -(-settings.num_videos // settings.num_shards),
-            most_group_bytes=config.execution.frame_buffer_bytes,
+            most_group_bytes=config.execution.frame_room_bytes,
         )
         self._sure, self._unsure = self._pool(_SURE, "A"), self._pool(_UNSURE, "B")
         self._drawn: dict[tuple[int, int], frozenset[int]] = {}

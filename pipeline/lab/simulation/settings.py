@@ -60,7 +60,7 @@ class CoordinatorTimes:
         decision_s: CPU seconds per completion; None: as measured on the state machine while it decides, each call
             with its own.
         poll_s: seconds between the driver's requests for finished rows.
-        long_poll_s: after which a waiting worker gets an empty batch and asks again.
+        long_poll_s: after which a waiting worker gets an empty batch and asks again; None: by the policy.
     """
 
     latency_s: float = 0.001
@@ -69,15 +69,16 @@ class CoordinatorTimes:
     reference_s: float = 77e-6
     decision_s: float | None = None
     poll_s: float = 0.2
-    long_poll_s: float = 2.0
+    long_poll_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("latency_s", "call_s", "record_s", "reference_s"):
             _check(getattr(self, name) >= 0, f"coordinator.{name}", getattr(self, name), "at least 0")
         is_valid = self.decision_s is None or self.decision_s >= 0
         _check(is_valid, "coordinator.decision_s", self.decision_s, "at least 0, or unset")
-        for name in ("poll_s", "long_poll_s"):
-            _check(getattr(self, name) > 0, f"coordinator.{name}", getattr(self, name), "positive")
+        _check(self.poll_s > 0, "coordinator.poll_s", self.poll_s, "positive")
+        is_valid = self.long_poll_s is None or self.long_poll_s > 0
+        _check(is_valid, "coordinator.long_poll_s", self.long_poll_s, "positive, or unset")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.messages.work import Batch, Cancelled, Completion, DecodeWork, ProbeWork, ScoreDone
+from pipeline.engine.policy import long_poll_s
 from pipeline.engine.rows import build_rows
 from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
 from pipeline.lab.simulation.archive import Archive
@@ -113,8 +114,10 @@ class Simulation:
             return
         worker.token += 1
         if not (batch.work or batch.retain or batch.released or batch.is_finished):
-            coordinator.waiting.setdefault(worker.role, {})[worker.name] = worker
-            self._at(sent_s + self._settings.coordinator.long_poll_s, self._time_out, worker, worker.token)
+            waiting = coordinator.waiting.setdefault(worker.role, {})
+            waiting[worker.name] = worker
+            poll_s = self._settings.coordinator.long_poll_s or long_poll_s(len(waiting))
+            self._at(sent_s + poll_s, self._time_out, worker, worker.token)
             return
         if batch.is_finished:
             worker.shard = None

@@ -245,7 +245,7 @@ def plan_need(
     is_fp8, peak = model.quantization == "fp8", plan_workload(run, layout) if run else NO_WORK
     need = estimate_need(size, peak, element_bytes=element_bytes, is_fp8=is_fp8)
     if run and run.sampling.decoder == "nvdec":  # decoded frames lie beside what runs first
-        decoding_bytes = run.execution.frame_buffer_bytes + SESSIONS * SESSION_BYTES
+        decoding_bytes = run.execution.frame_room_bytes + SESSIONS * SESSION_BYTES
         need = replace(need, first_bytes=need.first_bytes + decoding_bytes)
     if is_fp8:
         need = replace(need, loading=estimate_need(size, NO_WORK, element_bytes=element_bytes))

@@ -128,7 +128,7 @@ def test_who_alone_can_do_something_is_asked_though_others_of_its_role_get_nothi
 
 
 def test_a_call_without_work_returns_empty_after_the_long_poll(monkeypatch):
-    monkeypatch.setattr(coordinator_service, "_LONG_POLL_S", 0.01)
+    monkeypatch.setattr(coordinator_service, "long_poll_s", lambda num_waiting: 0.01)
     service = CoordinatorService(State, stamp=None, patience_s=PATIENCE_S)
     assert asyncio.run(service.exchange("scorer-0", [])) == Batch()
 
@@ -174,7 +174,7 @@ def test_a_worker_that_takes_longer_than_its_role_may_is_overdue_until_it_is_los
 
 
 def test_a_worker_that_waits_for_work_is_never_overdue(monkeypatch):
-    monkeypatch.setattr(coordinator_service, "_LONG_POLL_S", 0.001)
+    monkeypatch.setattr(coordinator_service, "long_poll_s", lambda num_waiting: 0.001)
 
     async def scenario():
         service = CoordinatorService(State, stamp=None, patience_s={"scorer": 1e-9})

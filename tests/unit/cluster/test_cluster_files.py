@@ -167,7 +167,7 @@ def test_a_worker_has_the_memory_that_its_processes_and_frames_take(spec):
     [worker] = containers(group)
     store = int(group["rayStartParams"]["object-store-memory"])
     memory = to_bytes(worker["resources"]["limits"]["memory"])
-    assert store >= ExecutionConfig().frame_buffer_bytes * 5 // 4
+    assert store >= ExecutionConfig().frame_room_bytes * 5 // 4
     assert memory - store >= 16 * 1024**3 + 7 * 4 * 1024**3
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == group["rayStartParams"]["num-gpus"]
     [scratch] = group["template"]["spec"]["volumes"]

@@ -195,7 +195,7 @@ class World:
     def _check_buffer(self) -> None:
         buffered = [video.planned.frames.reserved_bytes for video in self.state._flow.videos.values() if video.planned]
         assert all(num_bytes >= 0 for num_bytes in buffered)
-        assert sum(buffered) <= self.config.execution.frame_buffer_bytes
+        assert sum(buffered) <= self.config.execution.frame_room_bytes
 
     def _complete(self, worker: str, work: Work) -> Completion:
         self.done.append((worker, work))

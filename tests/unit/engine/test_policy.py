@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.one_video.faults import LAST_RUNG, Remedy, for_question, for_reading, for_scoring_together
-from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
+from pipeline.engine.policy import groups_to_hand, long_poll_s, speculation_window, wants_more_videos
 from pipeline.failures import Failure, FailureClass
 from pipeline.planning.stretches import most_stretch_bytes, stretches_per_pass
 
@@ -44,6 +44,11 @@ def test_readings_are_cut_for_all_decoders_unless_several_videos_are_read_at_onc
         num_videos=num_videos, num_decoders=num_decoders, num_scorers=num_scorers, groups_in_hand=2, num_certain=157
     )
     assert cut == stretches
+
+
+@pytest.mark.parametrize(("num_waiting", "seconds"), [(1, 2.0), (64, 2.0), (96, 3.0), (256, 8.0), (5_000, 10.0)])
+def test_idle_workers_of_a_large_fleet_ask_less_often(num_waiting, seconds):
+    assert long_poll_s(num_waiting) == seconds
 
 
 MIB, GIB = 1024**2, 1024**3

@@ -62,7 +62,7 @@ def test_a_worker_stays_at_home_while_that_goes_on_then_goes_where_most_is_left_
 def test_shards_share_what_workers_may_hold_and_nothing_of_it_enters_the_hash():
     config = RunConfig()
     part = shard_config(config, 4)
-    assert part.execution.frame_buffer_bytes * 4 == config.execution.frame_buffer_bytes
+    assert part.execution.frame_room_bytes * 4 == config.execution.frame_room_bytes
     assert part.execution.candidate_bytes * 4 == config.execution.candidate_bytes
     assert config_hash(part, model_revision="r") == config_hash(config, model_revision="r")
 

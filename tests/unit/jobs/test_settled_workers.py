@@ -9,7 +9,7 @@ import torch
 from cluster.placement import ClusterSize, NodeSize, PlacementError
 from jobs.wiring.executors import MOST_ON_CPU, refuse_slow, settle_config
 from jobs.wiring.logs import LOG
-from pipeline.settings.config import ExecutionConfig, RunConfig
+from pipeline.settings.config import LEAST_FRAME_BUFFER_BYTES, ExecutionConfig, RunConfig, SamplingConfig
 
 FOUR_GPUS = ClusterSize(nodes=(NodeSize(num_cpus=16, num_gpus=4),))
 
@@ -56,3 +56,10 @@ def test_no_large_model_runs_on_the_cpu_unless_somebody_says_so(gpus, is_told_cp
     with pytest.raises(PlacementError, match=r"8\.0 billion parameters.*--set gpus_per_scorer=0") as raised:
         refuse_slow(job)
     assert "\n" not in str(raised.value)
+
+
+def test_frames_that_stay_on_a_gpu_do_not_take_the_room_of_the_object_stores():
+    stores = ClusterSize(nodes=(NodeSize(num_cpus=64, num_gpus=4, store_bytes=600 * 1024**3),))
+    on_device = RunConfig(sampling=SamplingConfig(decoder="nvdec"))
+    assert settle_config(on_device, stores).execution.frame_buffer_bytes == LEAST_FRAME_BUFFER_BYTES
+    assert settle_config(RunConfig(), stores).execution.frame_buffer_bytes == 300 * 1024**3
