@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from pipeline.engine.flow import Flow
 from pipeline.engine.mailbox import Mailbox
@@ -9,7 +10,7 @@ from pipeline.engine.messages.keys import Role, Stage, WorkKey, role_of
 from pipeline.engine.messages.work import GatherWork, ScoreWork, Work
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.outage import VIDEOS_IN_A_ROW, Outage
-from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
+from pipeline.engine.policy import IDLE_WINDOW, groups_to_hand, speculation_window, wants_more_videos
 from pipeline.method.selectors.base import Selector
 from pipeline.planning.task_queue import TaskQueue
 from pipeline.planning.tasks import VideoTask
@@ -133,7 +134,9 @@ class Dispatcher:
         most = groups_to_hand(num_ready=num_ready, num_scorers=self._num_workers[Role.SCORER], room=room)
         window, work = self._window(), list[ScoreWork]()
         while len(work) < most:
-            found = self.flow.next_to_score(window, lambda video: self._may_ask_model(worker, video))
+            found = self.flow.next_to_score(window, partial(self._may_ask_model, worker))
+            if found is None and not work and not box.assigned and self._selector.can_stop and window < IDLE_WINDOW:
+                found, most = self.flow.next_to_score(IDLE_WINDOW, partial(self._may_ask_model, worker)), 1
             if found is None:
                 break
             video, planned, end = found
