@@ -171,7 +171,7 @@ def cut_stretches(
         gops = _cut_long_gops(probe, gops, frame_indices, max(1, max_frames))
     tried = [num_stretches]
     if max_frames is not None:  # of those that are cut evenly none exceeds the average by more than a GOP
-        averages = max_frames, max(1, max_frames - int(gops.sizes.max()))
+        averages = max(1, max_frames), max(1, max_frames - int(gops.sizes.max()))
         tried = [max(num_stretches, -(-len(frame_indices) // average)) for average in averages] + tried
     cuts = (_bound_stretches(gops, num_stretches=number, max_frames=max_frames) for number in tried)
     bounds = min(cuts, key=len)
