@@ -11,7 +11,7 @@ from pipeline.engine.messages.work import Ahead, GatherWork, ScoreWork, Work
 from pipeline.engine.one_video.planned import Planned
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.outage import VIDEOS_IN_A_ROW, Outage
-from pipeline.engine.policy import groups_to_hand, speculation_window, wants_more_videos
+from pipeline.engine.policy import IDLE_WINDOW, groups_to_hand, speculation_window, wants_more_videos
 from pipeline.method.selectors.base import Selector
 from pipeline.planning.task_queue import TaskQueue
 from pipeline.planning.tasks import VideoTask
@@ -138,6 +138,8 @@ class Dispatcher:
         window, work = self._window(), list[ScoreWork]()
         while len(work) < most:
             found = self._find_to_score(worker, window)
+            if found is None and not work and not box.assigned and self._selector.can_stop and window < IDLE_WINDOW:
+                found, most = self._find_to_score(worker, IDLE_WINDOW), 1
             if found is None:
                 break
             video, planned, end = found

@@ -6,6 +6,13 @@ from pipeline.planning.stretches import READY_LEAD
 
 _IDLE_CALLS_PER_S = 32  # of one role: more would cost a coordinator a tenth of its time
 _SHORTEST_POLL_S, _LONGEST_POLL_S = 2.0, 10.0  # well below what a worker may be silent for
+IDLE_WINDOW = 4
+"""Groups beyond the certain ones of which a scorer that would have nothing to do is given one.
+
+A video whose questions stop early has two certain groups at first, while many wait to be read: until there are enough
+of them, the next groups are needed more often than not, and cost nobody anything.
+"""
+
 _FIRST_GUESS_GROUPS = 16  # of a video, before any is known: few videos are begun at first, and more a second later
 
 

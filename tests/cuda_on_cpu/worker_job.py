@@ -198,7 +198,7 @@ def _without_ray() -> Iterator[None]:
     """Calls return what they return; nobody waits for news, for there is one thread, and time passes by the call."""
     with (
         mock.patch.object(pull_loop, "ray", mock.Mock(get=lambda reply: reply)),
-        mock.patch.object(coordinator_service, "_LONG_POLL_S", 0),
+        mock.patch.object(coordinator_service, "long_poll_s", return_value=0),
         mock.patch.object(coordinator_service, "_now_s", side_effect=map(float, itertools.count())),
     ):
         yield

@@ -128,6 +128,7 @@ def test_a_stretch_holds_no_more_frames_than_allowed_unless_one_gop_does():
         (2, 30, [30, 20, 30]),  # not 30 and 10, 30 and 10
         (3, 20, [20, 20, 20, 20]),  # not 20 and 10, 20 and 10, 20: each rest would cost the coordinator as much
         (8, 30, [10] * 8),
+        (1, 0, [10] * 8),  # a frame is larger than a piece may be
     ],
 )
 def test_the_byte_bound_makes_more_pieces_that_are_equal(num_stretches, max_frames, sizes):
