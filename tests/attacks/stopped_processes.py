@@ -43,7 +43,7 @@ class Attack(NamedTuple):
     """What is stopped or killed, and when.
 
     Attributes:
-        victim: its title, or its program.
+        victim: its title, or its program. Who is at work is ``Scorer.run`` until first asked for a sign of life.
         ends_job: the job may end without it.
         after: the signal is sent once so many groups have been scored; 0: as soon as a scorer loads.
         needs: whether the job cannot finish without it, so that it has to say what to type.
@@ -63,9 +63,9 @@ class Attack(NamedTuple):
 
 
 ATTACKS = {
-    "scorer": Attack("Scorer.run"),
-    "decoder": Attack("Decoder.run"),
-    "answerer": Attack("Answerer.run"),
+    "scorer": Attack("Scorer"),
+    "decoder": Attack("Decoder"),
+    "answerer": Attack("Answerer"),
     "coordinator": Attack("CoordinatorService"),
     "driver": Attack(DRIVER, resume_s=50.0),
     "raylet": Attack("raylet", ends_job=True),
