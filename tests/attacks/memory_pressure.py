@@ -83,8 +83,10 @@ class _RunningAhead:
         """For ``Place.run(during=…)``."""
         for raylet in ray_processes("raylet", driver):
             words = Path(f"/proc/{raylet}/cmdline").read_bytes().decode().split("\0")
-            [session] = [word.partition("=")[2] for word in words if word.startswith("--session-dir=")]
-            self.spilled |= {path.name for path in Path(session).glob("ray_spilled_objects*/*")}
+            for session in (
+                word.partition("=")[2] for word in words if word.startswith(("--session-dir=", "--session_dir="))
+            ):
+                self.spilled |= {path.name for path in Path(session).glob("ray_spilled_objects*/*")}
         for path in self._place.output.glob("runs/*/progress.json"):
             self.most_bytes = max(self.most_bytes, json.loads(path.read_text())["frame_bytes"])
         if not self._victim and self._place.num_files() > 0 and (victims := ray_processes("Scorer", driver)):
