@@ -73,29 +73,36 @@ def monitor_ends_workers(folder: Path) -> list[str]:
 
 
 class _RunningAhead:
-    """The scorer stands still for 25 s while decoders go on; what Ray puts on the disk meanwhile is counted."""
+    """The scorer stands still for 15 s of every 16, so that decoders fill the store; what goes to the disk is counted.
+
+    That ends 20 s after more was decoded than the store holds, or after three minutes.
+    """
 
     def __init__(self, place: Place) -> None:
-        self._place, self._victim, self._until_s = place, 0, 0.0
+        self._place, self._victim, self._began_s, self._ends_s = place, 0, 0.0, 0.0
         self.most_bytes, self.spilled = 0, set[str]()
 
     def __call__(self, driver: int) -> bool:
         """For ``Place.run(during=…)``."""
+        self._count(driver)
+        now_s = time.monotonic()
+        if not self._victim:
+            if self._place.num_files() > 0 and (victims := ray_processes("Scorer", driver)):
+                self._victim, self._began_s, self._ends_s = victims[0], now_s, now_s + 180
+            return False
+        if self.most_bytes > _STORE_BYTES * 1.1:
+            self._ends_s = min(self._ends_s, now_s + 20)
+        stands_still = (now_s - self._began_s) % 16 < 15 and now_s < self._ends_s
+        os.kill(self._victim, signal.SIGSTOP if stands_still else signal.SIGCONT)
+        return now_s >= self._ends_s
+
+    def _count(self, driver: int) -> None:
         for raylet in ray_processes("raylet", driver):
             words = Path(f"/proc/{raylet}/cmdline").read_bytes().decode().split("\0")
-            for session in (
-                word.partition("=")[2] for word in words if word.startswith(("--session-dir=", "--session_dir="))
-            ):
+            for session in (word.partition("=")[2] for word in words if word.startswith("--session_dir=")):
                 self.spilled |= {path.name for path in Path(session).glob("ray_spilled_objects*/*")}
         for path in self._place.output.glob("runs/*/progress.json"):
             self.most_bytes = max(self.most_bytes, json.loads(path.read_text())["frame_bytes"])
-        if not self._victim and self._place.num_files() > 0 and (victims := ray_processes("Scorer", driver)):
-            self._victim, self._until_s = victims[0], time.monotonic() + 25
-            os.kill(self._victim, signal.SIGSTOP)
-        if self._victim and time.monotonic() > self._until_s:
-            os.kill(self._victim, signal.SIGCONT)
-            return True
-        return False
 
 
 def _store_full(folder: Path, environment: dict[str, str]) -> tuple[list[str], _RunningAhead]:

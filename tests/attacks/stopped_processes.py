@@ -36,6 +36,7 @@ from tests.attacks.jobs_under_attack import ray_processes  # noqa: E402
 MOST_STALL_S = 60.0
 DRIVER = "driver"
 _SETTINGS = ("execution.num_scorers=2", "execution.num_answerers=1", "execution.num_decoders=2")
+_SETTINGS += ("execution.min_scorers=2",)  # else the second one waits for a CPU that two cores do not have
 _SPEC = ArchiveSpec(num_frames=(600,) * 6, questions_per_video=2, seed=11, needle_frames=(4, 16))
 
 
