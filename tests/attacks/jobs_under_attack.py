@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,13 +46,14 @@ class Ended(NamedTuple):
 class Place:
     """A folder with a model, a video to copy and an output."""
 
-    def __init__(self, folder: Path, *, seed: int = 0) -> None:
+    def __init__(self, folder: Path, *, seed: int = 0, num_frames: int = 600) -> None:
         self.folder, self.output, self.videos = folder, folder / "out", folder / "videos"
         self.manifest, self.model = folder / "manifest.parquet", folder / "model"
         folder.mkdir(parents=True, exist_ok=True)
         save_tiny_checkpoint(self.model, seed=seed)
         (self.model / "recipe.json").write_text("{}")  # makes the demo model's preset apply
-        self.source = write_archive(folder / "source", _SPEC).parent / "videos" / "v000.mp4"
+        spec = replace(_SPEC, num_frames=(num_frames,))
+        self.source = write_archive(folder / "source", spec).parent / "videos" / "v000.mp4"
         self.videos.mkdir()
 
     def add_videos(self, count: int) -> list[str]:

@@ -36,6 +36,7 @@ from tests.attacks.jobs_under_attack import ray_processes  # noqa: E402
 MOST_STALL_S = 60.0
 DRIVER = "driver"
 _SETTINGS = ("execution.num_scorers=2", "execution.num_answerers=1", "execution.num_decoders=2")
+_SETTINGS += ("execution.min_scorers=2",)  # else the second one waits for a CPU that two cores do not have
 _SPEC = ArchiveSpec(num_frames=(600,) * 6, questions_per_video=2, seed=11, needle_frames=(4, 16))
 
 
@@ -43,7 +44,7 @@ class Attack(NamedTuple):
     """What is stopped or killed, and when.
 
     Attributes:
-        victim: its title, or its program.
+        victim: its title, or its program. Who is at work is ``Scorer.run`` until first asked for a sign of life.
         ends_job: the job may end without it.
         after: the signal is sent once so many groups have been scored; 0: as soon as a scorer loads.
         needs: whether the job cannot finish without it, so that it has to say what to type.
@@ -63,9 +64,9 @@ class Attack(NamedTuple):
 
 
 ATTACKS = {
-    "scorer": Attack("Scorer.run"),
-    "decoder": Attack("Decoder.run"),
-    "answerer": Attack("Answerer.run"),
+    "scorer": Attack("Scorer"),
+    "decoder": Attack("Decoder"),
+    "answerer": Attack("Answerer"),
     "coordinator": Attack("CoordinatorService"),
     "driver": Attack(DRIVER, resume_s=50.0),
     "raylet": Attack("raylet", ends_job=True),

@@ -17,7 +17,10 @@ from pipeline.engine.progress import Progress
 
 @pytest.fixture
 def send():
-    """Sends a signal to the first process of a kind that this test's Ray has; tells whether there was one."""
+    """Sends a signal to the first process of a kind that this test's Ray has; tells whether there was one.
+
+    A worker at work is ``ray::Scorer.run`` until it is first asked for a sign of life, ten seconds on.
+    """
     (raylet,) = ray._private.worker._global_node.all_processes["raylet"]
 
     def send_to(title, number=signal.SIGKILL):
@@ -46,9 +49,9 @@ def test_a_decoder_a_scorer_and_a_coordinator_killed_in_one_run_change_no_row(
     job = make_job("adapttoken", num_scorers=2)
     options = ActorOptions(scorer=(place,) * 2, decoder=(place,))
     faults = [
-        lambda progress: progress.num_groups_planned > 0 and send("Decoder.run"),
-        lambda progress: send("CoordinatorService"),  # the next one has all that is left before it
-        lambda progress: progress.num_groups_scored > 0 and send("Scorer.run"),
+        lambda progress: progress.num_groups_planned > 0 and send("Decoder"),
+        lambda progress: progress.num_groups_scored > 0 and send("Scorer"),
+        lambda progress: send("CoordinatorService"),
     ]
     assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
 
@@ -118,7 +121,7 @@ def test_two_shards_one_coordinator_killed_and_one_stopped_change_no_row(
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_scorer_that_hangs_is_ended_at_default_settings(make_job, rows_of, serial_rows, stable, place, send):
     options = ActorOptions(scorer=(place,), decoder=(place,))
-    faults = [lambda progress: progress.num_groups_scored and send("Scorer.run", signal.SIGSTOP)]
+    faults = [lambda progress: progress.num_groups_scored and send("Scorer", signal.SIGSTOP)]
     assert stable(rows_of(disturbed(make_job("adapttoken"), options, faults))) == stable(serial_rows("adapttoken"))
 
 
@@ -128,7 +131,7 @@ def test_answerers_of_their_own_give_the_same_rows_though_one_is_killed(
     make_job, rows_of, serial_rows, stable, place, send
 ):
     options = ActorOptions(scorer=(place,), decoder=(place,), answerer=(place,))
-    faults = [lambda progress: progress.num_groups_scored and send("Answerer.run")]
+    faults = [lambda progress: progress.num_groups_scored and send("Answerer")]
     rows = rows_of(disturbed(make_job("adapttoken"), options, faults))
     assert stable(rows) == stable(serial_rows("adapttoken"))
 

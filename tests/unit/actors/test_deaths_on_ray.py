@@ -9,6 +9,8 @@ from ray.exceptions import (
     GetTimeoutError,
     LocalRayletDiedError,
     NodeDiedError,
+    ObjectStoreFullError,
+    OutOfDiskError,
     OutOfMemoryError,
     RayTaskError,
     WorkerCrashedError,
@@ -126,3 +128,23 @@ def test_an_object_that_went_with_a_process_is_made_again(error, monkeypatch):
     with pytest.raises(PipelineError) as caught:
         RayStore().get(["ref"])
     assert caught.value.failure_class is FailureClass.WORKER_LOST
+
+
+@pytest.mark.parametrize("full", [ObjectStoreFullError("full"), OutOfDiskError("full")])
+def test_a_full_store_is_waited_for_and_what_stays_full_is_nobodys_fault(full, monkeypatch):
+    clock, refusals = SimpleNamespace(now_s=0.0), [full] * 3
+
+    def put(value):
+        if refusals:
+            raise refusals.pop()
+        return f"ref of {value}"
+
+    monkeypatch.setattr(store.ray, "put", put)
+    monkeypatch.setattr(store.time, "monotonic", lambda: clock.now_s)
+    monkeypatch.setattr(store.time, "sleep", lambda pause_s: setattr(clock, "now_s", clock.now_s + pause_s))
+    assert RayStore().put("frames") == ["ref of frames"]
+    refusals += [full] * 100
+    with pytest.raises(PipelineError, match="full for 20 s; make room in Ray's temporary folder, or lower") as raised:
+        RayStore().put("frames")
+    assert raised.value.failure_class is FailureClass.WORKER_LOST
+    assert clock.now_s < 30
