@@ -10,10 +10,11 @@ from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role, WorkKey, role_of
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.messages.work import Batch, Completion
-from pipeline.engine.patience import Overdue, OwnTime, WorkerPatience
+from pipeline.engine.patience import Overdue, WorkerPatience
 from pipeline.engine.policy import long_poll_s
 from pipeline.engine.progress import Progress
 from pipeline.failures import Failure
+from pipeline.own_time import OwnTime
 from pipeline.results.rows import RunStamp
 
 

@@ -14,9 +14,9 @@ from actors.builders import Job
 from actors.coordinator_service import CoordinatorService, JobStatus
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role
-from pipeline.engine.patience import OwnTime
 from pipeline.engine.progress import Progress, Tally
 from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.own_time import OwnTime
 from pipeline.settings.config import RunConfig
 
 _BACKSTOP_FACTOR = 3  # a reader kills its own child after one timeout, and tries twice; only copying can hang longer

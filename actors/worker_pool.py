@@ -21,9 +21,9 @@ from actors.pulse import Pulse
 from actors.shard import Shard, is_bug, most_patience_s
 from actors.store import RayStore
 from pipeline.engine.messages.keys import Role, WorkKey
-from pipeline.engine.patience import OwnTime
 from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
 from pipeline.failures import Failure, FailureClass, PipelineError
+from pipeline.own_time import OwnTime
 
 _CLASSES: dict[Role, type[PullLoop]] = {Role.SCORER: Scorer, Role.ANSWERER: Answerer, Role.DECODER: Decoder}
 _log = logging.getLogger("adapttoken.workers")

@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from pipeline.engine.patience import OwnTime
+from pipeline.own_time import OwnTime
 
 SILENCE_S = 40.0
 PERIOD_S = 3.0

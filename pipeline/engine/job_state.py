@@ -25,8 +25,9 @@ from pipeline.engine.messages.work import (
     ScoreDone,
     ScoreWork,
 )
+from pipeline.engine.one_video.phases import At
 from pipeline.engine.one_video.planned import Limits, Planned
-from pipeline.engine.one_video.video_state import At, VideoState
+from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.progress import Progress, Tally, measure_progress
 from pipeline.failures import Failure, FailureClass
 from pipeline.method.selectors.registry import get_selector

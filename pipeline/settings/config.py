@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipeline.settings.nvdec import check_nvdec
+
 LEAST_FRAME_BUFFER_BYTES = 8 * 1024**3
 
 
@@ -343,14 +345,5 @@ class RunConfig:
     frame_store: FrameStoreConfig = field(default_factory=FrameStoreConfig)
 
     def __post_init__(self) -> None:
-        if self.sampling.decoder != "nvdec":
-            return
-        for is_refused, found, why in (
-            (self.reading.sandbox == "require", "reading.sandbox='require'", "the scorer decodes, outside any sandbox"),
-            (self.frame_store.uri is not None, "frame_store.uri (--frame-store)", "frames never leave the GPU"),
-            (self.execution.gpus_per_scorer == 0, "execution.gpus_per_scorer=0", "it takes the scorer's GPU"),
-        ):
-            if is_refused:
-                raise ValueError(
-                    f"sampling.decoder 'nvdec' does not go with {found}: {why}; use 'auto', or change that"
-                )
+        if self.sampling.decoder == "nvdec":
+            check_nvdec(self.reading.sandbox, self.frame_store.uri, self.execution.gpus_per_scorer)

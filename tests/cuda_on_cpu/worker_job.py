@@ -199,6 +199,6 @@ def _without_ray() -> Iterator[None]:
     with (
         mock.patch.object(pull_loop, "ray", mock.Mock(get=lambda reply: reply)),
         mock.patch.object(coordinator_service, "long_poll_s", return_value=0),
-        mock.patch.object(coordinator_service, "_now_s", side_effect=map(float, itertools.count())),
+        mock.patch.object(coordinator_service.CoordinatorService, "_now_s", side_effect=map(float, itertools.count())),
     ):
         yield

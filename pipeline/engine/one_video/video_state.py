@@ -12,7 +12,6 @@
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from pipeline.engine.messages.keys import Stage, WorkKey
 from pipeline.engine.messages.stage_seconds import StageSeconds
@@ -21,6 +20,7 @@ from pipeline.engine.one_video.candidate_ledger import CandidateLedger, bound_to
 from pipeline.engine.one_video.decode_work import VideoSource
 from pipeline.engine.one_video.faults import Faults, Remedy, is_unblamed
 from pipeline.engine.one_video.frame_ledger import FrameLedger
+from pipeline.engine.one_video.phases import At, Phase, Probing, Unreadable
 from pipeline.engine.one_video.planned import Limits, Planned
 from pipeline.engine.one_video.question_state import QuestionPhase, QuestionState, begin_questions
 from pipeline.engine.one_video.scoring_round import ScoringRound
@@ -33,38 +33,6 @@ from pipeline.planning.tasks import VideoTask
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.settings.config import RunConfig
 from pipeline.uris import strip_secrets
-
-
-class Phase(StrEnum):
-    """Where a video stands; a step back is always to scoring."""
-
-    PROBING = "probing"
-    SCORING = "scoring"
-    ANSWERING = "answering"
-    OVER = "over"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class At:
-    """When something failed, in seconds of the caller's clock; it does not count where it may be an outage."""
-
-    now_s: float = 0.0
-    is_outage: bool = False
-
-
-@dataclass(kw_only=True, slots=True, eq=False)
-class Probing:
-    """The timeline is not known: ``key`` of the probe in flight."""
-
-    key: WorkKey | None = None
-    questions: Sequence[QuestionState] = ()
-
-
-@dataclass(kw_only=True, slots=True, eq=False)
-class Unreadable:
-    """It ended without a plan, and every question of it has failed."""
-
-    questions: Sequence[QuestionState]
 
 
 @dataclass(kw_only=True, slots=True, eq=False)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.messages.keys import Role, Stage, WorkKey
-from pipeline.engine.patience import LEAST_S, MOST_STEP_S, SILENCE_S, TIMES_SLOWEST, Overdue, OwnTime, WorkerPatience
+from pipeline.engine.patience import LEAST_S, SILENCE_S, TIMES_SLOWEST, Overdue, WorkerPatience
+from pipeline.own_time import MOST_STEP_S, OwnTime
 
 MOST_S = {Role.SCORER: 1800.0, Role.DECODER: 5400.0, Role.ANSWERER: 1800.0}
 
