@@ -55,7 +55,7 @@ def test_a_stretch_of_a_large_video_holds_no_more_than_the_byte_bound(monkeypatc
     long = make_probe(4_000, gop=20)
     assert [len(s.frame_indices) for s in plan(long).passes[0].stretches] == [1_000]
     monkeypatch.setattr(stretches, "STRETCH_BYTES", 400 * FRAME_BYTES)
-    assert [len(s.frame_indices) for s in plan(long).passes[0].stretches] == [335, 330, 335]  # of whole GOPs of five
+    assert [len(s.frame_indices) for s in plan(long).passes[0].stretches] == [335, 330, 335]
 
 
 @pytest.mark.parametrize(
