@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from pipeline.own_time import OwnTime
+from pipeline.own_time import MOST_STEP_S
 
 SILENCE_S = 40.0
 PERIOD_S = 3.0
@@ -36,10 +36,12 @@ class RayHealth:
     Attributes:
         node_id: where this process is.
         asked_s: since when a question is open; None where none is.
+        judged_s: of the last judgement. Where this process stood still since then, that was no silence of the head.
     """
 
     node_id: str
     asked_s: float | None = None
+    judged_s: float | None = None
     is_node_lost: bool = False
 
     def ask(self, now_s: float) -> None:
@@ -53,7 +55,11 @@ class RayHealth:
         self.is_node_lost = bool(own) and not own[0]["Alive"]
 
     def judge(self, now_s: float) -> str | None:
-        """What is wrong, in words; None while nothing is."""
+        """What is wrong, in words; None while nothing is. To be called every second."""
+        paused_s = 0.0 if self.judged_s is None else max(0.0, now_s - self.judged_s - MOST_STEP_S)
+        self.judged_s = now_s
+        if self.asked_s is not None:
+            self.asked_s = min(now_s, self.asked_s + paused_s)
         if self.is_node_lost:
             return "Ray's process on this node (raylet) hangs or has died"
         if self.asked_s is not None and now_s - self.asked_s > SILENCE_S:
@@ -64,22 +70,20 @@ class RayHealth:
 @contextmanager
 def watch_ray(on_lost: Callable[[str], None]) -> Iterator[None]:
     """While open: call ``on_lost`` once, in another thread, with what is wrong and what to type; Ray is initialised."""
-    health, own_time = RayHealth(node_id=ray.get_runtime_context().get_node_id()), OwnTime()
+    health = RayHealth(node_id=ray.get_runtime_context().get_node_id())
     is_over = threading.Event()
-    threading.Thread(target=_ask, args=(health, is_over, own_time), daemon=True, name="ray-watch-ask").start()
-    threading.Thread(
-        target=_judge, args=(health, is_over, own_time, on_lost), daemon=True, name="ray-watch-judge"
-    ).start()
+    threading.Thread(target=_ask, args=(health, is_over), daemon=True, name="ray-watch-ask").start()
+    threading.Thread(target=_judge, args=(health, is_over, on_lost), daemon=True, name="ray-watch-judge").start()
     try:
         yield
     finally:
         is_over.set()
 
 
-def _ask(health: RayHealth, is_over: threading.Event, own_time: OwnTime) -> None:
+def _ask(health: RayHealth, is_over: threading.Event) -> None:
     """A thread of its own: the call may never return."""
     while not is_over.wait(PERIOD_S):
-        health.ask(own_time.now_s)
+        health.ask(time.monotonic())
         try:
             health.take_answer(ray.nodes())  # type: ignore[no-untyped-call]
         except (ray.exceptions.RayError, RuntimeError, ConnectionError) as error:
@@ -88,9 +92,9 @@ def _ask(health: RayHealth, is_over: threading.Event, own_time: OwnTime) -> None
                 return
 
 
-def _judge(health: RayHealth, is_over: threading.Event, own_time: OwnTime, on_lost: Callable[[str], None]) -> None:
+def _judge(health: RayHealth, is_over: threading.Event, on_lost: Callable[[str], None]) -> None:
     while not is_over.wait(1.0):
-        finding = health.judge(own_time.tell(time.monotonic()))
+        finding = health.judge(time.monotonic())
         if finding is not None:
             on_lost(f"{finding}. {REMEDY}")
             return

@@ -34,3 +34,11 @@ def test_a_node_that_the_head_has_lost_is_given_up_and_another_one_is_not(health
 def test_a_node_that_the_head_does_not_know_yet_is_not_given_up(health):
     health.take_answer([])
     assert health.judge(0.0) is None
+
+
+def test_time_in_which_this_process_stood_still_is_no_silence_of_the_head(health):
+    health.ask(0.0)
+    assert health.judge(1.0) is None
+    assert health.judge(500.0) is None
+    assert all(health.judge(500.0 + second) is None for second in range(1, int(SILENCE_S) - 5))
+    assert health.judge(500.0 + SILENCE_S) is not None
