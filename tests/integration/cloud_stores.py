@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # gcsfs asks by gRPC what kind of bucket it is: not emulated
+
 # The account and key of Azurite, which Microsoft publishes for it.
 AZURITE_ACCOUNT = "devstoreaccount1"
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -22,7 +24,6 @@ def free_port():
 @contextmanager
 def google_store():
     """Storage options of an empty store with the bucket ``archive``."""
-    os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # it asks what kind of bucket it is by gRPC
     from gcp_storage_emulator.server import create_server
 
     with _with_conditions():
