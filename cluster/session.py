@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from cluster.ray_watch import LOCAL_RAY, watch_ray
 from pipeline.failures import FailureClass, PipelineError
 
 _SHUTDOWN_S = 30.0
+_KNOCK_S = 10.0
 _is_stuck = threading.Event()
 _log = logging.getLogger("adapttoken.ray")
 _HOME = Path(__file__).resolve().parents[__name__.count(".")]
@@ -101,10 +103,20 @@ class _Starting:
     """Around ``ray.init``: whatever it raises, which may be a bare ``Exception``, means that there is no Ray."""
 
     def __init__(self, *, is_local: bool, address: str | None) -> None:
-        self._is_local, self._address = is_local, address or os.environ.get("RAY_ADDRESS", "of this job")
+        self._is_local, self._address = is_local, address or os.environ.get("RAY_ADDRESS", "this job")
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Knock first: Ray itself waits for an address that is not there for longer than anybody does.
+
+        Raises:
+            PipelineError: Nobody listens at the address.
+        """
+        host, colon, port = self._address.removeprefix("ray://").rpartition(":")
+        if not self._is_local and colon and port.isdecimal():
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
+            except OSError as error:
+                raise PipelineError(FailureClass.INTERNAL, self._unreachable(error)) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -114,22 +126,28 @@ class _Starting:
         _shut_down()  # what of it has started
         if isinstance(error, AuthenticationError):
             raise PlacementError(
-                f"the Ray cluster {self._address} wants a token: export RAY_AUTH_MODE=token, and on another machine "
+                f"the Ray cluster at {self._address} wants a token: export RAY_AUTH_MODE=token, and on another machine "
                 "than its head also RAY_AUTH_TOKEN=$(ssh HEAD ray get-auth-token)"
             ) from error
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if self._is_local:
             message = (
-                f"Ray cannot start on this machine ({reason}). End what an earlier one has left (ray stop --force), "
-                "look for free memory and room in /tmp, or run without it: --executor serial"
+                f"Ray cannot start on this machine ({_reason(error)}). End what an earlier one has left (ray stop "
+                "--force), look for free memory and room in /tmp, or run without it: --executor serial"
             )
         else:
-            message = (
-                f"the Ray cluster {self._address} cannot be reached ({reason}). Check with ray status that it runs, "
-                "that RAY_ADDRESS names it, and that Ray and Python have the same versions there; or leave --address "
-                "and RAY_ADDRESS away"
-            )
+            message = self._unreachable(error)
         raise PipelineError(FailureClass.INTERNAL, message) from error
+
+    def _unreachable(self, error: Exception) -> str:
+        return (
+            f"the Ray cluster at {self._address} cannot be reached ({_reason(error)}). Check with ray status that it "
+            "runs, that RAY_ADDRESS names it, and that Ray and Python have the same versions there; export "
+            "RAY_AUTH_MODE=token where it wants a token, or leave --address and RAY_ADDRESS away"
+        )
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def _shut_down() -> None:

@@ -5,7 +5,8 @@ import os
 
 import torch
 
-from cluster.placement import ClusterSize, NodeSize
+from cluster.placement import ClusterSize, NodeSize, PlacementError
+from pipeline.failures import PipelineError
 
 
 def this_machine() -> ClusterSize:
@@ -29,5 +30,8 @@ def machines_to_plan_for(options: argparse.Namespace) -> tuple[ClusterSize, str]
     if options.executor == "ray" and joins_cluster(options.address):
         from cluster.session import look_at_cluster
 
-        return look_at_cluster(options.address), "the running cluster"
+        try:
+            return look_at_cluster(options.address), "the running cluster"
+        except PipelineError as error:
+            raise PlacementError(error.message) from error
     return this_machine(), "this machine"

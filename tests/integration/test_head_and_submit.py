@@ -1,4 +1,4 @@
-"""README's way from a demo to a cluster, as typed there: a head, a token, a submitted job; and a plan that looks."""
+"""README's way from a demo to a cluster, as it is typed: a head, a token, a submitted job; and a plan that looks."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def lines():
 
 @pytest.fixture(scope="module")
 def shell(lines, tmp_path_factory):
-    """Runs lines in a home of its own, where a local run has left a token, beside a head started as README says."""
+    """Runs lines in a home where a local run has left a token, beside a head that was started as README says."""
     home = tmp_path_factory.mktemp("home")
     dashboard, client, agent = free_ports(3)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}

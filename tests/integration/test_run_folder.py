@@ -97,10 +97,10 @@ def test_a_log_of_json_holds_everything_and_nothing_else(arguments, no_ray, caps
 
 
 REFUSED = [
-    (("--set", "gpus_per_scorer=1", "--num-scorers", "8"), "on this machine: 1 model processes"),
+    (("--set", "gpus_per_scorer=1", "--num-scorers", "8"), "on this machine: 2 model processes"),
     (
         ("--cluster-shape", "2x4cpu", "--set", "gpus_per_scorer=1"),
-        "on the cluster of --cluster-shape: 1 model processes",
+        "on the cluster of --cluster-shape: 1 model",
     ),
     (("--cluster-shape", "2x16cpu2gpu", "--set", "gpus_per_scorer=4"), "the GPUs of one scorer must be on one node"),
 ]

@@ -1,5 +1,7 @@
 """Ray that does not start ends in one line with a remedy, whatever it raises."""
 
+import socket
+
 import pytest
 import ray
 from ray.exceptions import RpcError
@@ -50,8 +52,19 @@ def test_a_ray_that_cannot_start_here_is_one_line_with_a_remedy(refusing, error)
 
 def test_a_cluster_that_cannot_be_reached_is_named(refusing, monkeypatch):
     refusing(ConnectionError("Could not find any running Ray instance"))
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
-    with pytest.raises(PipelineError, match=r"10\.0\.0\.7:6379 cannot be reached .*ray status"), ray_session():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(PipelineError, match=rf"{address} cannot be reached .*ray status"), ray_session():
+            pass
+
+
+def test_an_address_at_which_nobody_listens_is_not_waited_for(refusing, monkeypatch):
+    refusing(AssertionError("Ray was asked, which waits for minutes"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    with pytest.raises(PipelineError, match=rf":{port} cannot be reached .*Connection refused"), ray_session():
         pass
 
 
