@@ -33,5 +33,7 @@ def delta_store(output_uri: str, folder: str, storage_options: StorageOptions) -
     options = {_NAMES[name]: str(value) for name, value in named.items() if name in _NAMES and value is not None}
     if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
         options["AWS_ALLOW_HTTP"] = "true"
+    if "AWS_ENDPOINT_URL" in options:  # a store of one's own has no regions, but is asked for one
+        options.setdefault("AWS_REGION", "us-east-1")
     options.setdefault("AWS_CONDITIONAL_PUT", "etag")  # two runs that commit at once: one of them tries again
     return place, options
