@@ -15,7 +15,8 @@ from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
 from pipeline.failures import with_store_errors
 from pipeline.results.compaction import DEFAULT_GRACE_S, DEFAULT_TARGET_BYTES, CompactionReport, compact
-from pipeline.uris import redact_text
+from pipeline.results.delta import sync_delta, tidy_delta
+from pipeline.uris import StorageOptions, redact_text
 
 _UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
@@ -31,11 +32,20 @@ def main(arguments: list[str] | None = None, *, prog: str = "compact.py") -> int
             storage_options=options.storage_options,
             dry_run=options.dry_run,
         )
+        if options.table == "delta" and not options.dry_run:
+            _compact_table(options.output, options.storage_options)
     except with_store_errors(ValueError, OSError) as error:
         print(f"error: {redact_text(str(error))}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ValueError) else EXIT_JOB
     print(describe(report, dry_run=options.dry_run))
     return EXIT_OK
+
+
+def _compact_table(output: str, storage_options: StorageOptions) -> None:
+    synced = sync_delta(output, storage_options=storage_options)
+    version = tidy_delta(output, storage_options=storage_options)
+    changes = f"{synced.num_added:,} rows added, {synced.num_changed:,} changed, {synced.num_removed:,} removed"
+    print(f"delta table at version {version}: {changes}")
 
 
 def describe(report: CompactionReport, *, dry_run: bool) -> str:
@@ -84,6 +94,12 @@ def _build_parser(prog: str) -> argparse.ArgumentParser:
         type=parse_storage_options,
         metavar="JSON",
         help="for the file system of OUTPUT, such as s3fs's; @FILE reads it from a file",
+    )
+    parser.add_argument(
+        "--table",
+        choices=("parquet", "delta"),
+        default="parquet",
+        help="delta: bring OUTPUT/delta up to date, and tidy it",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done")
     return parser

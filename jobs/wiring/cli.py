@@ -79,6 +79,12 @@ def _add_rows(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--partition-by", metavar="COLUMN", help="a manifest column with few values: one folder of results for each"
     )
+    group.add_argument(
+        "--table",
+        choices=("parquet", "delta"),
+        default="parquet",
+        help="delta: also keep OUTPUT/delta, a Delta table of which each version is one state of the answers",
+    )
 
 
 def _add_plan(group: argparse._ArgumentGroup) -> None:

@@ -23,6 +23,7 @@ from jobs.wiring.provenance import Provenance
 from pipeline.engine.progress import Progress
 from pipeline.failures import OutageError, PipelineError, with_store_errors
 from pipeline.models.checkpoints.files import CheckpointError
+from pipeline.results.delta import check_delta, sync_delta
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
 from pipeline.results.key_set import KeySet
@@ -51,6 +52,8 @@ def run_from(options: argparse.Namespace) -> int:
     """Run the job, or only plan it; returns the exit code."""
     with raise_on_signals() as guard:
         try:
+            if options.table == "delta":
+                check_delta()
             if options.demo:
                 make_demo(options)
             run = prepare_run(options)
@@ -85,6 +88,7 @@ def _run(
         with guard.farewell.in_case(f"ERROR {ENDED_WITHOUT_A_WORD}") if options.executor == "ray" else nullcontext():
             _execute(run, options, folder, guard, written, give_up, origin)
         code = EXIT_FAILURES if written.num_failed > options.max_failures else EXIT_OK
+        code = _keep_table(run, options, code)
     except KeyboardInterrupt:
         code = guard.exit_code
     except PlacementError as error:
@@ -95,6 +99,22 @@ def _run(
         summary = _write_summary(run, written, folder, code)
         _report(run, summary, written, is_demo=options.demo)
     give_up.leave_if_stuck(code)
+    return code
+
+
+def _keep_table(run: PreparedRun, options: argparse.Namespace, code: int) -> int:
+    """Bring the Delta table up to date, where one is wanted: the answers are safe already, whatever becomes of it."""
+    if options.table != "delta":
+        return code
+    try:
+        report = sync_delta(run.output, storage_options=run.storage_options)
+    except with_store_errors(ValueError, OSError) as error:
+        LOG.error("%s; the answers are there, and the same command brings the table up to date", error)
+        return EXIT_JOB
+    LOG.info(
+        "%s/delta is at version %d: %d rows added, %d changed, %d removed",
+        *(strip_secrets(run.output), report.version, report.num_added, report.num_changed, report.num_removed),
+    )
     return code
 
 

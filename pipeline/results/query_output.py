@@ -22,13 +22,21 @@ MAX_TABLE_ROWS = 200
 """Rows that a table of text shows; the other formats hold all."""
 
 _MAX_CELL_CHARS = 80
+_LEAST_CHARS = 14
 _MAX_ATTEMPTS = 5
 _FORMULA = re.compile(r"^[=+\-@\t\r\n＝＋－＠]")
 _TEXT_TYPES = frozenset({"varchar", "enum", "union", "blob"})
 _COPY_OPTIONS = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json", "parquet": "FORMAT parquet, COMPRESSION zstd"}
 
 
-def write_result(connection: "duckdb.DuckDBPyConnection", sql: str, target: BinaryIO, *, form: OutputFormat) -> None:
+def write_result(
+    connection: "duckdb.DuckDBPyConnection",
+    sql: str,
+    target: BinaryIO,
+    *,
+    form: OutputFormat,
+    width: int | None = None,
+) -> None:
     """Run statements and write what the last one finds.
 
     Args:
@@ -36,6 +44,7 @@ def write_result(connection: "duckdb.DuckDBPyConnection", sql: str, target: Bina
         sql: One or more statements; only what the last one returns is written.
         target: Receives UTF-8 text, or a Parquet file.
         form: ``json`` is one object per line.
+        width: Of the screen that a table is for; None shows every column in full.
 
     Raises:
         ValueError: There is no statement in ``sql``.
@@ -49,10 +58,10 @@ def write_result(connection: "duckdb.DuckDBPyConnection", sql: str, target: Bina
     for statement in statements[:-1]:
         connection.execute(statement)
     if statements[-1].type != duckdb.StatementType.SELECT:
-        target.write(_as_table(connection.execute(statements[-1])).encode())
+        target.write(_as_table(connection.execute(statements[-1]), width).encode())
         return
     if form == "table":
-        shown = _again(lambda: _as_table(connection.execute(statements[-1].query)))
+        shown = _again(lambda: _as_table(connection.execute(statements[-1].query), width))
         target.write(shown.encode())
         return
     found = _again(lambda: connection.sql(statements[-1].query).to_arrow_table())
@@ -96,18 +105,56 @@ def _identifier(name: str) -> str:
     return f'"{escaped}"'
 
 
-def format_table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns under their names, numbers to the right; control characters, which steer terminals, are written out."""
+def format_table(names: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None) -> str:
+    """Columns under their names, numbers to the right; control characters, which steer terminals, are written out.
+
+    Args:
+        names: of the columns.
+        rows: of their values.
+        width: of the screen: columns of text are cut to fit it, and those in the middle left out where that is not
+            enough, with a line that says so.
+    """
     cells = [[_format_cell(value) for value in row] for row in rows]
-    numbers = [column for column in range(len(names)) if _holds_numbers([row[column] for row in rows])]
-    return "\n".join(align_rows(cells, header=[printable(name) for name in names], numbers=numbers))
+    header = [printable(name) for name in names]
+    numbers = {column for column in range(len(names)) if _holds_numbers([row[column] for row in rows])}
+    widths = [max(len(line[column]) for line in (header, *cells)) for column in range(len(names))]
+    shown, room = fit_columns(widths, width)
+    lines = align_rows(
+        [[_cut(row[column], size) for column, size in zip(shown, room, strict=True)] for row in cells],
+        header=[_cut(header[column], size) for column, size in zip(shown, room, strict=True)],
+        numbers=[place for place, column in enumerate(shown) if column in numbers],
+    )
+    if len(shown) < len(names):
+        lines.append(f"({len(names)} columns, {len(shown)} of them fit; name some, or --format csv or json for all)")
+    return "\n".join(lines)
 
 
-def _as_table(result: "duckdb.DuckDBPyConnection") -> str:
+def fit_columns(widths: Sequence[int], width: int | None) -> tuple[list[int], list[int]]:
+    """Which columns are shown, in order, and how wide each: the widest are cut first, to `_LEAST_CHARS` at most.
+
+    Example: ``([4, 30, 4], 30) -> ([0, 1, 2], [4, 18, 4])``, with two blanks between columns.
+    """
+    shown = list(range(len(widths)))
+    if width is None:
+        return shown, list(widths)
+    least = [min(size, _LEAST_CHARS) for size in widths]
+    while len(shown) > 1 and sum(least[column] + 2 for column in shown) - 2 > width:
+        shown.pop(len(shown) // 2)
+    room = [widths[column] for column in shown]
+    while sum(size + 2 for size in room) - 2 > width and max(room) > 1:
+        room[room.index(max(room))] -= 1
+    return shown, room
+
+
+def _cut(text: str, size: int) -> str:
+    return text if len(text) <= size else f"{text[: max(0, size - 1)]}…"
+
+
+def _as_table(result: "duckdb.DuckDBPyConnection", width: int | None) -> str:
     if not result.description:
         return ""
     rows = result.fetchmany(MAX_TABLE_ROWS)
-    text = format_table([column[0] for column in result.description], rows)
+    text = format_table([column[0] for column in result.description], rows, width=width)
     hidden = result.fetchone() is not None
     more = f"… only the first {MAX_TABLE_ROWS} rows; --format csv, json or parquet gives all\n" if hidden else ""
     return f"{text}\n{more}({len(rows)}{'+' if hidden else ''} {'row' if len(rows) == 1 else 'rows'})\n"

@@ -18,7 +18,7 @@ from pipeline.results.compaction import compact
 from pipeline.results.finished import read_answers
 from pipeline.results.part_files import AnswersFolder
 from pipeline.results.prompt import run_prompt
-from pipeline.results.query_output import MAX_TABLE_ROWS, format_table, write_result
+from pipeline.results.query_output import MAX_TABLE_ROWS, fit_columns, format_table, write_result
 from pipeline.results.schema import ADDED_COLUMNS, ANSWERS_SCHEMA, EVIDENCE_TYPE, GROUP_TYPE, KEPT_TOKEN_TYPE
 from pipeline.results.views import VIEWS, open_database
 from tests.unit.results.answer_rows import commit, row
@@ -205,13 +205,49 @@ def type_lines(database, *lines):
 
 def test_the_prompt_joins_lines_says_errors_and_goes_on(database):
     said, prompts = type_lines(
-        database, "SELECT 1 AS", KeyboardInterrupt(), "SELECT nothing;", "SELECT 40 +", "  2 AS n;", ".views", ".quit"
+        database,
+        "SELECT 1 AS",
+        KeyboardInterrupt(),
+        "SELECT nothing;",
+        "SELECT 40 +",
+        "  2 AS n;",
+        ".tables",
+        ".schema evidence",
+        ".quit",
     )
-    assert prompts == ["sql> ", "...> ", "sql> ", "sql> ", "...> ", "sql> ", "sql> "]
+    assert prompts == ["sql> ", "...> ", "sql> ", "sql> ", "...> ", "sql> ", "sql> ", "sql> "]
     assert '"nothing"' in said
     assert " n\n--\n42\n(1 row)\n" in said
-    assert "evidence: question_key, question_id, video, rank, start_s, end_s, weight, num_tokens\n" in said
+    assert "\nanswers\ngroups\nevidence\nfailures\nbest_by_question\nruns\n" in said
+    assert "evidence\n  question_key VARCHAR\n" in said
+    assert "  start_s DOUBLE\n" in said
     assert type_lines(database)[0].endswith("\n\n")
+
+
+def test_dot_commands_are_those_of_duckdb_s_shell(database):
+    said, _ = type_lines(
+        database, ".mode csv", "SELECT 1 AS a, 2 AS b;", ".schema nothing", ".nonsense", ".mode odd", ".exit"
+    )
+    assert "a,b\n1,2\n" in said
+    assert "there is no view 'nothing'; one of answers, groups" in said
+    assert "there is no command .nonsense" in said
+    assert ".mode takes table, csv or json" in said
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_every_column_of_the_answers_fits_the_screen(database, width):
+    target = io.BytesIO()
+    write_result(database, "SELECT * FROM answers", target, form="table", width=width)
+    lines = target.getvalue().decode().splitlines()
+    assert all(len(line) <= width for line in lines[:-2])
+    assert lines[0].startswith("questio")
+    assert re.fullmatch(r"\(\d+ columns, \d+ of them fit; name some, or --format csv or json for all\)", lines[-2])
+
+
+def test_the_widest_columns_are_cut_first():
+    assert fit_columns([4, 30, 4], 30) == ([0, 1, 2], [4, 18, 4])
+    assert fit_columns([4, 30, 4], None) == ([0, 1, 2], [4, 30, 4])
+    assert fit_columns([20, 20, 20, 20], 30) == ([0, 3], [14, 14])
 
 
 def test_control_characters_of_a_manifest_do_not_reach_the_terminal():
