@@ -100,8 +100,8 @@ def _explained(address: str | None) -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise PlacementError(
-            f"the Ray cluster at {name} cannot be joined ({reason}); start one with ray start --head, or leave "
-            "--address and RAY_ADDRESS away"
+            f"the Ray cluster at {name} cannot be joined ({reason}); start one with ray start --head, export "
+            "RAY_AUTH_MODE=token where it wants a token, or leave --address and RAY_ADDRESS away"
         ) from error
 
 

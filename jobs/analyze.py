@@ -17,6 +17,7 @@ from pathlib import Path
 from jobs.wiring.cli import build_parser
 from jobs.wiring.command_line import CommandParser, command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
+from jobs.wiring.extras import check_extra
 from jobs.wiring.start import check_at_a_glance
 from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.analysis.ablation_report import analyse_ablation
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "analyze.py") -> int
     if passed_on and options.analysis != "ablate":
         parser.error(f"unknown options: {' '.join(passed_on)}")
     try:
+        check_extra("plots")
         analysis = _ablate(options, passed_on, parser) if options.analysis == "ablate" else _analyse(options)
         print_analysis(analysis)
         for path in write_analysis(analysis, options.output):

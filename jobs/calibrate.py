@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
+from jobs.wiring.extras import check_extra
 from jobs.wiring.storage_options import parse_storage_options
 from pipeline.evaluation.analysis.asked_questions import CHOICE, OPEN, AskedQuestion, read_questions
 from pipeline.evaluation.analysis.calibration import FULL_METHOD, Target, calibrate
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None, *, prog: str = "calibrate.py") -> i
     """Calibrate once; returns the exit code."""
     options = _build_parser(prog).parse_args(arguments)
     try:
+        if options.plot is not None:
+            check_extra("plots")
         target = _target(options)
         questions = _read_runs(options)
         calibration = calibrate(questions, target, confident_groups=options.confident_groups)

@@ -88,10 +88,20 @@ class DeviceLostError(PipelineError):
         return cls(FailureClass.WORKER_LOST, f"a worker lost its GPU ({type(error).__name__}: {reason})")
 
 
-def with_store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """For an ``except``: ``others``, and what S3's client raises beside them, where anybody has loaded it.
+_CLIENT_ERRORS = (
+    ("botocore.exceptions", "BotoCoreError"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("azure.core.exceptions", "AzureError"),
+    ("aiohttp", "ClientError"),
+    ("requests.exceptions", "RequestException"),
+)
 
-    So a machine without the client runs everything that needs no S3, and importing a module loads no client.
+
+def with_store_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """For an ``except``: ``others``, and what the clients of object stores raise beside them, where they are loaded.
+
+    So a machine without a client runs everything that needs no such store, and importing a module loads no client.
     """
-    client = sys.modules.get("botocore.exceptions")
-    return others if client is None else (*others, client.BotoCoreError)
+    found = (getattr(sys.modules.get(module), name, None) for module, name in _CLIENT_ERRORS)
+    return (*others, *(error for error in found if error is not None))

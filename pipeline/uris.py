@@ -12,7 +12,8 @@ StorageOptions: TypeAlias = Mapping[str, object] | None
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.:\-]*(?=://)")
 _USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
 _ADDRESS_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s'\"<>]+")
-_PLAIN_SCHEMES = frozenset({"", "file", "s3", "s3a"})
+_CONTAINER_FIRST = frozenset({"az", "abfs", "abfss"})
+_PLAIN_SCHEMES = frozenset({"", "file", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 
 
 def has_scheme(uri: str) -> bool:
@@ -39,7 +40,10 @@ def strip_secrets(uri: str) -> str:
         return uri
     if scheme in _PLAIN_SCHEMES:
         bucket, slash, key = uri[len(scheme) + 3 :].partition("/")
-        return uri[: len(scheme) + 3] + bucket.rpartition("@")[2] + slash + key
+        before, at, host = bucket.rpartition("@")
+        if scheme in _CONTAINER_FIRST and ":" not in before:  # abfs://container@account…: no secret
+            host = before + at + host
+        return uri[: len(scheme) + 3] + host + slash + key
     return _without_query(_USER_INFO.sub("", uri), scheme)
 
 

@@ -53,3 +53,15 @@ def named_model(options: argparse.Namespace) -> ModelConfig:
     if not options.demo:
         raise ValueError(_NAME_A_MODEL)
     return replace(config.model, model=DEMO_MODEL)
+
+
+def addresses_of(options: argparse.Namespace) -> list[str]:
+    """What a run's command line names: manifests, output, model, frame store; not the videos inside a manifest.
+
+    Raises:
+        ValueError: A setting is wrong.
+    """
+    config = layer_over(_BEFORE_PRESET, options)
+    manifests = [options.manifest] if isinstance(options.manifest, str) else list(options.manifest or ())
+    others = (options.output, config.model.model, config.frame_store.uri, options.config)
+    return [str(uri) for uri in (*manifests, *others) if uri]

@@ -35,11 +35,17 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
     return pin_revision(config, identity.revision), identity
 
 
+def _to_install(package: str) -> str:
+    return "'adapttoken-ray[torchcodec]'" if package == "torchcodec" else package
+
+
 def _check_decoder(decoder: str) -> None:
     """Refuse a decoder that is not installed; PyAV, which ``auto`` takes, always is."""
     package = {"nvdec": "torchcodec"}.get(decoder, decoder)
     if decoder not in ("auto", "pyav") and find_spec(package) is None:
-        raise ValueError(f"sampling.decoder {decoder!r} is not installed here; pip install {package}, or use 'auto'")
+        raise ValueError(
+            f"sampling.decoder {decoder!r} is not installed here; pip install {_to_install(package)}, or use 'auto'"
+        )
     if decoder == "nvdec":
         import torch
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from jobs.wiring.chosen_settings import addresses_of
 from jobs.wiring.configuration import resolve_config
 from jobs.wiring.logs import LOG
 from jobs.wiring.sandbox import check_sandbox
@@ -21,6 +22,7 @@ from pipeline.results.committer import AnswerCommitter
 from pipeline.results.rows import RunStamp
 from pipeline.settings.config import RunConfig
 from pipeline.settings.reading import config_hash
+from pipeline.stores import store_of
 from pipeline.uris import StorageOptions, strip_secrets
 
 
@@ -49,7 +51,7 @@ def prepare_run(options: argparse.Namespace) -> PreparedRun:
         OutageError: The storage of the videos does not answer.
     """
     started_at = datetime.now(UTC)
-    check_storage_options(options.storage_options)
+    check_storage_options(options.storage_options, [uri for uri in addresses_of(options) if store_of(uri)])
     config, identity = resolve_config(options)
     stamp = _make_stamp(config, identity, started_at)
     LOG.info("run %s: method %s, settings %s", stamp.run_id, stamp.method, stamp.config_hash)

@@ -4,11 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from jobs.wiring.chosen_settings import named_model
+from jobs.wiring.chosen_settings import addresses_of, named_model
 from jobs.wiring.cli import build_parser
 from jobs.wiring.exit_codes import EXIT_USAGE
 from jobs.wiring.logs import LOG, configure_logging
 from jobs.wiring.storage_options import secret_values
+from pipeline.stores import check_installed
 from pipeline.uris import has_scheme
 
 
@@ -34,9 +35,12 @@ def check_at_a_glance(options: argparse.Namespace) -> None:
     """What needs neither the model's files nor a look at a video.
 
     Raises:
-        ValueError: No model is named, a setting is unknown or out of range, or there is no such manifest.
+        ValueError: A store's client is not installed, no model is named, a setting is unknown or out of range, or the
+            manifest is not there.
         OSError: The file of settings cannot be read.
     """
+    check_installed(uri for uri in (options.config,) if uri)  # it is read next
+    check_installed(addresses_of(options))
     named_model(options)
     manifest = options.manifest
     if manifest and not has_scheme(manifest) and not Path(manifest).exists():

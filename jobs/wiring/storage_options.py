@@ -4,9 +4,11 @@ import argparse
 import ctypes
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from pipeline.stores import S3, store_of
 
 _ARGUMENTS_START, _ARGUMENTS_END = 45, 46  # fields 48 and 49 of /proc/PID/stat, counted behind the process's name
 
@@ -42,8 +44,9 @@ def add_storage_options(parser: "argparse._ActionsContainer") -> None:
         "--storage-options",
         type=parse_storage_options,
         metavar="JSON|@FILE",
-        help="for s3://: keyword arguments of s3fs, such as endpoint_url; default: the credential chain of AWS. A file "
-        "keeps credentials out of process lists, shell histories and job descriptions",
+        help="for s3://, gs://, az://: keyword arguments of s3fs, gcsfs or adlfs, such as endpoint_url; default: the "
+        "credentials that the cloud's own tools find. A file keeps them out of process lists, "
+        "shell histories and job descriptions",
     )
 
 
@@ -73,13 +76,17 @@ def secret_values(options: Mapping[str, object] | None) -> tuple[str, ...]:
     return tuple(sorted(found, key=len, reverse=True))
 
 
-def check_storage_options(options: Mapping[str, object] | None) -> None:
+def check_storage_options(options: Mapping[str, object] | None, uris: Iterable[str] = ()) -> None:
     """Refuse what s3fs does not know, before anything is asked of a store; no network is used.
+
+    Args:
+        options: as given.
+        uris: of this run; where none of them is on S3, they are for a client that takes any.
 
     Raises:
         ValueError: Names the option, never a value.
     """
-    if not options:
+    if not options or not {S3, None} & set(map(store_of, uris or [""])):
         return
     import fsspec
     from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]

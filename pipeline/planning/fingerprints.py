@@ -10,6 +10,7 @@ from functools import partial
 from pipeline.failures import Failure, FailureClass, OutageError, PipelineError
 from pipeline.planning.s3_listing import list_versions, split_runs
 from pipeline.results.keys import missing_fingerprint, video_fingerprint
+from pipeline.stores import check_installed
 from pipeline.uris import StorageOptions, uri_scheme
 from pipeline.video.remote import ObjectVersion
 from pipeline.video.versions import object_fingerprint
@@ -88,8 +89,10 @@ def look_up_patiently(
         pause: waits that many seconds; default: as the clock has it.
 
     Raises:
+        ValueError: Some are in a store whose client is not installed.
         OutageError: It still does not answer.
     """
+    check_installed(uris)
     found = _look_up_all(uris, storage_options=storage_options, allow_http=allow_http)
     waited_s, pause_s = 0.0, 1.0
     while outage_s and len(away := [at for at, one in enumerate(found) if _is_away(one)]) >= OUTAGE_VIDEOS:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.failures import FailureClass, PipelineError
+from pipeline.failures import FailureClass, PipelineError, with_store_errors
 from pipeline.planning.sync_samples import read_sync_samples, read_video_bytes
-from pipeline.uris import StorageOptions, strip_secrets, uri_scheme
+from pipeline.stores import is_in_store, open_store
+from pipeline.uris import StorageOptions, strip_secrets
 from pipeline.video.containers import Container, identify_container
-from pipeline.video.s3_source import S3Video
 from pipeline.video.sources import check_file, is_local, local_path
+from pipeline.video.store_source import StoredVideo
 
 HEAD_BYTES = 1024**2  # the first picture lies here, or right behind an index that stands first
 MAX_INDEX_BYTES = 256 * 1024**2
@@ -55,11 +56,11 @@ def fetch_header(uri: str, path: Path, *, storage_options: StorageOptions = None
     """
     if is_local(uri):
         return _fetch_local(local_path(uri), path)
-    if uri_scheme(uri) != "s3":
+    if not is_in_store(uri):
         raise _whole_file_needed(uri)
-    video = S3Video(uri=uri, storage_options=storage_options or {})
+    video = StoredVideo(uri=uri, storage_options=storage_options or {})
     size_bytes = video.look_up().size_bytes or 0
-    return _copy_index(uri, path, size_bytes=size_bytes, read=_s3_reader(uri, storage_options))
+    return _copy_index(uri, path, size_bytes=size_bytes, read=_store_reader(uri, storage_options))
 
 
 def coded_video_bytes(path: Path) -> int:
@@ -94,15 +95,13 @@ def _fetch_local(source: str, path: Path) -> Header:
     return _copy_index(source, path, size_bytes=size_bytes, read=read)
 
 
-def _s3_reader(uri: str, storage_options: StorageOptions) -> ReadRange:
-    import fsspec
-
-    filesystem: Any = fsspec.filesystem("s3", **(storage_options or {}))
+def _store_reader(uri: str, storage_options: StorageOptions) -> ReadRange:
+    filesystem: Any = open_store(uri, storage_options)
 
     def read(start: int, length: int) -> bytes:
         try:
             content: bytes = filesystem.cat_file(uri, start=start, end=start + length)
-        except OSError as error:
+        except with_store_errors(OSError) as error:
             message = f"{strip_secrets(uri)} could not be read ({type(error).__name__}); check network and endpoint"
             raise PipelineError(FailureClass.TRANSFER, message) from error
         return content

@@ -82,6 +82,6 @@ def _split(uri: str) -> tuple[str, str]:
 
 
 def _to_version(entry: Mapping[str, Any]) -> ObjectVersion:
-    """As ``S3Video.look_up`` would say it."""
+    """As ``StoredVideo.look_up`` would say it."""
     version = entry.get("ETag") or entry["LastModified"].isoformat()
     return ObjectVersion(size_bytes=entry.get("Size"), version=str(version) or None)

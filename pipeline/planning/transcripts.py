@@ -12,11 +12,12 @@ from pipeline.manifest.questions import QuestionTable
 from pipeline.manifest.transcripts import Transcript, transcript_of, transcript_of_cell
 from pipeline.method.timed_text import parse_transcript
 from pipeline.results.keys import missing_fingerprint
+from pipeline.stores import SCHEMES
 from pipeline.uris import StorageOptions, strip_secrets, uri_scheme
 
 MOST_TRANSCRIPT_BYTES = 16 * 1024**2
 _NUM_READERS = 64  # at once: each waits for a network
-_SCHEMES = ("", "file", "s3")
+_SCHEMES = ("", "file", *SCHEMES)
 
 
 def read_transcripts(questions: QuestionTable, *, storage_options: StorageOptions = None) -> QuestionTable:
@@ -55,7 +56,8 @@ def _read(one: Transcript | None, *, storage_options: StorageOptions) -> Transcr
 def _fetch(uri: str, storage_options: StorageOptions) -> bytes:
     place = strip_secrets(uri)
     if uri_scheme(uri) not in _SCHEMES:
-        message = f"transcript {place} has the scheme {uri_scheme(uri)!r}: copy it to a plain path or to s3://"
+        scheme = uri_scheme(uri)
+        message = f"transcript {place} has the scheme {scheme!r}: copy it to a plain path or to s3://, gs:// or az://"
         raise PipelineError(FailureClass.MANIFEST, message)
     try:
         filesystem, path = fsspec.core.url_to_fs(uri, **(storage_options or {}))

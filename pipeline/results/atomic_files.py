@@ -1,7 +1,8 @@
 """Files that are there in whole or not at all, and changes of them that no other writer can undo unseen.
 
-Locally a temporary name, fsync and rename, under a lock per folder; on S3 one conditional PUT (If-Match), repeated when
-another writer was faster; on other object stores one PUT without that check; elsewhere a temporary name and a move.
+Locally a temporary name, fsync and rename, under a lock per folder; on S3, Google's and Azure's stores one request that
+holds only while the file is as it was, repeated when another writer was faster; on other object stores one without that
+check; elsewhere a temporary name and a move.
 """
 
 import errno
@@ -15,13 +16,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from pipeline.results.conditional_writes import ConditionalStore, conditional_store, put_whole
+from pipeline.stores import fresh_info
 from pipeline.uris import StorageOptions, strip_secrets
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -32,7 +35,6 @@ Change: TypeAlias = Callable[[bytes | None], bytes | None]
 """Old content (None: no such file) -> new content (None: leave it as it is). May be called several times."""
 
 _VERSION_FIELDS = ("ETag", "etag", "generation", "size", "mtime", "created", "ino", "updated", "last_modified")
-_FAILED_CONDITION = frozenset({409, 412})
 _one_process = threading.Lock()
 _LOCK_S, _LOCK_WORD_S = 240.0, 10.0  # a change of a file takes milliseconds; a process that was stopped has it for ever
 _log = logging.getLogger("adapttoken.results")
@@ -53,8 +55,9 @@ def change_file(filesystem: fsspec.AbstractFileSystem, path: str, change: Change
     Raises:
         OSError: The storage fails, or others kept changing the file.
     """
-    if _is_s3(filesystem):
-        _change_s3(filesystem, path, change)
+    store = conditional_store(filesystem)
+    if store is not None:
+        _change_conditionally(store, filesystem, path, change)
     elif isinstance(filesystem, LocalFileSystem):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with _folder_lock(Path(path).parent):
@@ -75,15 +78,16 @@ def file_version(info: Mapping[str, object]) -> str:
 def current_version(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
     """`file_version` as the storage says it now; None if there is no such file."""
     try:
-        return file_version(filesystem.info(path, **({"refresh": True} if _is_s3(filesystem) else {})))
+        return file_version(fresh_info(filesystem, path))
     except FileNotFoundError:
         return None
 
 
 def delete_unchanged(filesystem: fsspec.AbstractFileSystem, path: str, version: str) -> bool:
     """Delete a file unless it was changed since ``version``; returns whether it was deleted."""
-    if _is_s3(filesystem):
-        return _delete_s3(filesystem, path, version)
+    store = conditional_store(filesystem)
+    if store is not None:
+        return _delete_conditionally(store, filesystem, path, version)
     lock = _folder_lock(Path(path).parent) if isinstance(filesystem, LocalFileSystem) else _one_process
     try:
         with lock:
@@ -118,8 +122,8 @@ def _to_number(value: object) -> object:
 
 
 def _write(filesystem: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
-    if _is_s3(filesystem):
-        _put_s3(filesystem, path, content)
+    if conditional_store(filesystem) is not None:
+        put_whole(filesystem, path, content)
     elif isinstance(filesystem, LocalFileSystem):
         _write_local(Path(path), content)
     elif isinstance(filesystem, AsyncFileSystem | MemoryFileSystem):
@@ -203,63 +207,25 @@ def _wait_for_lock(lock: IO[str], path: Path) -> None:
         time.sleep(0.02)
 
 
-def _is_s3(filesystem: fsspec.AbstractFileSystem) -> bool:
-    protocol = filesystem.protocol
-    return "s3" in ((protocol,) if isinstance(protocol, str) else protocol)
-
-
-def _put_s3(filesystem: fsspec.AbstractFileSystem, path: str, content: bytes, **condition: str) -> None:
-    """One PUT, whatever the size up to 5 GB; s3fs would send more than 100 MiB in several parts."""
-    filesystem.pipe_file(path, content, chunksize=max(1, len(content)), **condition)
-
-
-def _change_s3(filesystem: fsspec.AbstractFileSystem, path: str, change: Change) -> None:
+def _change_conditionally(store: ConditionalStore, filesystem: Any, path: str, change: Change) -> None:
     for _ in range(MAX_CONFLICTS):
         try:
-            condition = {"IfMatch": filesystem.info(path, refresh=True)["ETag"]}
-            old: bytes | None = filesystem.cat_file(path)  # one that is newer than the ETag fails the condition
+            condition: str | None = store.condition_in(fresh_info(filesystem, path))
+            old: bytes | None = filesystem.cat_file(path)  # one that is newer than the condition fails it
         except FileNotFoundError:
-            condition, old = {"IfNoneMatch": "*"}, None
+            condition, old = None, None
         new = change(old)
-        if new is None:
+        if new is None or store.put(path, new, condition):
             return
-        try:
-            _put_s3(filesystem, path, new, **condition)
-            return
-        except OSError as error:
-            status = _http_status(error)
-            if status == 501:  # a store that knows no conditions
-                _put_s3(filesystem, path, new)
-                return
-            if status not in _FAILED_CONDITION and not (status == 404 and "IfMatch" in condition):
-                raise
     raise OSError(
         f"{strip_secrets(path)} was changed by others {MAX_CONFLICTS} times while it was being changed: "
         "are many runs writing to this output?"
     )
 
 
-def _delete_s3(filesystem: fsspec.AbstractFileSystem, path: str, version: str) -> bool:
+def _delete_conditionally(store: ConditionalStore, filesystem: Any, path: str, version: str) -> bool:
     try:
-        if file_version(filesystem.info(path, refresh=True)) != version:
-            return False
-        bucket, key, _ = filesystem.split_path(path)
-        try:
-            filesystem.call_s3("delete_object", Bucket=bucket, Key=key, IfMatch=version)
-        except OSError as error:
-            if _http_status(error) != 501:
-                raise
-            filesystem.call_s3("delete_object", Bucket=bucket, Key=key)
-    except OSError as error:
-        if _http_status(error) in _FAILED_CONDITION or isinstance(error, FileNotFoundError):
-            return False
-        raise
-    filesystem.invalidate_cache(filesystem._parent(path))
-    return True
-
-
-def _http_status(error: OSError) -> int | None:
-    """What the store answered, if this error is an answer of it."""
-    response = getattr(error.__cause__, "response", None) or {}
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return status if isinstance(status, int) else None
+        info = fresh_info(filesystem, path)
+    except FileNotFoundError:
+        return False
+    return file_version(info) == version and store.delete(path, store.condition_in(info))

@@ -10,12 +10,13 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ReadingConfig
+from pipeline.stores import SCHEMES, is_in_store
 from pipeline.uris import strip_secrets, uri_scheme
 from pipeline.video.containers import identify_container
 from pipeline.video.http_source import HttpVideo
 from pipeline.video.remote import RemoteVideo, check_size
-from pipeline.video.s3_source import S3Video
 from pipeline.video.staging import VideoCopy, cache_folder, video_cache
+from pipeline.video.store_source import StoredVideo
 from pipeline.video.versions import check_version, local_version
 
 _UNSTABLE_ERRNOS = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN})
@@ -82,13 +83,13 @@ def local_video(
 def check_scheme(uri: str, *, allow_http: bool) -> None:
     """Refuse every scheme outside the allow-list: others could reach hosts and files that are nobody's videos."""
     scheme = uri_scheme(uri)
-    if scheme in ("", "file", "s3") or (scheme in ("http", "https") and allow_http):
+    if scheme in ("", "file", *SCHEMES) or (scheme in ("http", "https") and allow_http):
         return
     remedy = "Set reading.allow_http" if scheme in ("http", "https") else "Copy the video to one of these"
     raise PipelineError(
         FailureClass.UNSUPPORTED_MEDIA,
-        f"{strip_secrets(uri)} has the scheme {scheme!r}; allowed are plain paths, file://, s3:// and, with "
-        f"reading.allow_http, http:// and https://. {remedy}.",
+        f"{strip_secrets(uri)} has the scheme {scheme!r}; allowed are plain paths, file://, s3://, gs://, az:// and, "
+        f"with reading.allow_http, http:// and https://. {remedy}.",
     )
 
 
@@ -115,8 +116,8 @@ def local_path(uri: str) -> str:
 
 def remote_video(uri: str, storage_options: Mapping[str, Any] | None) -> RemoteVideo:
     """The source of a URI that is not local and has passed ``check_scheme``."""
-    if uri_scheme(uri) == "s3":
-        return S3Video(uri=uri, storage_options=storage_options or {})
+    if is_in_store(uri):
+        return StoredVideo(uri=uri, storage_options=storage_options or {})
     return HttpVideo(uri=uri)
 
 

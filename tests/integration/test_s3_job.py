@@ -13,7 +13,7 @@ from jobs import run
 from pipeline.planning.fingerprints import look_up_fingerprints
 from pipeline.results.finished import read_answers
 from pipeline.results.keys import video_fingerprint
-from pipeline.video.s3_source import S3Video
+from pipeline.video.store_source import StoredVideo
 
 SECRETS = ("hidden-key-id", "hidden-secret-key")
 FAST = ("--executor", "serial", "--max-frames", "128", "--frames-per-group", "32")
@@ -120,7 +120,7 @@ def test_copies_under_keys_with_marks_are_videos_of_their_own(store, options, ru
 
 
 def test_a_plan_reads_no_whole_video_and_writes_nothing(store, options, run_job, capsys, monkeypatch, tmp_path):
-    monkeypatch.delattr(S3Video, "download")
+    monkeypatch.delattr(StoredVideo, "download")
     assert run_job("--plan", "--plan-output", str(tmp_path / "plan.json")) == 0
     assert store.find("archive-out") == []
     plan = json.loads((tmp_path / "plan.json").read_text())
@@ -144,7 +144,7 @@ def test_versions_of_many_objects_come_from_a_listing_and_are_those_of_single_re
     for uri in uris:
         store.pipe(uri, uri.encode())
     single = [video_fingerprint(uri, storage_options=options) for uri in uris]
-    monkeypatch.delattr(S3Video, "look_up")
+    monkeypatch.delattr(StoredVideo, "look_up")
     assert [found.value for found in look_up_fingerprints(uris, storage_options=options)] == single
 
 

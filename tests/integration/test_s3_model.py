@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.models.checkpoints.s3 import S3Checkpoint
+from pipeline.models.checkpoints.in_store import StoredCheckpoint
 from pipeline.models.devices import memory as device_memory
 from pipeline.models.loading import describe_model, load_model, load_question_tokenizer
 from pipeline.settings.config import ModelConfig, ReadingConfig, RunConfig
@@ -42,10 +42,10 @@ def store(options, model_folder):
 def reads(monkeypatch):
     """Names of all files read or downloaded by this process."""
     seen = []
-    read, download = S3Checkpoint._read, S3Checkpoint.download
-    monkeypatch.setattr(S3Checkpoint, "_read", lambda self, name: seen.append(name) or read(self, name))
+    read, download = StoredCheckpoint._read, StoredCheckpoint.download
+    monkeypatch.setattr(StoredCheckpoint, "_read", lambda self, name: seen.append(name) or read(self, name))
     monkeypatch.setattr(
-        S3Checkpoint, "download", lambda self, name, path: seen.append(name) or download(self, name, path)
+        StoredCheckpoint, "download", lambda self, name, path: seen.append(name) or download(self, name, path)
     )
     return seen
 
@@ -187,9 +187,9 @@ _STAGE = """
 import json, sys
 from pipeline.settings.config import ModelConfig
 from pipeline.models.checkpoints.source import find_checkpoint
-from pipeline.models.checkpoints.s3 import S3Checkpoint
-download = S3Checkpoint.download
-S3Checkpoint.download = lambda self, name, path: print(name) or download(self, name, path)
+from pipeline.models.checkpoints.in_store import StoredCheckpoint
+download = StoredCheckpoint.download
+StoredCheckpoint.download = lambda self, name, path: print(name) or download(self, name, path)
 found = find_checkpoint(ModelConfig(model=sys.argv[1]), cache_dir=sys.argv[2], storage_options=json.loads(sys.argv[3]))
 sys.stdin.readline()
 with found.all_files() as folder:

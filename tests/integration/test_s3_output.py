@@ -12,7 +12,7 @@ from s3fs import S3FileSystem
 
 from jobs.compact import main as compact_main
 from pipeline.manifest.reading import read_manifest
-from pipeline.results import atomic_files
+from pipeline.results import atomic_files, conditional_writes
 from pipeline.results.atomic_files import change_file, delete_unchanged, write_bytes_atomic
 from pipeline.results.committer import AnswerCommitter
 from pipeline.results.compaction import compact
@@ -113,14 +113,14 @@ def test_a_put_that_fails_leaves_the_old_object(options, monkeypatch):
 
 def before_the_first_put(monkeypatch, act):
     """Let ``act`` happen between another writer's reading and its PUT."""
-    put = atomic_files._put_s3
+    put = conditional_writes.put_whole
 
     def act_then_put(*args, **kwargs):
-        monkeypatch.setattr(atomic_files, "_put_s3", put)
+        monkeypatch.setattr(conditional_writes, "put_whole", put)
         act()
         put(*args, **kwargs)
 
-    monkeypatch.setattr(atomic_files, "_put_s3", act_then_put)
+    monkeypatch.setattr(conditional_writes, "put_whole", act_then_put)
 
 
 def test_two_runs_that_create_or_change_one_object_at_once_keep_the_better_rows(options, monkeypatch):
@@ -152,7 +152,8 @@ def test_a_changed_object_is_not_deleted(options, monkeypatch):
     replace_rows(filesystem, listed.path, results_table([row("a")], NOTHING))
     assert not delete_unchanged(filesystem, listed.path, listed.version)
     # Changed after the version was compared: the store itself compares once more.
-    monkeypatch.setattr(atomic_files, "file_version", lambda info: listed.version)
+    before = {"ETag": listed.version}
+    monkeypatch.setattr(atomic_files, "fresh_info", lambda filesystem, path: before)
     assert not delete_unchanged(filesystem, listed.path, listed.version)
     monkeypatch.undo()
     assert seen(OUTPUT, storage_options=options)["a"][0] == "ok"
@@ -208,7 +209,9 @@ def test_a_compaction_killed_before_any_put_or_delete_loses_nothing(options, mon
         for _ in range(2):
             compact(OUTPUT, grace_s=0, storage_options=options)
 
-    monkeypatch.setattr(atomic_files, "_put_s3", kill_before(atomic_files._put_s3))
+    put = kill_before(conditional_writes.put_whole)
+    for module in (atomic_files, conditional_writes):
+        monkeypatch.setattr(module, "put_whole", put)
     monkeypatch.setattr(S3FileSystem, "call_s3", kill_before(S3FileSystem.call_s3))  # deletes
     with pytest.raises(KilledError):
         compact_twice()

@@ -17,10 +17,10 @@ from s3fs import S3FileSystem
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.results.keys import video_fingerprint
 from pipeline.settings.config import ReadingConfig
-from pipeline.video import s3_source
+from pipeline.video import store_source
 from pipeline.video.remote import Patience
-from pipeline.video.s3_source import S3Video
 from pipeline.video.sources import local_video
+from pipeline.video.store_source import StoredVideo
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 200
@@ -50,8 +50,8 @@ def reading(tmp_path):
 def downloads(monkeypatch):
     """URIs of all downloads of this process."""
     seen = []
-    download = S3Video.download
-    monkeypatch.setattr(S3Video, "download", lambda self, *a, **k: seen.append(self.uri) or download(self, *a, **k))
+    download = StoredVideo.download
+    monkeypatch.setattr(StoredVideo, "download", lambda self, *a, **k: seen.append(self.uri) or download(self, *a, **k))
     return seen
 
 
@@ -88,14 +88,14 @@ def test_an_object_that_was_listed_before_it_changed_is_still_fetched_anew(store
 
 
 def test_a_large_object_arrives_in_parts(store, options, reading, monkeypatch):
-    monkeypatch.setattr(s3_source, "_PART_BYTES", 10_000)
+    monkeypatch.setattr(store_source, "_PART_BYTES", 10_000)
     assert read("s3://archive/v.mp4", reading, options) == CONTENT
 
 
 def test_an_object_replaced_during_the_copy_is_a_transfer_failure_and_then_read_anew(
     store, options, reading, monkeypatch
 ):
-    download = S3Video.download
+    download = StoredVideo.download
 
     def replace_then_download(self, path, *, max_bytes):
         monkeypatch.undo()
@@ -103,7 +103,7 @@ def test_an_object_replaced_during_the_copy_is_a_transfer_failure_and_then_read_
         store.pipe("archive/v.mp4", CONTENT[::-1])
         store.pipe("archive/v.mp4", CONTENT[:12] + b"new")
 
-    monkeypatch.setattr(S3Video, "download", replace_then_download)
+    monkeypatch.setattr(StoredVideo, "download", replace_then_download)
     assert fail("s3://archive/v.mp4", reading, options) is FailureClass.TRANSFER
     assert read("s3://archive/v.mp4", reading, options) == CONTENT[:12] + b"new"
 
@@ -194,7 +194,7 @@ def test_a_connection_cut_in_the_middle_is_a_transfer_failure_and_leaves_nothing
     reading, monkeypatch, tmp_path, part_bytes
 ):
     monkeypatch.setattr(S3FileSystem, "retries", 2)
-    monkeypatch.setattr(s3_source, "_PART_BYTES", part_bytes)
+    monkeypatch.setattr(store_source, "_PART_BYTES", part_bytes)
     with broken_store(body=CONTENT[:5_000], promised=len(CONTENT)) as options:
         assert fail("s3://archive/v.mp4", reading, options) is FailureClass.TRANSFER
     assert not list(tmp_path.rglob("*.video")) + list(tmp_path.rglob("*.part"))
@@ -204,14 +204,14 @@ READER = """
 import json, sys
 from pathlib import Path
 from pipeline.settings.config import ReadingConfig
-from pipeline.video.s3_source import S3Video
+from pipeline.video.store_source import StoredVideo
 from pipeline.video.sources import local_video
 options, cache_dir = json.loads(sys.argv[1]), sys.argv[2]
-download = S3Video.download
+download = StoredVideo.download
 def counted(self, path, *, max_bytes):
     print("download", flush=True)
     download(self, path, max_bytes=max_bytes)
-S3Video.download = counted
+StoredVideo.download = counted
 with local_video("s3://archive/v.mp4", reading=ReadingConfig(cache_dir=cache_dir), storage_options=options) as path:
     print(len(Path(path).read_bytes()), flush=True)
     sys.stdin.readline()
@@ -271,7 +271,7 @@ def test_a_store_that_drips_is_not_waited_for(tmp_path):
     options = {"key": "k", "secret": "hidden", "config_kwargs": IMPATIENT}
     options["endpoint_url"] = f"http://127.0.0.1:{server.server_address[1]}"
     patience = Patience(grace_s=0.3, min_bytes_per_s=1e6)
-    video = S3Video(uri="s3://archive/v.mp4", storage_options=options, patience=patience)
+    video = StoredVideo(uri="s3://archive/v.mp4", storage_options=options, patience=patience)
     try:
         with pytest.raises(PipelineError, match=r"v.mp4 comes too slowly: \d+ bytes not there after 0 s") as caught:
             video.download(str(tmp_path / "copy"), max_bytes=1 << 20)

@@ -1,8 +1,8 @@
 """The doors of the house: which room may need which, and the bans that hold everywhere.
 
 ``jobs -> {actors, cluster} -> engine -> passes -> planning -> models, results -> method, video -> settings, manifest
--> failures, uris``; a room may need those that stand in its line below, and nothing else of the project. ``sandbox``
-needs nothing; only video and models need it.
+-> failures, stores, uris``; a room may need those that stand in its line below, and nothing else of the project.
+``sandbox`` needs nothing; only video and models need it.
 """
 
 import ast
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TOPS = ("pipeline", "actors", "cluster", "jobs")
 
-GROUND = {"failures", "uris"}
+GROUND = {"failures", "uris", "stores"}
 DATA = GROUND | {"settings", "manifest"}
 MIDDLE = DATA | {"method", "video"}
 PLANNING = MIDDLE | {"models", "results"}
@@ -24,6 +24,7 @@ EVALUATION = ("benchmarks", "statistics")
 DOORS = {
     "failures": set(),
     "uris": set(),
+    "stores": {"uris"},
     "settings": GROUND,
     "manifest": GROUND,
     "method": DATA,
@@ -127,7 +128,7 @@ def test_every_room_has_its_doors():
 
 def test_unit_tests_have_a_folder_per_room():
     folders = {path.name for path in (ROOT / "tests" / "unit").iterdir() if path.is_dir() and path.name[0] != "_"}
-    files = {"failures", "uris", "pipeline"}
+    files = {"failures", "uris", "stores", "pipeline"}
     assert folders == {room for room in DOORS if "." not in room} - files
 
 

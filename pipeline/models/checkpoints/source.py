@@ -28,8 +28,9 @@ from pipeline.models.checkpoints.files import (
     model_error,
 )
 from pipeline.models.checkpoints.headers import read_headers
-from pipeline.models.checkpoints.s3 import S3Checkpoint
+from pipeline.models.checkpoints.in_store import StoredCheckpoint
 from pipeline.settings.config import DEMO_MODEL, ModelConfig, ReadingConfig
+from pipeline.stores import is_in_store
 from pipeline.uris import uri_scheme
 from pipeline.video.staging import cache_folder
 
@@ -68,11 +69,15 @@ def find_checkpoint(
         PipelineError: Class ``model``: not there, files missing, or another revision; ``transfer``: out of reach.
     """
     name = config.model
-    if uri_scheme(name) == "s3":
+    if is_in_store(name):
         cache = checkpoint_cache(cache_folder(ReadingConfig(cache_dir=cache_dir)) / "models")
-        checkpoint: Checkpoint = S3Checkpoint(name, cache=cache, storage_options=storage_options or {})
+        checkpoint: Checkpoint = StoredCheckpoint(name, cache=cache, storage_options=storage_options or {})
     elif uri_scheme(name):
-        raise _name_error(name, "has a scheme that is not known", "give a folder, a hub id or s3://bucket/prefix")
+        raise _name_error(
+            name,
+            "has a scheme that is not known",
+            "give a folder, a hub id or s3://bucket/prefix (gs://, az://)",
+        )
     elif (folder := _local_folder(name)) is not None:
         checkpoint = FolderCheckpoint(name, folder)
     else:

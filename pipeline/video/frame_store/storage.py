@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from pipeline.stores import AZURE, store_of_filesystem, written_s
 from pipeline.uris import StorageOptions, strip_secrets, uri_scheme
 
 SUFFIX = ".frames"
@@ -176,7 +177,8 @@ class ObjectStorage:
 
     def write(self, key: str, name: str, content: bytes) -> None:
         """See ``PieceStorage``; s3fs would send more than 50 MB in several parts."""
-        self._files.pipe_file(f"{self._root}/{key}/{name}", content, chunksize=max(1, len(content)))
+        settings = {} if store_of_filesystem(self._files) is AZURE else {"chunksize": len(content) + 1}
+        self._files.pipe_file(f"{self._root}/{key}/{name}", content, **settings)
 
     def remove(self, key: str, name: str) -> None:
         """See ``PieceStorage``."""
@@ -190,5 +192,4 @@ class ObjectStorage:
             folder, _, name = path.rpartition("/")
             key = folder.rpartition("/")[2]
             if name.endswith(SUFFIX) and _KEY.fullmatch(key):
-                written = info.get("LastModified")
-                yield StoredFile(key, name, int(info.get("size") or 0), written.timestamp() if written else 0.0)
+                yield StoredFile(key, name, int(info.get("size") or 0), written_s(info))

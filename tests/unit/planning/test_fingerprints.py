@@ -16,7 +16,7 @@ from pipeline.planning.fingerprints import (
 )
 from pipeline.planning.s3_listing import list_versions, split_runs
 from pipeline.results.keys import missing_fingerprint, video_fingerprint
-from pipeline.video.s3_source import S3Video
+from pipeline.video.store_source import StoredVideo
 from pipeline.video.versions import object_fingerprint
 
 
@@ -139,7 +139,7 @@ def test_local_files_have_the_fingerprints_of_single_look_ups(tmp_path):
 
 def test_a_listed_object_and_a_looked_up_one_agree(use_store):
     use_store(["v.mp4"])
-    version = S3Video(uri="s3://b/v.mp4", storage_options={}).look_up()
+    version = StoredVideo(uri="s3://b/v.mp4", storage_options={}).look_up()
     assert list_versions(["s3://b/v.mp4"], None) == {"s3://b/v.mp4": version}
     assert object_fingerprint("s3://b/v.mp4", version) == video_fingerprint("s3://b/v.mp4")
 

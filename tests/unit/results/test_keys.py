@@ -18,7 +18,7 @@ from pipeline.results.keys import (
     video_fingerprint,
 )
 from pipeline.video import sources
-from pipeline.video.s3_source import S3Video
+from pipeline.video.store_source import StoredVideo
 from tests.unit.video.local_http import LocalVideo, Server, reply
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,7 +39,7 @@ class FakeStore:
 
 @pytest.fixture
 def tagged(monkeypatch):
-    monkeypatch.setattr(S3Video, "_filesystem", lambda self: FakeStore())
+    monkeypatch.setattr(StoredVideo, "_filesystem", lambda self: FakeStore())
     return lambda etag: monkeypatch.setattr(FakeStore, "etag", etag)
 
 

@@ -1,16 +1,23 @@
-"""A checkpoint under an ``s3://`` prefix: what it is now, and a copy of it on this node's disk."""
+"""A checkpoint under a prefix of an object store: what it is now, and a copy of it on this node's disk."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipeline.failures import FailureClass, PipelineError
+from pipeline.failures import FailureClass, PipelineError, with_store_errors
 from pipeline.models.checkpoints.cache import CheckpointCopy, RemoteFile, revision_of
 from pipeline.models.checkpoints.files import INDEX_FILE, check_files, is_checkpoint_file, is_planning_file, model_error
+from pipeline.stores import (
+    S3,
+    identity_of,
+    is_denied,
+    open_store,
+    store_of,
+    store_of_filesystem,
+)
 from pipeline.uris import strip_secrets
 from pipeline.video.local_cache import LocalCache
 from pipeline.video.remote import LOCAL_DISK_ERRNOS
@@ -18,11 +25,11 @@ from pipeline.video.remote import LOCAL_DISK_ERRNOS
 _PART_BYTES, _PARTS_AT_ONCE = 16 << 20, 8  # of a file in memory while it arrives
 
 
-class S3Checkpoint:
+class StoredCheckpoint:
     """Implements ``Checkpoint`` and ``RemoteFolder``.
 
     Args:
-        uri: ``s3://bucket/prefix``; its files lie directly below, as ``save_pretrained`` writes them.
+        uri: such as ``s3://bucket/prefix``; its files lie directly below, as ``save_pretrained`` writes them.
         cache: where copies are kept.
         storage_options: fsspec's.
     """
@@ -64,13 +71,16 @@ class S3Checkpoint:
     def download(self, file_name: str, path: Path) -> None:
         """See ``RemoteFolder``."""
         with self._typed_errors():
-            self._filesystem().get_file(
-                f"{self._uri}/{file_name}", str(path), chunksize=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
-            )
+            filesystem = self._filesystem()
+            in_parts = {"chunksize": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
+            settings = in_parts if store_of_filesystem(filesystem) is S3 else {}
+            filesystem.get_file(f"{self._uri}/{file_name}", str(path), **settings)
 
     def _list(self) -> list[RemoteFile]:
         with self._typed_errors():
-            entries: list[Mapping[str, Any]] = self._filesystem().ls(self._uri, detail=True, refresh=True)
+            filesystem = self._filesystem()
+            filesystem.invalidate_cache()
+            entries: list[Mapping[str, Any]] = filesystem.ls(self._uri, detail=True)
         return [_to_file(entry) for entry in entries if entry["type"] == "file"]
 
     @cached_property
@@ -87,37 +97,35 @@ class S3Checkpoint:
         return content
 
     def _filesystem(self) -> Any:
-        import fsspec
-
-        return fsspec.filesystem("s3", **self._storage_options)
+        return open_store(self._uri, self._storage_options)
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
-        import aiohttp
-        from botocore import exceptions as boto  # type: ignore[import-untyped]
-
         try:
             yield
         except FileNotFoundError as error:
             raise model_error(self.name, "does not exist", "check bucket and prefix") from error
-        except (PermissionError, boto.NoCredentialsError, boto.PartialCredentialsError) as error:
-            kind = type(error).__name__
-            raise model_error(
-                self.name, f"may not be read ({kind})", "give job and workers credentials with read access"
-            ) from error
-        except (ValueError, boto.ParamValidationError) as error:
-            raise model_error(self.name, "is no usable address", "write s3://bucket/prefix") from error
-        except (OSError, boto.BotoCoreError, aiohttp.ClientError) as error:
-            if isinstance(error, OSError) and error.errno in LOCAL_DISK_ERRNOS:
-                raise
-            raise PipelineError(
-                FailureClass.TRANSFER,
-                f"model {self.name!r} could not be fetched ({type(error).__name__}); check network and endpoint, then "
-                "start the job again",
-            ) from error
+        except with_store_errors(OSError, ValueError) as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: Exception) -> Exception:
+        """As a failure of the model; an error of the local disk as it is."""
+        if isinstance(error, OSError) and error.errno in LOCAL_DISK_ERRNOS:
+            return error
+        kind = type(error).__name__
+        if is_denied(error):
+            remedy = "give job and workers credentials with read access"
+            return model_error(self.name, f"may not be read ({kind})", remedy)
+        if isinstance(error, ValueError) or kind == "ParamValidationError":
+            store = store_of(self._uri)
+            form = store.form.replace("key", "prefix") if store else "scheme://bucket/prefix"
+            return model_error(self.name, "is no usable address", f"write {form}")
+        return PipelineError(
+            FailureClass.TRANSFER,
+            f"model {self.name!r} could not be fetched ({kind}); check network and endpoint, then start the job again",
+        )
 
 
 def _to_file(entry: Mapping[str, Any]) -> RemoteFile:
-    version = entry.get("ETag") or entry.get("LastModified")
-    text = version.isoformat() if isinstance(version, datetime) else str(version)
-    return RemoteFile(name=entry["name"].rpartition("/")[2], size_bytes=int(entry["size"]), version=text)
+    version = str(identity_of(entry))
+    return RemoteFile(name=entry["name"].rpartition("/")[2], size_bytes=int(entry["size"]), version=version)

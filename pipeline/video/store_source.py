@@ -1,13 +1,13 @@
-"""A video in an S3 store: version and download. fsspec and its libraries are imported when first used."""
+"""A video in an object store: version and download. fsspec and its libraries are imported when first used."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from pipeline.failures import FailureClass, PipelineError
+from pipeline.failures import FailureClass, PipelineError, with_store_errors
+from pipeline.stores import fresh_info, identity_of, is_denied, open_store, store_of
 from pipeline.uris import strip_secrets
 from pipeline.video.remote import LOCAL_DISK_ERRNOS, ObjectVersion, Patience
 
@@ -15,25 +15,23 @@ _PART_BYTES, _PARTS_AT_ONCE = 8 << 20, 4  # a download holds this much in memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class S3Video:
-    """One object of an S3 store; ``storage_options`` are fsspec's."""
+class StoredVideo:
+    """One object of a store that ``stores`` knows; ``storage_options`` are fsspec's."""
 
     uri: str
     storage_options: Mapping[str, Any]
     patience: Patience = field(default_factory=Patience)
 
     def look_up(self) -> ObjectVersion:
-        """Size and ETag of the object, or its modification time where the store has no ETags."""
+        """Size and ETag or generation of the object, or its modification time where the store has neither."""
         with self._typed_errors():
-            info: Mapping[str, Any] = self._filesystem().info(self.uri, refresh=True)
+            info = fresh_info(self._filesystem(), self.uri, store_of(self.uri))
         if info["type"] == "directory":
             raise PipelineError(
                 FailureClass.UNSUPPORTED_MEDIA,
                 f"{strip_secrets(self.uri)} is a directory; each manifest row must name one video file.",
             )
-        version = info.get("ETag") or info.get("LastModified")
-        text = version.isoformat() if isinstance(version, datetime) else version
-        return ObjectVersion(size_bytes=info.get("size"), version=str(text) if text else None)
+        return ObjectVersion(size_bytes=info.get("size"), version=identity_of(info))
 
     def download(self, path: str, *, max_bytes: int) -> None:
         """Copy the object to ``path``; ``max_bytes`` was checked with its size, and a change shows afterwards.
@@ -70,33 +68,31 @@ class S3Video:
         return found
 
     def _filesystem(self) -> Any:
-        import fsspec
-
-        return fsspec.filesystem("s3", **self.storage_options)
+        return open_store(self.uri, self.storage_options)
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
-        import aiohttp
-        from botocore import exceptions as boto  # type: ignore[import-untyped]
-
         name = strip_secrets(self.uri)
         try:
             yield
+        except PipelineError:
+            raise
         except FileNotFoundError as error:
             raise PipelineError(FailureClass.NOT_FOUND, f"{name} does not exist; correct the manifest.") from error
-        except (PermissionError, boto.NoCredentialsError, boto.PartialCredentialsError) as error:
-            raise PipelineError(
-                FailureClass.ACCESS_DENIED,
-                f"{name} may not be read ({type(error).__name__}); give the workers credentials with read access.",
-            ) from error
-        except (ValueError, boto.ParamValidationError) as error:
-            raise PipelineError(
-                FailureClass.NOT_FOUND, f"{name} is no usable address; write s3://bucket/key."
-            ) from error
-        except (OSError, boto.BotoCoreError, aiohttp.ClientError) as error:
-            if isinstance(error, OSError) and error.errno in LOCAL_DISK_ERRNOS:
-                raise
-            raise PipelineError(
-                FailureClass.TRANSFER,
-                f"{name} could not be fetched ({type(error).__name__}); check network and endpoint, it is tried again.",
-            ) from error
+        except with_store_errors(OSError, ValueError) as error:
+            raise self._explain(name, error) from error
+
+    def _explain(self, name: str, error: Exception) -> Exception:
+        """As a failure; an error of the local disk as it is."""
+        if isinstance(error, OSError) and error.errno in LOCAL_DISK_ERRNOS:
+            return error
+        kind = type(error).__name__
+        if is_denied(error):
+            message = f"{name} may not be read ({kind}); give the workers credentials with read access."
+            return PipelineError(FailureClass.ACCESS_DENIED, message)
+        if isinstance(error, ValueError) or kind == "ParamValidationError":
+            store = store_of(self.uri)
+            form = store.form if store else "scheme://bucket/key"
+            return PipelineError(FailureClass.NOT_FOUND, f"{name} is no usable address; write {form}.")
+        message = f"{name} could not be fetched ({kind}); check network and endpoint, it is tried again."
+        return PipelineError(FailureClass.TRANSFER, message)
