@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # gcsfs asks by gRPC what kind of bucket it is: not emulated
@@ -47,8 +48,9 @@ def _with_conditions():
         def handle(request, response, storage):
             wanted = request.query.get("ifGenerationMatch", [None])[0]
             key = request.query.get("name", [request.params.get("object_id")])[0]
+            assert request.data is not None or name == "delete"  # the body is read before an answer is written
             if wanted is not None and wanted != _generation(storage, request.params["bucket_name"], key):
-                response.status = 412
+                response.status = HTTPStatus.PRECONDITION_FAILED
                 response.json({"error": {"code": 412, "message": "conditionNotMet"}})
                 return
             real[name](request, response, storage)
@@ -95,7 +97,7 @@ def azure_store(folder):
         yield None
         return
     port = free_port()
-    words = [program, "--silent", "--skipApiVersionCheck", "--inMemoryPersistence", "--location", str(folder)]
+    words = [program, "--silent", "--skipApiVersionCheck", "--inMemoryPersistence"]
     process = subprocess.Popen([*words, "--blobPort", str(port)], cwd=Path(folder))
     address = f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}"
     parts = ("DefaultEndpointsProtocol=http", f"AccountName={AZURITE_ACCOUNT}", f"AccountKey={AZURITE_KEY}")

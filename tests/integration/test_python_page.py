@@ -17,6 +17,9 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     known = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
         exec(compile(block, "docs/python.md", "exec"), known)
+    (row,) = known["table"].to_pylist()
+    assert (row["status"], row["site"], row["video"]) == ("ok", "north", str(tmp_path / "film.mp4"))
+    assert known["found"].answer in "AB"
     choice = known["choice"]
     assert choice.answer in "ABCD"
     assert sum(choice.final.option_probabilities) == pytest.approx(1)
