@@ -109,7 +109,8 @@ def at_module_level(tree):
     pending = list(tree.body)
     while pending:
         node = pending.pop()
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        is_for_types = isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        if not is_for_types and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
             pending += [
                 child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt | ast.excepthandler)
