@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from jobs.wiring.chosen_settings import layer_over, named_model
 from jobs.wiring.model_source import pin_revision
-from pipeline.method.selectors.registry import get_selector
+from pipeline.method.selectors.registry import preset_for_method
 from pipeline.models.interface import ranking_layers
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
 from pipeline.settings.config import RunConfig
@@ -13,7 +13,7 @@ from pipeline.settings.presets import preset_for
 
 
 def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentity]:
-    """Preset of the model, then ``--config``, then ``--set``, then the named options.
+    """Preset of the model and what its method changes of it, then ``--config``, then ``--set``, then the named options.
 
     Raises:
         ValueError: For an unknown setting or a value out of range, or if neither of them names a model.
@@ -28,9 +28,9 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
         family=identity.family,
         ranking_layers=ranking_layers(identity.layout),
     )
-    config = layer_over(preset, options)
+    method = layer_over(preset, options).method
+    config = layer_over(preset_for_method(preset, method), options)
     check_reference_layer(identity.layout, config.scoring.reference_layer)
-    get_selector(config.method)
     _check_decoder(config.sampling.decoder)
     return pin_revision(config, identity.revision), identity
 

@@ -77,12 +77,20 @@ def config_hash(config: RunConfig, *, model_revision: str | None) -> str:
     if config.frame_store.quality != "lossless":
         settings["frame_store"] = {"quality": config.frame_store.quality}
     identity = [model_revision] if model_revision is not None else [config.model.model, config.model.revision]
+    if config.budget.keep_ratio is None:  # rows that were written before there was this setting keep their keys
+        settings["budget"] = {name: value for name, value in _section(settings, "budget") if name != "keep_ratio"}
     model: dict[str, object] = {"identity": identity, "dtype": config.model.dtype}
     if config.model.quantization != "off":  # rows that were written before there was this setting keep their keys
         model["quantization"] = config.model.quantization
     settings["model"] = model
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _section(settings: Mapping[str, object], name: str) -> Iterator[tuple[str, object]]:
+    section = settings[name]
+    assert isinstance(section, Mapping)
+    yield from section.items()
 
 
 def _read_yaml(uri: str, storage_options: StorageOptions) -> Mapping[str, object]:
