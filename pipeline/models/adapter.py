@@ -104,9 +104,11 @@ class Adapter(ABC, Generic[_Layout]):
         """See ``VideoModel``."""
         return self._layout.frame_geometry(height, width, min_pixels=min_pixels, max_pixels=max_pixels)
 
-    def build_question(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
+    def build_question(
+        self, question: str, options: Sequence[str] | None, *, response_tokens: int, style: str = "plain"
+    ) -> QuestionPrompt:
         """See ``VideoModel``."""
-        return self._questions.build(question, options, response_tokens=response_tokens)
+        return self._questions.build(question, options, response_tokens=response_tokens, style=style)
 
     @abstractmethod
     def encode(

@@ -159,6 +159,11 @@ RICH_OFFERS = frozenset({"question", "saliency", "tower"})
 """What a family can tell a selector's rule beside features and attention."""
 
 
+def styled(scoring: ScoringConfig) -> dict[str, str]:
+    """The wording, as ``build_question`` takes it, where it is not the usual one."""
+    return {} if scoring.prompt_style == "plain" else {"style": scoring.prompt_style}
+
+
 class LaunchedResponses(Protocol):
     """Responses that may still be computed."""
 
@@ -202,8 +207,10 @@ class VideoModel(Protocol):
         """The size at which frames of a video are shown to the model."""
         ...
 
-    def build_question(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
-        """Tokenise one question."""
+    def build_question(
+        self, question: str, options: Sequence[str] | None, *, response_tokens: int, style: str = "plain"
+    ) -> QuestionPrompt:
+        """Tokenise one question, multiple choice in the wording of a ``prompt_styles`` style."""
         ...
 
     def encode(

@@ -16,7 +16,7 @@ from pipeline.method.entropy import response_certainty
 from pipeline.method.evidence import build_evidence
 from pipeline.method.removal import remove_redundant
 from pipeline.models.devices.transfer import upload
-from pipeline.models.interface import FinalTokens, VideoModel
+from pipeline.models.interface import FinalTokens, VideoModel, styled
 from pipeline.passes.candidates import CandidatePiece
 from pipeline.passes.merged_tokens import MergedTokens
 from pipeline.passes.records import FinalAnswer, FinalInput
@@ -40,7 +40,10 @@ def answer_question(
     scoring = replace(config.scoring, query_tokens="text", attention_reduce="mean")  # shares of the attention paid
     columns = final.geometry.token_columns
     prompt = model.build_question(
-        final.question.text, final.question.options, response_tokens=config.scoring.response_tokens
+        final.question.text,
+        final.question.options,
+        response_tokens=config.scoring.response_tokens,
+        **styled(config.scoring),
     )
     is_open = final.question.options is None
     response = model.answer(

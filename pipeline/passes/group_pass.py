@@ -20,7 +20,7 @@ from pipeline.method.selectors.registry import get_selector
 from pipeline.method.shannon import shannon_entropy
 from pipeline.models.devices.timer import DeviceTimer
 from pipeline.models.devices.transfer import FrameUpload, staging
-from pipeline.models.interface import Encoded, LaunchedResponses, QuestionPrompt, Response, VideoModel
+from pipeline.models.interface import Encoded, LaunchedResponses, QuestionPrompt, Response, VideoModel, styled
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.picture_change import luma_change
 from pipeline.passes.ranking import RankedGroup, by_attention, by_rule, profile_of
@@ -232,7 +232,7 @@ def _build_prompt(model: VideoModel, group: GroupInput, index: int, config: RunC
     """Of one that is not asked only the shape is left: nothing of its text is read, so it can spoil nothing."""
     question, most = group.questions[index], config.scoring.response_tokens
     if group.only is None or index in group.only:
-        return model.build_question(question.text, question.options, response_tokens=most)
+        return model.build_question(question.text, question.options, response_tokens=most, **styled(config.scoring))
     length = group.question_tokens[index] if group.question_tokens else 1
     option_ids = None if question.options is None else (_FILLER_ID,) * len(question.options)
     return QuestionPrompt(

@@ -65,6 +65,7 @@ class ScoringConfig:
     Attributes:
         certainty_share: of the response's tokens, the least certain ones, whose mean entropy counts; at least one.
         entropy_over: what it is taken over; ``options`` are their letters, renormalised (open questions: vocabulary).
+        prompt_style: how multiple choice is worded: ours, or as a benchmark's published set-up has it.
     """
 
     reference_layer: int = 20
@@ -75,9 +76,12 @@ class ScoringConfig:
     entropy_over: Literal["vocabulary", "options"] = "vocabulary"
     question_batch: int = 8
     encode_patches: int = 32
+    prompt_style: Literal["plain", "videomme", "lvbench", "mlvu"] = "plain"
 
     def __post_init__(self) -> None:
         _check(self.reference_layer >= 0, "scoring.reference_layer", self.reference_layer, "at least 0")
+        styles = ("plain", "videomme", "lvbench", "mlvu")
+        _check(self.prompt_style in styles, "scoring.prompt_style", self.prompt_style, f"one of {', '.join(styles)}")
         either = {"query_tokens": ("text", "last-token"), "attention_reduce": ("max", "mean")}
         for name, (one, other) in (either | {"entropy_over": ("vocabulary", "options")}).items():
             value = getattr(self, name)
