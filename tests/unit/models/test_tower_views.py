@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.models.interface import RICH_OFFERS
-from pipeline.models.registry import FAMILIES
+from pipeline.models.registry import FAMILIES, check_offers
 from pipeline.settings.config import ScoringConfig
 from tests.unit.models.families import internvl
 from tests.unit.models.tiny_models import build_case
@@ -120,6 +120,12 @@ def test_a_family_tells_what_it_offers_and_refuses_the_rest(name):
     if "saliency" not in offers:
         with pytest.raises(ValueError, match="tells nothing of its vision tower"):
             case.adapter.encode_richly(case.frames, case.geometry, batch_patches=2, saliency=True)
+
+
+def test_a_method_that_looks_at_more_is_refused_before_anything_is_loaded():
+    with pytest.raises(ValueError, match=r"method 'duet' looks at saliency, which glm4v does not tell; .*qwen2_5_vl"):
+        check_offers("glm4v", {"saliency": True, "tower": False}, method="duet")
+    check_offers("internvl", {"saliency": True, "tower": True}, method="duet")
 
 
 @pytest.mark.parametrize("name", ["qwen2_5_vl-demo", "internvl-qwen2-text", "glm4v-dense"])
