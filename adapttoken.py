@@ -31,6 +31,7 @@ __all__ = ["answer", "answer_video", "load_video_model", "main", "run"]
 __version__ = project_version()
 _PARTS = {
     "AdaptToken": "pipeline.method.selectors.adapttoken",
+    "PlainSelector": "pipeline.method.selectors.plain",
     "GroupScore": "pipeline.method.selectors.base",
     "Selector": "pipeline.method.selectors.base",
     "FAMILIES": "pipeline.models.registry",

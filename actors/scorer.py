@@ -123,7 +123,9 @@ class ScorerActor:
         started = time.perf_counter()
         key = work.key
         fetched = [  # all are on their way before the first is waited for
-            self._candidates[key.video_id, key.attempt, position].fetch(key.index, count, position=position)
+            self._candidates[key.video_id, key.attempt, position].fetch(
+                key.index, count, position=position, by_patch=work.by_patch.get(position)
+            )
             for position, count in sorted(work.bought.items())
         ]
         pieces = [piece.read() for piece in fetched]

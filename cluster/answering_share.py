@@ -55,6 +55,7 @@ def expect_workload(
         max(1, sampling.max_frames // layout.frames_per_patch),
         tokens_per_patch=geometry.tokens_per_patch,
         token_budget=config.budget.token_budget,
+        keep_ratio=config.budget.keep_ratio,
     )
     tokens = len(patches) * geometry.tokens_per_patch
     budget = selector.final_budget(config.budget)

@@ -63,6 +63,9 @@ def _write(imported: Import, options: argparse.Namespace) -> int:
         raise ValueError("no question is left, no manifest written; see the report")
     write_bytes_atomic(options.output, manifest_bytes(imported.table), storage_options=options.storage_options)
     print(f"manifest: {options.output}")
+    style = BENCHMARKS[options.benchmark].style
+    if style != "plain":
+        print(f"to ask in this benchmark's own wording, add to run.py: --set scoring.prompt_style={style}")
     return EXIT_OK
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "score runs about a benchmark, or compare them",
     "import-benchmark": "make a manifest of VideoMME, LongVideoBench, LVBench or MLVU",
     "analyze": "the paper's analyses over finished runs, and ablations",
+    "compare": "methods side by side on the same frames: accuracy by budget and by seconds",
     "calibrate": "choose when AdaptToken-Lite stops",
     "doctor": "examine a checkpoint on this machine: loads, answers as published, memory, time",
     "frames": "list, check and empty a frame store",

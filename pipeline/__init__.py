@@ -35,7 +35,7 @@ def load_video_model(
         PipelineError: Class ``model``: the checkpoint cannot be used.
         ValueError: An unknown method or setting, or a value out of range.
     """
-    from pipeline.method.selectors.registry import get_selector
+    from pipeline.method.selectors.registry import get_selector, preset_for_method
     from pipeline.models.interface import ranking_layers
     from pipeline.models.loading import check_reference_layer, describe_model, is_demo_model, load_model
     from pipeline.settings.config import ModelConfig
@@ -47,6 +47,7 @@ def load_video_model(
     is_demo, num_layers = is_demo_model(name), found.layout.num_layers
     ranking = ranking_layers(found.layout)
     preset = preset_for(name, num_layers=num_layers, is_demo=is_demo, family=found.family, ranking_layers=ranking)
+    preset = preset_for_method(preset, method)
     config = load_config(preset, sets=[f"method={method}", *settings])
     check_reference_layer(found.layout, config.scoring.reference_layer)
     return load_model(config.model, run=config), config

@@ -11,7 +11,7 @@ from pipeline.demo.archive import ArchiveSpec, write_archive
 from pipeline.lab.demo_training.scoreboard import MethodScore, format_scoreboard, score_method
 from pipeline.results.finished import read_answers
 
-METHODS = ("adapttoken", "adapttoken-lite", "flexselect", "uniform")
+METHODS = ("adapttoken", "adapttoken-lite", "equal-quota", "uniform")
 
 
 def main(arguments: list[str] | None = None) -> int:

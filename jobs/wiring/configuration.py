@@ -6,18 +6,20 @@ from importlib.util import find_spec
 from jobs.wiring.chosen_settings import layer_over, named_model
 from jobs.wiring.logs import LOG
 from jobs.wiring.model_source import pin_revision
-from pipeline.method.selectors.registry import get_selector
+from pipeline.method.selectors.registry import get_selector, preset_for_method
 from pipeline.models.interface import ranking_layers
 from pipeline.models.loading import ModelIdentity, check_reference_layer, describe_model, is_demo_model
+from pipeline.models.registry import check_offers
 from pipeline.settings.config import RunConfig
 from pipeline.settings.presets import preset_for
 
 
-def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentity]:
-    """Preset of the model, then ``--config``, then ``--set``, then the named options.
+def resolve_config(options: argparse.Namespace, *, check_method: bool = True) -> tuple[RunConfig, ModelIdentity]:
+    """Preset of the model and what its method changes of it, then ``--config``, then ``--set``, then the named options.
 
     Raises:
-        ValueError: For an unknown setting or a value out of range, or if neither of them names a model.
+        ValueError: For an unknown setting or a value out of range, if neither of them names a model, or if its family
+            does not tell what the method looks at (unless ``check_method`` is off).
         PipelineError: Class ``model``: the checkpoint cannot be used.
     """
     identity = describe_model(named_model(options), storage_options=options.storage_options)
@@ -29,9 +31,13 @@ def resolve_config(options: argparse.Namespace) -> tuple[RunConfig, ModelIdentit
         family=identity.family,
         ranking_layers=ranking_layers(identity.layout),
     )
-    config = layer_over(preset, options)
+    method = layer_over(preset, options).method
+    config = layer_over(preset_for_method(preset, method), options)
     check_reference_layer(identity.layout, config.scoring.reference_layer)
-    get_selector(config.method)
+    ranker = get_selector(config.method).ranker
+    if check_method and ranker is not None:
+        wanted = {name: getattr(ranker.inputs, name) for name in ("saliency", "tower", "question")}
+        check_offers(identity.family, wanted, method=config.method)
     _check_decoder(config.sampling.decoder)
     return pin_revision(config, identity.revision), identity
 

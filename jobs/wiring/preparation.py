@@ -138,4 +138,5 @@ def _make_stamp(config: RunConfig, identity: ModelIdentity, started_at: datetime
         model_revision=identity.revision,
         config_hash=config_hash(config, model_revision=identity.revision),
         is_demo_model=is_demo_model(identity.name),
+        prompt_style=config.scoring.prompt_style,
     )

@@ -75,6 +75,7 @@ def _build_row(
         model_revision=stamp.model_revision,
         method=stamp.method,
         config_hash=stamp.config_hash,
+        prompt_style=stamp.prompt_style,
         run_id=stamp.run_id,
         finished_at=finished_at,
         **known,

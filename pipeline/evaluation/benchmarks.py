@@ -15,6 +15,9 @@ class Benchmark:
         macro_category: category whose accuracies the benchmark's own headline averages; None: over questions.
         split_category: category that ``--split`` means.
         has_subtitles: whether subtitle files exist for it.
+        full_sizes: how many questions the whole set has, as imported from each layout.
+        num_macro_values: values of ``macro_category`` in the whole set.
+        style: its own wording; see ``scoring.prompt_style``.
     """
 
     name: str
@@ -24,6 +27,9 @@ class Benchmark:
     macro_category: str | None = None
     split_category: str
     has_subtitles: bool = False
+    full_sizes: tuple[int, ...] = ()
+    num_macro_values: int = 0
+    style: str = "plain"
 
 
 _ALL = (
@@ -33,6 +39,8 @@ _ALL = (
         categories=("duration_group", "domain", "sub_category", "task_type"),
         split_category="duration_group",
         has_subtitles=True,
+        full_sizes=(2_700,),
+        style="videomme",
     ),
     Benchmark(
         name="longvideobench",
@@ -40,6 +48,7 @@ _ALL = (
         categories=("duration_group", "question_category", "level", "topic_category"),
         split_category="duration_group",
         has_subtitles=True,
+        full_sizes=(1_337,),
     ),
     Benchmark(
         name="lvbench",
@@ -47,6 +56,8 @@ _ALL = (
         categories=("video_type",),
         labels="question_types",
         split_category="video_type",
+        full_sizes=(1_549,),
+        style="lvbench",
     ),
     Benchmark(
         name="mlvu-dev",
@@ -54,6 +65,9 @@ _ALL = (
         categories=("task_type",),
         macro_category="task_type",
         split_category="task_type",
+        full_sizes=(2_172, 2_174),
+        num_macro_values=7,
+        style="mlvu",
     ),
     Benchmark(
         name="mlvu-test",
@@ -61,6 +75,9 @@ _ALL = (
         categories=("task_type",),
         macro_category="task_type",
         split_category="task_type",
+        full_sizes=(502,),
+        num_macro_values=11,
+        style="mlvu",
     ),
 )
 

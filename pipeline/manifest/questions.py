@@ -11,6 +11,9 @@ from pipeline.manifest.record_table import IntArray, RecordTable
 from pipeline.manifest.time_range import TimeRange
 from pipeline.manifest.transcripts import Transcript
 
+BLANK_OPTION = "\u200b"
+"""An option without text, as a manifest holds it: benchmarks have some, and ask them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:

@@ -10,7 +10,7 @@ Shape suffixes:
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from pipeline.models.devices.transfer import upload
 from pipeline.models.fast_paths import STOCK_PATHS, FastPaths, choose_fast_paths
 from pipeline.models.final_pass import run_final_pass
 from pipeline.models.interface import (
+    BASIC_OFFERS,
+    Encoded,
     FinalTokens,
     FrameGeometry,
     LaunchedResponses,
@@ -32,7 +34,7 @@ from pipeline.models.interface import (
 from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.models.shared_prefix import PrefixScorer, SharedPrefixScorer
 from pipeline.models.text_model import TextModel
-from pipeline.models.video_sequence import VideoSequence
+from pipeline.models.video_sequence import IntArray, VideoSequence
 from pipeline.models.ways import describe_ways
 from pipeline.settings.config import ScoringConfig
 
@@ -51,7 +53,13 @@ class Adapter(ABC, Generic[_Layout]):
         video_token: where the chat template puts a video.
         rope_axes: leading axis of the text model's ``position_ids``; 1 for plain positions.
         answer_marks: what the model writes before and after an answer, which is no part of it.
+
+    Attributes:
+        separators_per_patch: text tokens around each patch that can be ranked with its own, half before and half after.
     """
+
+    offers: ClassVar[frozenset[str]] = BASIC_OFFERS
+    separators_per_patch: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -96,15 +104,40 @@ class Adapter(ABC, Generic[_Layout]):
         """See ``VideoModel``."""
         return self._layout.frame_geometry(height, width, min_pixels=min_pixels, max_pixels=max_pixels)
 
-    def build_question(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
+    def build_question(
+        self, question: str, options: Sequence[str] | None, *, response_tokens: int, style: str = "plain"
+    ) -> QuestionPrompt:
         """See ``VideoModel``."""
-        return self._questions.build(question, options, response_tokens=response_tokens)
+        return self._questions.build(question, options, response_tokens=response_tokens, style=style)
 
     @abstractmethod
     def encode(
         self, frames_FHW3: Tensor | npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int
     ) -> Tensor:
         """See ``VideoModel``; ``(N, E)``."""
+
+    def encode_richly(
+        self,
+        frames_FHW3: Tensor | npt.NDArray[np.uint8],
+        geometry: FrameGeometry,
+        *,
+        batch_patches: int,
+        saliency: bool = False,
+        tower: bool = False,
+    ) -> Encoded:
+        """See ``VideoModel``; a family that offers more has its own.
+
+        Raises:
+            ValueError: More is wanted than it offers.
+        """
+        if saliency or tower:
+            raise ValueError(f"{type(self).__name__} tells nothing of its vision tower; use a method that needs less")
+        return Encoded(features_ND=self.encode(frames_FHW3, geometry, batch_patches=batch_patches))
+
+    @torch.inference_mode()
+    def embed_question(self, prompt: QuestionPrompt) -> Tensor:
+        """See ``VideoModel``."""
+        return self._text.embed(upload(np.asarray(prompt.suffix_ids, dtype=np.int64), self.device)).float()
 
     @torch.inference_mode()
     def prefill(
@@ -114,6 +147,7 @@ class Adapter(ABC, Generic[_Layout]):
         *,
         patch_s: float,
         center_s_P: npt.NDArray[np.float64] | None = None,
+        rank_separators: bool = False,
     ) -> Any:
         """See ``VideoModel``."""
         num_patches = len(features_ND) // geometry.tokens_per_patch
@@ -121,6 +155,8 @@ class Adapter(ABC, Generic[_Layout]):
         visual, cache = self._places(sequence), self._text.new_cache()
         embeddings_TD, extra = self._embed(sequence, visual, features_ND, ())
         self._text.run(embeddings_TD, upload(sequence.positions, self.device), cache=cache, **extra)
+        if rank_separators:
+            visual = upload(self._with_separators(sequence), self.device)
         return self._scorer.keep(cache, visual=visual, length=len(sequence.ids_T), next_position=sequence.next_position)
 
     @torch.inference_mode()
@@ -205,6 +241,10 @@ class Adapter(ABC, Generic[_Layout]):
         Raises:
             ValueError: If ``positions`` is not one of its values.
         """
+
+    def _with_separators(self, sequence: VideoSequence) -> IntArray:
+        """Places of the visual tokens and of the text next to them that counts as theirs, ascending."""
+        raise ValueError("this family has no separators that could be ranked")
 
     def _make_scorer(self, text: TextModel, paths: FastPaths) -> PrefixScorer:
         """How questions start from a prefix; by default all in one row over its keys and values."""

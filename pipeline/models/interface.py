@@ -6,7 +6,7 @@ Shape suffixes:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +124,7 @@ class FinalTokens:
         patch_K: temporal patch of the video; ``time_s_K`` its presentation time; ``row_K``, ``column_K`` within it.
         center_s_K: mean presentation time of the patch's frames, which some families write out; None: ``time_s_K``.
         geometry: of the whole frames; None where a family's positions do not depend on it.
+        num_patches: of the whole video, for positions that count them; None: up to the last kept one.
     """
 
     features_KD: Tensor
@@ -133,6 +134,34 @@ class FinalTokens:
     column_K: npt.NDArray[np.int64]
     center_s_K: npt.NDArray[np.float64] | None = None
     geometry: FrameGeometry | None = None
+    num_patches: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Encoded:
+    """Visual tokens of a group in temporal, row, column order, and what a selector's rule wants to know of them.
+
+    Attributes:
+        features_ND: after the merger.
+        saliency_N: float32, attention received in the last block of the vision tower, mean over heads and queries.
+        tower_NC: float32, features before the merger, the mean over a token's patches.
+        change_N: float32, how much its part of the picture changed.
+    """
+
+    features_ND: Tensor
+    saliency_N: Tensor | None = None
+    tower_NC: Tensor | None = None
+    change_N: Tensor | None = None
+
+
+BASIC_OFFERS = frozenset({"question"})
+RICH_OFFERS = frozenset({"question", "saliency", "tower"})
+"""What a family can tell a selector's rule beside features and attention."""
+
+
+def styled(scoring: ScoringConfig) -> dict[str, str]:
+    """The wording, as ``build_question`` takes it, where it is not the usual one."""
+    return {} if scoring.prompt_style == "plain" else {"style": scoring.prompt_style}
 
 
 class LaunchedResponses(Protocol):
@@ -153,6 +182,8 @@ class VideoModel(Protocol):
         max_positions: longest sequence the checkpoint was trained for.
         feature_width: feature columns of a visual token.
         similarity_dim: leading feature columns that redundancy is judged by; the rest only travels with its token.
+        offers: what it can tell a selector's rule; see ``RICH_OFFERS``.
+        separators_per_patch: text tokens around each patch that can be ranked with its own.
     """
 
     device: torch.device
@@ -164,6 +195,8 @@ class VideoModel(Protocol):
     max_positions: int
     feature_width: int
     similarity_dim: int
+    offers: ClassVar[frozenset[str]]
+    separators_per_patch: ClassVar[int]
 
     @property
     def ways(self) -> Mapping[str, str]:
@@ -174,8 +207,10 @@ class VideoModel(Protocol):
         """The size at which frames of a video are shown to the model."""
         ...
 
-    def build_question(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
-        """Tokenise one question."""
+    def build_question(
+        self, question: str, options: Sequence[str] | None, *, response_tokens: int, style: str = "plain"
+    ) -> QuestionPrompt:
+        """Tokenise one question, multiple choice in the wording of a ``prompt_styles`` style."""
         ...
 
     def encode(
@@ -187,6 +222,22 @@ class VideoModel(Protocol):
         """
         ...
 
+    def encode_richly(
+        self,
+        frames_FHW3: Tensor | npt.NDArray[np.uint8],
+        geometry: FrameGeometry,
+        *,
+        batch_patches: int,
+        saliency: bool = False,
+        tower: bool = False,
+    ) -> Encoded:
+        """The same with what else is wanted, where ``offers`` has it."""
+        ...
+
+    def embed_question(self, prompt: QuestionPrompt) -> Tensor:
+        """``(L, D)`` float32, the language model's input embeddings of all that stands after the video."""
+        ...
+
     def prefill(
         self,
         features_ND: Tensor,
@@ -194,6 +245,7 @@ class VideoModel(Protocol):
         *,
         patch_s: float,
         center_s_P: npt.NDArray[np.float64] | None = None,
+        rank_separators: bool = False,
     ) -> Any:
         """Run everything before the question once.
 
@@ -203,6 +255,7 @@ class VideoModel(Protocol):
             patch_s: seconds between the group's patches as an ordinary clip.
             center_s_P: mean presentation time of each patch's frames, for families that write times out; None means
                 those of an ordinary clip from 0 s.
+            rank_separators: responses rank the text around each patch with its tokens, where there is such text.
         """
         ...
 

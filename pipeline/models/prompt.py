@@ -1,4 +1,4 @@
-"""What the model is asked: one wording for all methods, group passes and final pass alike."""
+"""What the model is asked: one wording for all methods of a run, group passes and final pass alike."""
 
 import re
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from itertools import chain, zip_longest
 from string import ascii_uppercase
 from typing import Any
 
+from pipeline.models.prompt_styles import word
 from pipeline.models.rendering import Surroundings, surroundings_of
 
 _PRIVATE_USE = range(0xE000, 0xF900)  # characters that Unicode leaves without a meaning
-LETTER_INSTRUCTION = "Answer with the option's letter from the given choices directly."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,21 +24,13 @@ class Prompt:
     suffix_ids: tuple[int, ...]
 
 
-def question_text(question: str, options: Sequence[str] | None) -> str:
-    """The user's text: the question, and for multiple choice one ``A. …`` line per option and the instruction.
+def question_text(question: str, options: Sequence[str] | None, *, style: str = "plain") -> str:
+    """The user's text: the question, and for multiple choice one line per option and the instruction of the style.
 
     Raises:
         ValueError: If there are more options than letters.
     """
-    if options is None:
-        return question
-    if len(options) > len(ascii_uppercase):
-        raise ValueError(
-            f"a question may have at most {len(ascii_uppercase)} options, got {len(options)}: letters end there; "
-            "ask with fewer options, or as an open question (without options)"
-        )
-    lines = [f"{ascii_uppercase[index]}. {option}" for index, option in enumerate(options)]
-    return "\n".join([question, *lines, LETTER_INSTRUCTION])
+    return question if options is None else word(question, options, style)
 
 
 def render_around_video(
@@ -61,6 +53,7 @@ def build_prompt(
     question: str,
     options: Sequence[str] | None,
     surroundings: Surroundings | None = None,
+    style: str = "plain",
 ) -> Prompt:
     """Token ids on both sides of the video token in the checkpoint's own chat template.
 
@@ -73,11 +66,12 @@ def build_prompt(
         question: of the user.
         options: of multiple choice.
         surroundings: what the template writes; None: it is asked.
+        style: how multiple choice is worded.
 
     Raises:
         ValueError: As ``question_text`` and ``render_around_video``; also if the tokenizer cannot encode such a text.
     """
-    text = question_text(question, options)
+    text = question_text(question, options, style=style)
     controls = _control_pattern(tokenizer, video_token)
     mark = next(mark for mark in map(chr, _PRIVATE_USE) if mark not in text)
     before, after = (surroundings or surroundings_of(tokenizer, video_token=video_token)).around(

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.models.interface import QuestionPrompt
 from pipeline.models.prompt import build_prompt, letter_ids
+from pipeline.models.prompt_styles import style_of
 from pipeline.models.rendering import surroundings_of
 
 
@@ -27,7 +28,9 @@ class QuestionTokenizer:
         vocabulary = tokenizer.get_vocab() if letter_mark else {}
         self._mark_ids = (vocabulary[letter_mark],) if letter_mark in vocabulary else ()
 
-    def build(self, question: str, options: Sequence[str] | None, *, response_tokens: int) -> QuestionPrompt:
+    def build(
+        self, question: str, options: Sequence[str] | None, *, response_tokens: int, style: str = "plain"
+    ) -> QuestionPrompt:
         """See ``VideoModel.build_question``.
 
         Raises:
@@ -39,8 +42,15 @@ class QuestionTokenizer:
             question=question,
             options=options,
             surroundings=self._surroundings,
+            style=style,
         )
         if options is None:
             return QuestionPrompt(suffix_ids=prompt.suffix_ids, option_ids=None, max_tokens=response_tokens)
         ids = letter_ids(self._tokenizer, num_options=len(options))
-        return QuestionPrompt(suffix_ids=(*prompt.suffix_ids, *self._mark_ids), option_ids=ids, max_tokens=1)
+        suffix_ids = (*prompt.suffix_ids, *self._mark_ids, *self._opening(style))
+        return QuestionPrompt(suffix_ids=suffix_ids, option_ids=ids, max_tokens=1)
+
+    def _opening(self, style: str) -> tuple[int, ...]:
+        """What the response is made to begin with."""
+        opening = style_of(style).opening
+        return tuple(self._tokenizer(opening, add_special_tokens=False)["input_ids"]) if opening else ()

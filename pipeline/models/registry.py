@@ -53,7 +53,10 @@ class LayoutReader(Protocol):
 
 
 class AdapterBuilder(Protocol):
-    """Puts a loaded checkpoint behind the interface."""
+    """Puts a loaded checkpoint behind the interface; ``offers`` as in ``VideoModel``."""
+
+    @property
+    def offers(self) -> frozenset[str]: ...  # noqa: D102
 
     def __call__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> Adapter[Any]: ...  # noqa: D102
 
@@ -138,6 +141,23 @@ _LLAVA_ONEVISION = Family(
     read_prefix=llava_onevision.read_prefix,
     build=LlavaOneVision,
 )
+
+
+def check_offers(family: str, wanted: Mapping[str, bool], *, method: str) -> None:
+    """Refuse a method whose rule wants to see what a family does not tell.
+
+    Raises:
+        ValueError: So it is; names families that do.
+    """
+    offers = FAMILIES[family].build.offers if family in FAMILIES else frozenset()
+    missing = sorted(name for name, is_wanted in wanted.items() if is_wanted and name not in offers)
+    if missing and family in FAMILIES:
+        able = [name for name, one in FAMILIES.items() if {*missing} <= one.build.offers]
+        raise ValueError(
+            f"method {method!r} looks at {', '.join(missing)}, which {family} does not tell; use another method, or a "
+            f"checkpoint of {', '.join(able)}"
+        )
+
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {

@@ -13,6 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
+_POSITIONS = ("absolute", "compact", "patch-index")
+
+
+def check_positions(positions: str) -> None:
+    """Refuse what ``answering.positions`` does not know.
+
+    Raises:
+        ValueError: It is none of its values.
+    """
+    if positions not in _POSITIONS:
+        raise ValueError(f"positions must be one of {', '.join(map(repr, _POSITIONS))}, got {positions!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

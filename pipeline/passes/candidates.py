@@ -3,7 +3,8 @@
 Shape suffixes: N = visual tokens of a group, K = tokens of one piece, D = hidden size
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class CandidatePiece:
     Attributes:
         token_K: within the patch, row-major.
         bits_KD: features as the model computed them; bfloat16, which numpy lacks, as int16 of the same bits.
+        members: row of a token that is an average -> ``(M, 2)`` patch and token of all that went into it.
     """
 
     position: int
@@ -31,6 +33,7 @@ class CandidatePiece:
     score_K: npt.NDArray[np.float32]
     bits_KD: npt.NDArray[Any]
     is_bfloat16: bool = False
+    members: Mapping[int, IntArray] = field(default_factory=dict)
 
     def features(self) -> Tensor:
         """``(K, D)`` on the host, in the model's type."""
@@ -47,7 +50,8 @@ class GroupCandidates:
         features: rows of the tokens in ``held``.
         held: token numbers within the group, ascending.
         ranked: question -> token numbers, best first.
-        scores: question -> attention score of every token of the group.
+        scores: question -> score of every token of the group: attention, or by the selector's own rule.
+        members: token that is an average -> all that went into it.
     """
 
     patches: IntArray
@@ -56,6 +60,7 @@ class GroupCandidates:
     held: IntArray
     ranked: dict[int, IntArray]
     scores: dict[int, npt.NDArray[np.float32]]
+    members: Mapping[int, IntArray] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -66,6 +71,7 @@ class GroupCandidates:
         tokens_per_patch: int,
         scores: dict[int, npt.NDArray[np.float32]],
         keeps_whole_patches: bool = False,
+        members: Mapping[int, IntArray] | None = None,
     ) -> "GroupCandidates":
         """Rank all tokens of a group for each question; ties go to the lower token.
 
@@ -80,6 +86,7 @@ class GroupCandidates:
             held=np.arange(len(features_ND)),
             ranked=ranked,
             scores=scores,
+            members=members or {},
         )
 
     def retain(self, question: int, limit: int) -> None:
@@ -91,13 +98,18 @@ class GroupCandidates:
             self.features = self.features[upload(rows, self.features.device)]
             self.held = needed
 
-    def take(self, question: int, count: int, *, position: int) -> CandidatePiece:
-        """A question's best ``count`` tokens, in temporal, row, column order."""
-        return self.fetch(question, count, position=position).read()
+    def take(
+        self, question: int, count: int, *, position: int, by_patch: Sequence[int] | IntArray | None = None
+    ) -> CandidatePiece:
+        """A question's best ``count`` tokens, or the best so many of each patch, in temporal, row, column order."""
+        return self.fetch(question, count, position=position, by_patch=by_patch).read()
 
-    def fetch(self, question: int, count: int, *, position: int) -> "PieceDownload":
+    def fetch(
+        self, question: int, count: int, *, position: int, by_patch: Sequence[int] | IntArray | None = None
+    ) -> "PieceDownload":
         """The same on its way to the host, which does not wait for it yet."""
-        tokens = np.sort(self.ranked[question][:count])
+        ranked = self.ranked[question]
+        tokens = np.sort(ranked[:count] if by_patch is None else self._best_of_each(ranked, np.asarray(by_patch)))
         assert len(tokens) == count, "more tokens bought than were retained"
         features_KD = self.features[upload(np.searchsorted(self.held, tokens), self.features.device)]
         is_bfloat16 = features_KD.dtype is torch.bfloat16
@@ -108,7 +120,17 @@ class GroupCandidates:
             score_K=self.scores[question][tokens],
             bits=Download(features_KD.view(torch.int16) if is_bfloat16 else features_KD),
             is_bfloat16=is_bfloat16,
+            members={row: self._places(self.members[t]) for row, t in enumerate(tokens.tolist()) if t in self.members},
         )
+
+    def _places(self, tokens_M: IntArray) -> IntArray:
+        """``(M, 2)`` patch of the video and token within it."""
+        return np.stack([self.patches[tokens_M // self.tokens_per_patch], tokens_M % self.tokens_per_patch], axis=1)
+
+    def _best_of_each(self, ranked: IntArray, num_P: IntArray) -> IntArray:
+        """The first so many of each patch."""
+        patch_N = ranked // self.tokens_per_patch
+        return np.concatenate([ranked[patch_N == patch][:num] for patch, num in enumerate(num_P.tolist())])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -121,6 +143,7 @@ class PieceDownload:
     score_K: npt.NDArray[np.float32]
     bits: Download
     is_bfloat16: bool
+    members: Mapping[int, IntArray]
 
     def read(self) -> CandidatePiece:
         """Waits for the features, and for nothing queued later."""
@@ -132,6 +155,7 @@ class PieceDownload:
             score_K=self.score_K,
             bits_KD=bits_KD,
             is_bfloat16=self.is_bfloat16,
+            members=self.members,
         )
 
 

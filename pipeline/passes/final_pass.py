@@ -16,7 +16,7 @@ from pipeline.method.entropy import response_certainty
 from pipeline.method.evidence import build_evidence
 from pipeline.method.removal import remove_redundant
 from pipeline.models.devices.transfer import upload
-from pipeline.models.interface import FinalTokens, VideoModel
+from pipeline.models.interface import FinalTokens, VideoModel, styled
 from pipeline.passes.candidates import CandidatePiece
 from pipeline.passes.merged_tokens import MergedTokens
 from pipeline.passes.records import FinalAnswer, FinalInput
@@ -40,7 +40,10 @@ def answer_question(
     scoring = replace(config.scoring, query_tokens="text", attention_reduce="mean")  # shares of the attention paid
     columns = final.geometry.token_columns
     prompt = model.build_question(
-        final.question.text, final.question.options, response_tokens=config.scoring.response_tokens
+        final.question.text,
+        final.question.options,
+        response_tokens=config.scoring.response_tokens,
+        **styled(config.scoring),
     )
     is_open = final.question.options is None
     response = model.answer(
@@ -52,6 +55,7 @@ def answer_question(
             column_K=merged.token_K[kept] % columns,
             center_s_K=None if final.patch_centers_s is None else final.patch_centers_s[merged.patch_K[kept]],
             geometry=final.geometry,
+            num_patches=len(final.patch_times_s),
         ),
         prompt,
         positions=config.answering.positions,
@@ -60,7 +64,7 @@ def answer_question(
         config=scoring,
     )
     # 4. evidence (tokens → spans of time)
-    patch_K, token_K, attention_K = merged.patch_K[kept], merged.token_K[kept], response.attention_N.astype(np.float64)
+    patch_K, token_K, attention_K = _places(merged, kept, response.attention_N.astype(np.float64))
     evidence = build_evidence(patch_K, attention_K, final.patch_times_s, duration_s=final.duration_s)
     return FinalAnswer(
         answer=response.text if response.option is None else option_letter(response.option),
@@ -86,6 +90,24 @@ def _prune(merged: MergedTokens, final: FinalInput, config: RunConfig, *, simila
         proximity_s=config.budget.proximity_s,
     )
     return np.asarray(kept_K.numpy())
+
+
+def _places(
+    merged: MergedTokens, kept: npt.NDArray[np.int64], attention_K: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Patch, token and attention of what the final pass saw, in temporal, row, column order.
+
+    An average stands for all that went into it, each with the same part of its attention.
+    """
+    patch_K, token_K = merged.patch_K[kept], merged.token_K[kept]
+    if not merged.members:
+        return patch_K, token_K, attention_K
+    alone = [np.array([[patch, token]]) for patch, token in zip(patch_K, token_K, strict=True)]
+    places = [merged.members.get(int(row), own) for row, own in zip(kept, alone, strict=True)]
+    sizes_K = np.array([len(one) for one in places])
+    all_places, weights = np.concatenate(places), np.repeat(attention_K / sizes_K, sizes_K)
+    order = np.lexsort((all_places[:, 1], all_places[:, 0]))
+    return all_places[order, 0], all_places[order, 1], weights[order]
 
 
 def _entropy(entropies: Sequence[float], config: RunConfig) -> float:

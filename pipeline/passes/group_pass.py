@@ -3,8 +3,8 @@
 Shape suffixes: F = frames of a group, N = its visual tokens
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -15,13 +15,16 @@ from torch import Tensor
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.manifest.questions import option_letter
 from pipeline.method.entropy import response_certainty
-from pipeline.method.selectors.base import GroupScore
+from pipeline.method.selectors.base import GroupScore, Selector
+from pipeline.method.selectors.ranking import RankInputs
 from pipeline.method.selectors.registry import get_selector
 from pipeline.method.shannon import shannon_entropy
 from pipeline.models.devices.timer import DeviceTimer
 from pipeline.models.devices.transfer import FrameUpload, staging, upload
-from pipeline.models.interface import LaunchedResponses, QuestionPrompt, Response, VideoModel
+from pipeline.models.interface import Encoded, LaunchedResponses, QuestionPrompt, Response, VideoModel, styled
 from pipeline.passes.candidates import GroupCandidates
+from pipeline.passes.picture_change import luma_change
+from pipeline.passes.ranking import RankedGroup, by_attention, by_rule, profile_of
 from pipeline.passes.records import GroupInput
 from pipeline.settings.config import RunConfig
 from pipeline.video.slot_table import FramePiece
@@ -50,9 +53,12 @@ class LaunchedGroup:
 
     group: GroupInput
     config: RunConfig
-    features_ND: Tensor
+    encoded: Encoded
     responses: Sequence[tuple[tuple[int, ...], LaunchedResponses]]
     timer: DeviceTimer
+    questions: Mapping[int, Tensor]
+    similarity_dim: int
+    separators: int
 
     def finish(self) -> ScoredGroup:
         """Read the responses and rank the tokens.
@@ -60,28 +66,53 @@ class LaunchedGroup:
         Raises:
             PipelineError: ``MODEL`` when the model's output is not a distribution.
         """
-        group, num_tokens = self.group, len(self.features_ND)
+        group, selector = self.group, get_selector(self.config.method)
         said = {
             index: response
             for batch, launched in self.responses
             for index, response in zip(batch, launched.read(), strict=True)
         }
-        ranks = {i: said[i].attention_N if said else np.zeros(num_tokens, np.float32) for i in group.asked}
+        ranked = self._rank(said)
         candidates = GroupCandidates.build(
-            self.features_ND,
+            ranked.features_ND,
             patches=group.patches,
             tokens_per_patch=group.geometry.tokens_per_patch,
-            scores=ranks,
-            keeps_whole_patches=get_selector(self.config.method).keeps_whole_patches,
+            scores=ranked.scores,
+            keeps_whole_patches=selector.keeps_whole_patches,
+            members=ranked.members,
         )
         seconds = self.timer.seconds()
         return ScoredGroup(
-            scores={i: _group_score(group, said.get(i), num_tokens, self.config) for i in group.asked},
+            scores={
+                index: _group_score(group, said.get(index), ranked.offered[index], self.config)._replace(
+                    profile=profile_of(selector, ranked, index, group, self.config)
+                )
+                for index in group.asked
+            },
             candidates=candidates,
             was_prefilled=bool(said),
             encode_s=seconds["encode"],
             prefill_s=seconds["prefill"],
             score_s=seconds["score"],
+        )
+
+    def _rank(self, said: Mapping[int, Response]) -> RankedGroup:
+        """By attention, or by the selector's own rule."""
+        group, selector = self.group, get_selector(self.config.method)
+        num_tokens = len(self.encoded.features_ND)
+        attention = {i: said[i].attention_N if said else np.zeros(num_tokens, np.float32) for i in group.asked}
+        if selector.ranker is None:
+            quota = self.config.budget.token_budget // group.num_groups
+            features_ND = self.encoded.features_ND
+            return by_attention(attention, features_ND, group, separators=self.separators, quota=quota)
+        return by_rule(
+            selector,
+            self.encoded,
+            group,
+            attention=attention,
+            questions=self.questions,
+            config=self.config,
+            similarity_dim=self.similarity_dim,
         )
 
 
@@ -144,27 +175,65 @@ def launch_group(
     """Queue the pass of one group: encode, prefill, and all questions of its micro-batches."""
     scoring = config.scoring
     timer = DeviceTimer(model.devices)
+    selector = get_selector(config.method)
     # 1. encode (1 group → visual tokens)
     with timer.stage("encode"):
-        features_ND = model.encode(
-            frames_FHW3, group.geometry, batch_patches=max(1, scoring.encode_patches >> group.rung)
-        )
-    responses = []
-    if get_selector(config.method).needs_scores and group.batches:
+        encoded = _encode(model, frames_FHW3, group, selector, batch_patches=scoring.encode_patches >> group.rung)
+    responses, separators = [], model.separators_per_patch if selector.ranks_separators else 0
+    if selector.needs_scores and group.batches:
         # 2. prefill (visual tokens → keys and values of everything before the questions)
         with timer.stage("prefill"):
             prefix = model.prefill(
-                features_ND,
+                encoded.features_ND,
                 group.geometry,
                 patch_s=model.frames_per_patch / config.sampling.sample_fps,
                 center_s_P=group.patch_centers_s,
+                **({"rank_separators": True} if separators else {}),
             )
         # 3. score (1 micro-batch of questions at a time)
         with timer.stage("score"):
             for batch in _micro_batches(group, size=max(1, scoring.question_batch >> group.rung)):
                 prompts = [_build_prompt(model, group, index, config) for index in batch]
                 responses.append((batch, model.launch(prefix, prompts, scoring)))
-    return LaunchedGroup(group=group, config=config, features_ND=features_ND, responses=responses, timer=timer)
+    wanted = group.asked if selector.ranker is not None and selector.ranker.inputs.question else []
+    to_embed = {index: _build_prompt(model, group, index, config) for index in wanted}
+    return LaunchedGroup(
+        group=group,
+        config=config,
+        encoded=encoded,
+        responses=responses,
+        timer=timer,
+        questions={index: model.embed_question(prompt) for index, prompt in to_embed.items()},
+        similarity_dim=model.similarity_dim,
+        separators=separators,
+    )
+
+
+def _encode(
+    model: VideoModel,
+    frames_FHW3: Tensor | npt.NDArray[np.uint8],
+    group: GroupInput,
+    selector: Selector,
+    *,
+    batch_patches: int,
+) -> Encoded:
+    """Visual tokens, and what else the selector's rule wants to know of them."""
+    inputs = RankInputs() if selector.ranker is None else selector.ranker.inputs
+    batch_patches = max(1, batch_patches)
+    if inputs.saliency or inputs.tower:
+        encoded = model.encode_richly(
+            frames_FHW3,
+            group.geometry,
+            batch_patches=batch_patches,
+            saliency=inputs.saliency,
+            tower=inputs.tower,
+        )
+    else:
+        encoded = Encoded(features_ND=model.encode(frames_FHW3, group.geometry, batch_patches=batch_patches))
+    if not inputs.change:
+        return encoded
+    frames = torch.as_tensor(frames_FHW3)
+    return replace(encoded, change_N=luma_change(frames, group.geometry, frames_per_patch=model.frames_per_patch))
 
 
 def _micro_batches(group: GroupInput, *, size: int) -> Iterator[tuple[int, ...]]:
@@ -180,7 +249,7 @@ def _build_prompt(model: VideoModel, group: GroupInput, index: int, config: RunC
     """Of one that is not asked only the shape is left: nothing of its text is read, so it can spoil nothing."""
     question, most = group.questions[index], config.scoring.response_tokens
     if group.only is None or index in group.only:
-        return model.build_question(question.text, question.options, response_tokens=most)
+        return model.build_question(question.text, question.options, response_tokens=most, **styled(config.scoring))
     length = group.question_tokens[index] if group.question_tokens else 1
     option_ids = None if question.options is None else (_FILLER_ID,) * len(question.options)
     return QuestionPrompt(

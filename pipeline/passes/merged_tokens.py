@@ -3,8 +3,8 @@
 Shape suffixes: K = all bought tokens, D = feature width
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,14 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MergedTokens:
-    """All bought tokens in order; ``position_K`` is the group's."""
+    """All bought tokens in order; ``position_K`` is the group's, ``members`` as in ``CandidatePiece``."""
 
     patch_K: IntArray
     token_K: IntArray
     position_K: IntArray
     score_K: npt.NDArray[np.float32]
     features_KD: Tensor
+    members: Mapping[int, IntArray] = field(default_factory=dict)
 
     @classmethod
     def of_pieces(cls, pieces: Sequence[CandidatePiece], device: torch.device) -> "MergedTokens":
@@ -41,7 +42,18 @@ class MergedTokens:
             position_K=np.concatenate([np.full(len(piece.patch_K), piece.position) for piece in pieces])[order_K],
             score_K=np.concatenate([piece.score_K for piece in pieces])[order_K],
             features_KD=bits_KD.view(torch.bfloat16) if pieces[0].is_bfloat16 else bits_KD,
+            members=_members_in_order(pieces, order_K),
         )
+
+
+def _members_in_order(pieces: Sequence[CandidatePiece], order_K: IntArray) -> dict[int, IntArray]:
+    place_K = np.argsort(order_K)
+    starts = np.cumsum([0, *(len(piece.patch_K) for piece in pieces)])
+    return {
+        int(place_K[start + row]): places
+        for start, piece in zip(starts, pieces, strict=False)
+        for row, places in piece.members.items()
+    }
 
 
 def _merge_on_host(pieces: Sequence[CandidatePiece], order_K: IntArray, device: torch.device) -> Tensor:

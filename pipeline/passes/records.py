@@ -25,6 +25,7 @@ class GroupInput(NamedTuple):
         only: questions that are really asked; the others keep their place in the batch, so that shapes and bits stay.
             None asks all.
         question_tokens: length of every question of ``questions`` as planned, which those not asked keep; empty: 1.
+        num_groups: of the video's plan; ``num_patches``: of all of them.
     """
 
     group_index: int
@@ -36,6 +37,8 @@ class GroupInput(NamedTuple):
     rung: int = 0
     only: tuple[int, ...] | None = None
     question_tokens: tuple[int, ...] = ()
+    num_groups: int = 1
+    num_patches: int = 0
 
     @property
     def asked(self) -> list[int]:

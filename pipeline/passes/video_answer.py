@@ -23,7 +23,8 @@ class VideoAnswer:
 
     Attributes:
         asked: the question as the model is asked it, behind the lines of its transcript.
-        scores: of the groups that counted, in visiting order; ``bought``: tokens that each of them sold.
+        scores: of the groups that counted, in visiting order; ``bought``: tokens that each of them sold, and
+            ``by_patch`` those of each of its patches, where they are not simply its best ones.
         has_stopped: whether enough groups agreed before all were visited.
     """
 
@@ -32,9 +33,14 @@ class VideoAnswer:
     num_groups: int
     scores: list[GroupScore] = field(default_factory=list)
     bought: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    by_patch: tuple[IntArray, ...] | None = None
     has_stopped: bool = False
     final: FinalAnswer | None = None
     warnings: tuple[str, ...] = ()
+
+    def patches_of(self, position: int) -> IntArray | None:
+        """Tokens of each patch of a group that was sold by patches."""
+        return None if self.by_patch is None else self.by_patch[position]
 
     @property
     def answer(self) -> str:

@@ -19,6 +19,7 @@ from pipeline.manifest.questions import Question
 from pipeline.manifest.time_range import TimeRange
 from pipeline.method.selectors.base import GroupScore, Selector
 from pipeline.method.selectors.registry import get_selector
+from pipeline.method.selectors.shares import share_out
 from pipeline.models.interface import VideoModel
 from pipeline.models.loading import is_demo_model
 from pipeline.passes.candidates import GroupCandidates
@@ -118,7 +119,7 @@ def answer_groups(
             held.append(scored.candidates)
             for index, score in scored.scores.items():
                 _visit(answers[index], score, selector=selector, config=config)
-                _drop_beyond_shares(answers[index], index, held)
+                _drop_beyond_shares(answers[index], index, held, selector)
     for index, answer in enumerate(answers):
         check_lost(
             plan,
@@ -135,7 +136,7 @@ def answer_groups(
         # 5. global budget: what each group sold (B' tokens over the visited groups)
         with stage("gather"):
             bought = [(position, count) for position, count in enumerate(answer.bought.tolist()) if count]
-            pieces = [held[position].take(index, count, position=position) for position, count in bought]
+            pieces = [held[p].take(index, n, position=p, by_patch=answer.patches_of(p)) for p, n in bought]
         # 6. global removal (B' → B tokens), 7. final pass (B tokens + question → answer, evidence)
         with stage("merge and prune"):
             final = _final_of(plan, answer.asked, selector, config)
@@ -148,12 +149,8 @@ def _visit(answer: VideoAnswer, score: GroupScore, *, selector: Selector, config
     if answer.has_stopped:
         return
     answer.scores.append(score)
-    answer.bought = selector.allocate(
-        np.array([one.certainty for one in answer.scores]),
-        np.array([one.num_tokens for one in answer.scores]),
-        config.budget,
-        tokens_per_patch=score.tokens_per_patch,
-    )
+    is_complete = len(answer.scores) == answer.num_groups
+    answer.bought, answer.by_patch = share_out(selector, answer.scores, config.budget, is_complete=is_complete)
     answer.has_stopped = selector.stop_after(answer.scores, config.stopping) is not None
 
 
@@ -162,8 +159,10 @@ def _settle(answer: VideoAnswer, final: FinalAnswer) -> None:
     answer.warnings += warn_about_letters(final.letter_share)
 
 
-def _drop_beyond_shares(answer: VideoAnswer, index: int, held: Sequence[GroupCandidates]) -> None:
+def _drop_beyond_shares(answer: VideoAnswer, index: int, held: Sequence[GroupCandidates], selector: Selector) -> None:
     """Shares only shrink, but for one token of rounding: what can never be bought need not be held."""
+    if selector.profile == "patches":  # any of them may be bought in the end
+        return
     for position, group in enumerate(held):
         limit = int(answer.bought[position]) + 1 if position < len(answer.bought) else 0
         if 2 * limit <= len(group.ranked.get(index, ())):
@@ -181,6 +180,8 @@ def _input_of(plan: VideoPlan, position: int, answers: Sequence[VideoAnswer], co
         questions=tuple(answer.asked for answer in answers),
         batches=tuple(batch for batch in batches if not all(answers[index].has_stopped for index in batch)),
         patch_centers_s=plan.centers_of(patches),
+        num_groups=len(plan.groups),
+        num_patches=plan.num_chosen,
     )
 
 

@@ -7,7 +7,7 @@ from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.manifest.record_table import IntArray
 from pipeline.method.selectors.registry import get_selector
-from pipeline.models.interface import ModelLayout
+from pipeline.models.interface import ModelLayout, styled
 from pipeline.models.question_tokenizer import QuestionTokenizer
 from pipeline.planning.question_transcript import ask_with_transcript
 from pipeline.planning.video_plan import PROMPT_POSITIONS, VideoPlan
@@ -71,7 +71,8 @@ def check_prompts(
     for index, question in enumerate(questions):
         try:
             text = (question if plan is None else ask_with_transcript(question, plan)).text
-            prompt = tokenizer.build(text, question.options, response_tokens=config.scoring.response_tokens)
+            scoring = config.scoring
+            prompt = tokenizer.build(text, question.options, response_tokens=scoring.response_tokens, **styled(scoring))
         except (ValueError, PipelineError) as error:
             failure = error.to_failure() if isinstance(error, PipelineError) else None
             refused[index] = failure or Failure(failure_class=FailureClass.MODEL, message=str(error))

@@ -65,6 +65,11 @@ class VideoPlan:
         return self.probe.duration_s if end_s is None else min(end_s, self.probe.duration_s)
 
     @property
+    def num_chosen(self) -> int:
+        """Temporal patches of all groups."""
+        return sum(len(group) for group in self.groups)
+
+    @property
     def group_num_tokens(self) -> IntArray:
         """Per position, visual tokens of its group."""
         return np.array([len(group) for group in self.groups], dtype=np.int64) * self.geometry.tokens_per_patch
@@ -111,18 +116,21 @@ def plan_video(
 
     Raises:
         PipelineError: ``MANIFEST`` when that part begins after the video's end; ``TOO_LARGE`` when a group exceeds the
-            frame buffer, or a method that keeps all tokens exceeds the model's context; ``UNSUPPORTED_MEDIA`` when no
-            frame size suits the model.
+            frame buffer or what the method needs the budget or context; ``UNSUPPORTED_MEDIA``: no frame size suits.
     """
     sampling = config.sampling
     sample = _choose_frames(probe, sampling, time_range)
     geometry = _fit_geometry(probe, layout, config)
     frames_PF = patch_frames(sample.num_frames, frames_per_patch=layout.frames_per_patch)
     chosen = selector.choose_patches(
-        len(frames_PF), tokens_per_patch=geometry.tokens_per_patch, token_budget=config.budget.token_budget
+        len(frames_PF),
+        tokens_per_patch=geometry.tokens_per_patch,
+        token_budget=config.budget.token_budget,
+        keep_ratio=config.budget.keep_ratio,
     )
     _check_context(probe, len(chosen) * geometry.tokens_per_patch, layout=layout, selector=selector, config=config)
-    in_time = _cut_groups(chosen, layout=layout, config=config)
+    in_time = _cut_groups(chosen, layout=layout, selector=selector, config=config)
+    _check_budget(probe, len(in_time), geometry, selector=selector, config=config)
     order = visiting_order(len(in_time))
     groups = tuple(in_time[index] for index in order)
     decode_size = (geometry.height, geometry.width) if sampling.resize == "decode" else None
@@ -244,10 +252,22 @@ def _fit_geometry(probe: VideoProbe, layout: ModelLayout, config: RunConfig) -> 
         raise PipelineError(FailureClass.UNSUPPORTED_MEDIA, f"{probe.path}: {error}; crop the video.") from error
 
 
-def _cut_groups(chosen: IntArray, *, layout: ModelLayout, config: RunConfig) -> list[IntArray]:
-    num_groups = count_groups(len(chosen) * layout.frames_per_patch, frames_per_group=config.sampling.frames_per_group)
-    groups = plan_groups(len(chosen), num_groups=num_groups, grouping=config.sampling.grouping)
+def _cut_groups(chosen: IntArray, *, layout: ModelLayout, selector: Selector, config: RunConfig) -> list[IntArray]:
+    """By the settings, where the selector has no rule of its own."""
+    rule = selector.group_rule
+    frames_per_group = (rule.patches_per_group or 0) * layout.frames_per_patch or config.sampling.frames_per_group
+    num_groups = count_groups(len(chosen) * layout.frames_per_patch, frames_per_group=frames_per_group)
+    groups = plan_groups(len(chosen), num_groups=num_groups, grouping=rule.grouping or config.sampling.grouping)
     return [chosen[group] for group in groups]
+
+
+def _check_budget(
+    probe: VideoProbe, num_groups: int, geometry: FrameGeometry, *, selector: Selector, config: RunConfig
+) -> None:
+    """A method may need more of it than there is."""
+    reason = selector.refusal(num_groups, config.budget, tokens_per_patch=geometry.tokens_per_patch)
+    if reason is not None:
+        raise PipelineError(FailureClass.TOO_LARGE, f"{probe.path}: method {selector.name!r} cannot answer: {reason}")
 
 
 def _check_context(

@@ -70,6 +70,7 @@ class RunStamp:
     """What all rows of one run have in common.
 
     Attributes:
+        prompt_style: how multiple choice was worded.
         is_demo_model: whether the project's toy model answers, under whatever name.
     """
 
@@ -79,6 +80,7 @@ class RunStamp:
     model_revision: str | None
     config_hash: str
     is_demo_model: bool = False
+    prompt_style: str = "plain"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +139,7 @@ class QuestionResult:
     model_revision: str | None
     method: str
     config_hash: str
+    prompt_style: str | None = None
     video_fingerprint: str | None
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -196,6 +199,7 @@ def failed_result(
         model_revision=stamp.model_revision,
         method=stamp.method,
         config_hash=stamp.config_hash,
+        prompt_style=stamp.prompt_style,
         video_fingerprint=video_fingerprint,
         run_id=stamp.run_id,
         finished_at=finished_at,

@@ -85,6 +85,7 @@ _COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("model_revision", _TEXT, "commit or content hash of the weights"),
     ("method", _TEXT, "name of the selector"),
     ("config_hash", _TEXT, "hash of all settings that change answers"),
+    ("prompt_style", _TEXT, "how multiple choice was worded: plain, or a benchmark's own wording"),
     ("video_fingerprint", _TEXT, "hash of URI, size and version of the file; null when it could not be had"),
     ("schema_version", _INT, "goes up when a column's meaning changes, not when one is added"),
     ("run_id", _TEXT, "run that wrote the row"),
@@ -99,7 +100,7 @@ _NUM_LEADING = ANSWERS_SCHEMA.names.index("options") + 1
 ADDED_COLUMNS = frozenset(
     {
         *("memory_rung", "kept_tokens", "num_token_rows", "num_token_columns", "num_runs"),
-        *("asked_id", "asked_start_s", "asked_end_s"),
+        *("asked_id", "asked_start_s", "asked_end_s", "prompt_style"),
     }
 )
 """Columns that files of schema version 1 may lack, because they were written before; null in those files' rows."""

@@ -69,6 +69,7 @@ class ScoringConfig:
     Attributes:
         certainty_share: of the response's tokens, the least certain ones, whose mean entropy counts; at least one.
         entropy_over: what it is taken over; ``options`` are their letters, renormalised (open questions: vocabulary).
+        prompt_style: how multiple choice is worded: ours, or as a benchmark's published set-up has it.
     """
 
     reference_layer: int = 20
@@ -79,9 +80,12 @@ class ScoringConfig:
     entropy_over: Literal["vocabulary", "options"] = "vocabulary"
     question_batch: int = 8
     encode_patches: int = 32
+    prompt_style: Literal["plain", "videomme", "lvbench", "mlvu"] = "plain"
 
     def __post_init__(self) -> None:
         _check(self.reference_layer >= 0, "scoring.reference_layer", self.reference_layer, "at least 0")
+        styles = ("plain", "videomme", "lvbench", "mlvu")
+        _check(self.prompt_style in styles, "scoring.prompt_style", self.prompt_style, f"one of {', '.join(styles)}")
         either = {"query_tokens": ("text", "last-token"), "attention_reduce": ("max", "mean")}
         for name, (one, other) in (either | {"entropy_over": ("vocabulary", "options")}).items():
             value = getattr(self, name)
@@ -94,18 +98,26 @@ class ScoringConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetConfig:
-    """The one global token budget and how groups share it."""
+    """The one global token budget and how groups share it.
+
+    Attributes:
+        keep_ratio: for methods that thin every frame: share of its tokens that a patch keeps, and so how many patches
+            the budget holds. None: of all patches as many tokens each as the budget allows.
+    """
 
     token_budget: int = 7_040
     over_select: float = 1.1
     tau: float = 2.0
     proximity_s: float = 10.0
+    keep_ratio: float | None = None
 
     def __post_init__(self) -> None:
         _check(self.token_budget >= 1, "budget.token_budget", self.token_budget, "at least 1")
         _check(self.over_select >= 1, "budget.over_select", self.over_select, "at least 1")
         _check(self.tau > 0, "budget.tau", self.tau, "positive")
         _check(self.proximity_s > 0, "budget.proximity_s", self.proximity_s, "positive")
+        ratio = self.keep_ratio
+        _check(ratio is None or 0 < ratio <= 1, "budget.keep_ratio", ratio, "above 0 and at most 1, or null")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,19 +134,20 @@ class StoppingConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnsweringConfig:
-    """The final pass."""
+    """The final pass.
 
-    positions: Literal["absolute", "compact"] = "absolute"
+    Attributes:
+        positions: of kept tokens: ``absolute`` from presentation time, ``compact`` close together, ``patch-index`` as
+            in the whole sampled clip, text behind its end. Families whose positions tell no time keep their order.
+    """
+
+    positions: Literal["absolute", "compact", "patch-index"] = "absolute"
     answer_tokens: int = 16
     allow_long_context: bool = False
 
     def __post_init__(self) -> None:
-        _check(
-            self.positions in ("absolute", "compact"),
-            "answering.positions",
-            self.positions,
-            "'absolute' or 'compact'",
-        )
+        allowed = ("absolute", "compact", "patch-index")
+        _check(self.positions in allowed, "answering.positions", self.positions, f"one of {', '.join(allowed)}")
         _check(self.answer_tokens >= 1, "answering.answer_tokens", self.answer_tokens, "at least 1")
 
 

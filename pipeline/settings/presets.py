@@ -1,6 +1,7 @@
 """One full configuration per model: what differs from the defaults, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from pipeline.settings.config import (
     AnsweringConfig,
@@ -15,6 +16,12 @@ from pipeline.settings.config import (
 # Reference layer and depth of the checkpoints that were probed: Qwen2.5-VL-7B, InternVL2.5-8B.
 _PROBED_LAYER, _PROBED_DEPTH = 20, 28
 _PROBED_INTERNVL_LAYER, _PROBED_INTERNVL_DEPTH = 15, 32
+
+
+PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {"paper": MappingProxyType({"budget.tau": 2.0, "budget.over_select": 1.1, "budget.token_budget": 7_040})}
+)
+"""Settings by name: ``paper`` is what AdaptToken's paper says (τ, over-selection), with FlexSelect's budget."""
 
 
 def preset_for(

@@ -22,6 +22,9 @@ _TYPES: dict[str, Any] = {"method": str} | {
 }
 _KEY_OF_LEAF: dict[str, str] = {key.rpartition(".")[2]: key for key in _TYPES}
 
+_ADDED = (("budget", "keep_ratio", None), ("scoring", "prompt_style", "plain"))
+"""Settings that came later, and the value that changes nothing."""
+
 # YAML 1.1 reads 1e-3 (no dot) as text.
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
@@ -77,12 +80,21 @@ def config_hash(config: RunConfig, *, model_revision: str | None) -> str:
     if config.frame_store.quality != "lossless":
         settings["frame_store"] = {"quality": config.frame_store.quality}
     identity = [model_revision] if model_revision is not None else [config.model.model, config.model.revision]
+    for section, name, unset in _ADDED:  # rows that were written before there was this setting keep their keys
+        if getattr(getattr(config, section), name) == unset:
+            settings[section] = {key: value for key, value in _section(settings, section) if key != name}
     model: dict[str, object] = {"identity": identity, "dtype": config.model.dtype}
     if config.model.quantization != "off":  # rows that were written before there was this setting keep their keys
         model["quantization"] = config.model.quantization
     settings["model"] = model
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _section(settings: Mapping[str, object], name: str) -> Iterator[tuple[str, object]]:
+    section = settings[name]
+    assert isinstance(section, Mapping)
+    yield from section.items()
 
 
 def _read_yaml(uri: str, storage_options: StorageOptions) -> Mapping[str, object]:

@@ -16,7 +16,7 @@ from tests.unit.models.tiny_models import CASES, REPEATS
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 2e-5
-WHOLE, BEST = "adapttoken", "flexselect"  # all tokens reach the final pass; of each group its best sixth
+WHOLE, BEST = "adapttoken", "equal-quota"  # all tokens reach the final pass; of each group its best sixth
 ON_RAY = "internvl-qwen2-text"  # the one that the default run asks on Ray
 
 

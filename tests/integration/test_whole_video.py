@@ -89,7 +89,13 @@ def loop(model, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("method", sorted(SELECTORS))
+BY_DEFAULT = {name for name, one in SELECTORS.items() if one.ranker is None} - {"aks"} | {"duet", "evs", "ktv"}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(name, marks=[] if name in BY_DEFAULT else [pytest.mark.slow]) for name in sorted(SELECTORS)],
+)
 def test_the_engine_gives_the_bits_of_the_plain_loop(method, make_job, loop, monkeypatch):
     monkeypatch.setattr(video_warnings, "LEAST_LETTER_SHARE", 1.1)  # so that each choice is warned of
     job = make_job(method)

@@ -93,10 +93,14 @@ def _unpack_score_work(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GatherWork:
-    """Hand out the tokens one question bought from groups that this worker holds: group position -> count."""
+    """Hand out the tokens one question bought from groups that this worker holds: group position -> count.
+
+    ``by_patch``: tokens of each of its patches, where they are not simply its best ones.
+    """
 
     key: WorkKey
     bought: Mapping[int, int]
+    by_patch: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

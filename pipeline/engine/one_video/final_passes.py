@@ -1,6 +1,6 @@
 """The way of one video's questions from bought tokens to an answer: gathers, final passes. No clock, no I/O."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,7 @@ class FinalPasses:
         bought: npt.NDArray[np.int64],
         holder: Mapping[int, str],
         make_key: Callable[[Stage, int], WorkKey],
+        by_patch: Sequence[npt.NDArray[np.int64]] | None = None,
     ) -> dict[str, GatherWork]:
         """One gather per worker that holds bought tokens; none, and it waits on, while a bought group has no holder."""
         positions = np.flatnonzero(bought).tolist()
@@ -45,7 +46,10 @@ class FinalPasses:
         by_worker: dict[str, dict[int, int]] = {}
         for position in positions:
             by_worker.setdefault(holder[position], {})[position] = int(bought[position])
-        gathers = {w: GatherWork(key=make_key(Stage.GATHER, question), bought=part) for w, part in by_worker.items()}
+        gathers = {}
+        for worker, part in by_worker.items():
+            patches = {} if by_patch is None else {p: tuple(by_patch[p].tolist()) for p in part}
+            gathers[worker] = GatherWork(key=make_key(Stage.GATHER, question), bought=part, by_patch=patches)
         self.waiting.remove(question)
         self._gathers[question] = _Gather(awaited={worker: gather.key for worker, gather in gathers.items()})
         return gathers

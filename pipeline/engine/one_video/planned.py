@@ -124,6 +124,8 @@ class Planned:
             rung=self.round.rung,
             only=only,
             question_tokens=self.check.num_tokens,
+            num_groups=len(self.plan.groups),
+            num_patches=self.plan.num_chosen,
         )
         return ScoreWork(key=key, frames=self.frames.give(position), group=group)
 
@@ -291,7 +293,8 @@ class Planned:
         for index in list(self.final.waiting):
             question = self.questions[index]
             assert question.bought is not None
-            for holder, gather in self.final.start(index, question.bought, self.round.holder, make_key).items():
+            bought, by_patch = question.bought, question.bought_by_patch
+            for holder, gather in self.final.start(index, bought, self.round.holder, make_key, by_patch).items():
                 question.phase = QuestionPhase.ANSWERING
                 started.append((holder, gather))
         return started

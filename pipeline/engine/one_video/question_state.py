@@ -13,6 +13,7 @@ from pipeline.engine.one_video.tries import Tries
 from pipeline.failures import Failure
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore, Selector
+from pipeline.method.selectors.shares import share_out
 from pipeline.method.stopping import normalize_response
 from pipeline.passes.records import FinalAnswer
 from pipeline.settings.config import BudgetConfig, StoppingConfig
@@ -39,7 +40,8 @@ class QuestionState:
     Attributes:
         scores: group position -> score, early ones included.
         prefix: the scores that count.
-        bought: per prefix position, tokens bought; set when scoring ends.
+        bought: per prefix position, tokens bought; set when scoring ends. ``bought_by_patch``: of each patch, where a
+            group's are not simply its best ones.
         limits: per prefix position, how many candidates its holder was told to keep; the last few may not be cut yet.
         num_wasted: groups scored for it beyond the prefix that counts.
         last_ahead: highest position handed out when scoring ended; what comes in up to there was speculation.
@@ -53,6 +55,7 @@ class QuestionState:
     prefix: list[GroupScore] = field(default_factory=list)
     stop_reason: str | None = None
     bought: npt.NDArray[np.int64] | None = None
+    bought_by_patch: tuple[npt.NDArray[np.int64], ...] | None = None
     limits: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     answer: FinalAnswer | None = None
     failure: Failure | None = None
@@ -82,13 +85,8 @@ class QuestionState:
 
     def restart(self, *, rung: int) -> None:
         """Score it from the start; failures, seconds and what was wasted stay."""
-        self.phase, self.rung, self.stop_reason, self.bought, self.answer = (
-            QuestionPhase.SCORING,
-            rung,
-            None,
-            None,
-            None,
-        )
+        self.phase, self.rung, self.stop_reason = QuestionPhase.SCORING, rung, None
+        self.bought = self.bought_by_patch = self.answer = None
         self.scores, self.prefix, self._support = {}, [], Counter()
         self.limits, self.last_ahead = np.zeros(0, dtype=np.int64), -1
 
@@ -133,21 +131,25 @@ class QuestionState:
         While scoring goes on, one token more than the share is held: a longer prefix never raises a share by more.
         """
         length = len(self.prefix)
-        shares = selector.allocate(
-            self._certainty_G[:length],
-            self._num_tokens_G[:length],
+        shares, by_patch = share_out(
+            selector,
+            self.prefix,
             budget,
-            tokens_per_patch=self.prefix[0].tokens_per_patch,
+            certainty_G=self._certainty_G[:length],
+            num_tokens_G=self._num_tokens_G[:length],
+            is_complete=self.phase is not QuestionPhase.SCORING,
         )
         spare = 1 if self.phase is QuestionPhase.SCORING else 0
         before = np.concatenate([self.limits, self._num_tokens_G[len(self.limits) : length]])
         wanted = np.minimum(shares + spare, before)
         of_new, of_old = WORTH_TELLING
         is_told = (of_new * wanted <= of_old * before) & (wanted < before)
+        if selector.profile == "patches":  # a group's best tokens are not what is bought of it: all of them, or none
+            is_told &= wanted == 0
         self.limits = np.where(is_told, wanted, before)
         told = np.flatnonzero(is_told)
         if self.phase is not QuestionPhase.SCORING:
-            self.bought = shares
+            self.bought, self.bought_by_patch = shares, by_patch
         return dict(zip(told.tolist(), wanted[told].tolist(), strict=True))
 
     def wants(self, position: int) -> bool:

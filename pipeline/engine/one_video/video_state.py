@@ -147,7 +147,7 @@ class VideoState:
         plan, task, budget = done.plan, self.task, self.config.budget
         size = self.config.execution.groups_per_call
         source = VideoSource(uri=task.uri, fingerprint=self.fingerprint, probe=done.probe, groups_per_bundle=size)
-        is_bounded = self.selector.final_budget(budget) is not None
+        is_bounded = self.selector.final_budget(budget) is not None and self.selector.profile != "patches"
         most = overselected(budget.token_budget, budget.over_select) if is_bounded else None
         num_tokens_G, num_questions = plan.group_num_tokens, len(task.questions)
         self.state = Planned(

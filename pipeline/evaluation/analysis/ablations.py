@@ -55,7 +55,7 @@ _ALL = (
             "off (1.0)": {"budget.over_select": 1.0},
         },
     ),
-    _of_one("positions", "positions in the final pass", "answering.positions", ("absolute", "compact")),
+    _of_one("positions", "positions in the final pass", "answering.positions", ("absolute", "compact", "patch-index")),
 )
 ABLATIONS: Mapping[str, Ablation] = {ablation.name: ablation for ablation in _ALL}
 

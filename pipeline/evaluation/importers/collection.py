@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pipeline.evaluation.benchmarks import Benchmark
 from pipeline.evaluation.importers.annotations import AnnotationError, AnnotationRow
 from pipeline.evaluation.importers.files import FileIndex
-from pipeline.evaluation.importers.layouts import detect_layout
+from pipeline.evaluation.importers.layouts import Layout, detect_layout
 from pipeline.evaluation.importers.records import BenchmarkQuestion, Reason, Remark
 from pipeline.evaluation.importers.registry import layouts_of
 
@@ -35,8 +35,23 @@ def convert_files(
     if len({layout.name for layout in layouts}) > 1:
         found = "; ".join(f"{rows[0].file_name}: {layout.name}" for rows, layout in zip(files, layouts, strict=True))
         raise AnnotationError(f"the folder holds several layouts ({found}): name one file")
-    converted = [item for rows in files for row in rows for item in layouts[0].convert(row)]
+    converted = [item for rows in files for row in rows for item in _convert(row, layouts[0])]
+    if not any(isinstance(item, BenchmarkQuestion) for item in converted):
+        unreadable = [item for item in converted if isinstance(item, Remark) and item.reason is Reason.UNREADABLE_ROW]
+        if unreadable:  # not one odd row: another file
+            raise AnnotationError(unreadable[0].detail)
     return layouts[0].name, converted
+
+
+def _convert(row: AnnotationRow, layout: Layout) -> list[BenchmarkQuestion | Remark]:
+    """One row, which is listed where it cannot be read."""
+    converted: list[BenchmarkQuestion | Remark] = []
+    try:
+        for item in layout.convert(row):
+            converted.append(item)
+    except AnnotationError as error:
+        converted.append(Remark(where=row.where, reason=Reason.UNREADABLE_ROW, detail=str(error)))
+    return converted
 
 
 def keep_chosen(

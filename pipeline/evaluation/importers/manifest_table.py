@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from pipeline.evaluation.benchmarks import Benchmark
 from pipeline.evaluation.importers.collection import PlacedQuestion
+from pipeline.evaluation.importers.options import fill_blanks
 from pipeline.method.subtitles import Subtitle, with_subtitles
 
 _TEXT, _FLOAT = pa.string(), pa.float64()
@@ -65,7 +66,7 @@ def _row(item: PlacedQuestion, benchmark: Benchmark, subtitles: Sequence[Subtitl
         "question_id": item.question.question_id,
         "video": item.video,
         "question": question.question if subtitles is None else with_subtitles(question.question, subtitles),
-        "options": list(question.options),
+        "options": list(fill_blanks(question.options)),
         "expected": question.expected,
         "benchmark": benchmark.name,
         "source_id": question.source_id,

@@ -7,6 +7,7 @@ from string import ascii_uppercase
 
 from pipeline.evaluation.importers.annotations import AnnotationRow
 from pipeline.evaluation.importers.records import Reason, Remark
+from pipeline.manifest.questions import BLANK_OPTION
 
 _PREFIX = re.compile(r"\s*\(?([A-Z])[.):]\s*(\S.*)", re.DOTALL)
 _LINE = re.compile(r"\n[ \t]*\(([A-Z])\)[ \t]*")
@@ -35,8 +36,13 @@ def split_question(text: str) -> tuple[str, tuple[str, ...]] | None:
 
 
 def are_usable(options: Sequence[str]) -> bool:
-    """Whether a manifest can hold them: 2 to 26, none blank."""
-    return 2 <= len(options) <= len(ascii_uppercase) and all(option.strip() for option in options)
+    """Whether a manifest can hold them: 2 to 26, not all of them blank."""
+    return 2 <= len(options) <= len(ascii_uppercase) and any(option.strip() for option in options)
+
+
+def fill_blanks(options: Sequence[str]) -> tuple[str, ...]:
+    """As a manifest holds them: one without text is a mark, which is asked as nothing."""
+    return tuple(option if option.strip() else BLANK_OPTION for option in options)
 
 
 def repeated_options(options: Sequence[str]) -> list[str]:
@@ -86,7 +92,12 @@ def describe_options(
     options: Sequence[str], expected: str | None, *, answer: str | None
 ) -> tuple[tuple[Reason, str], ...]:
     """What to remark on a question that is kept: equal options, no known answer."""
-    return (*_describe_repeats(options, expected), *([(Reason.NO_TRUTH, "")] if answer is None else []))
+    blank = [letter for letter, option in zip(ascii_uppercase, options, strict=False) if not option.strip()]
+    return (
+        *_describe_repeats(options, expected),
+        *([(Reason.BLANK_OPTION, ", ".join(blank))] if blank else []),
+        *([(Reason.NO_TRUTH, "")] if answer is None else []),
+    )
 
 
 def _describe_repeats(options: Sequence[str], expected: str | None) -> tuple[tuple[Reason, str], ...]:

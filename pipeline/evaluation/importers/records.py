@@ -19,6 +19,8 @@ class Reason(StrEnum):
     GENERATION_TASK = "a generation task without options"
     ANSWER_NOT_OFFERED = "the right answer is not among the options"
     UNREADABLE_OPTIONS = "the options cannot be read"
+    UNREADABLE_ROW = "a field is missing or of the wrong kind"
+    BLANK_OPTION = "an option has no text; it is asked as it is, as officially"
     MISSING_VIDEO = "there is no video file"
     AMBIGUOUS_VIDEO = "several video files have this name"
     UNREADABLE_VIDEO = "the video file cannot be read"
@@ -32,7 +34,7 @@ class Reason(StrEnum):
 _KEPT = frozenset(
     {
         *(Reason.NO_TRUTH, Reason.REPEATED_QUESTION, Reason.REPEATED_OPTIONS, Reason.ANSWER_REPEATED),
-        *(Reason.NO_REFERENCE, Reason.BAD_REFERENCE, Reason.NO_SUBTITLES),
+        *(Reason.NO_REFERENCE, Reason.BAD_REFERENCE, Reason.NO_SUBTITLES, Reason.BLANK_OPTION),
     }
 )
 

@@ -13,7 +13,16 @@ from pipeline.manifest.questions import option_letter
 
 _COLUMNS = (
     *("question_id", "video", "question", "options", "status", "answer", "answer_text", "evidence", "duration_s"),
-    *("num_groups", "num_groups_scored", "num_tokens_kept", "total_s", "model", "method", "config_hash"),
+    *(
+        "num_groups",
+        "num_groups_scored",
+        "num_tokens_kept",
+        "total_s",
+        "model",
+        "method",
+        "config_hash",
+        "prompt_style",
+    ),
     *("finished_at", "expected", "benchmark", "source_id", "video_id", "question_stem", "num_subtitles"),
     *("time_reference", "reference_start_s", "reference_end_s", "needle_start_s", "needle_end_s"),
 )
@@ -77,6 +86,7 @@ class AnswerSet:
     config_hash: str
     answers: tuple[Answer, ...]
     num_superseded: int
+    prompt_style: str = "plain"
 
 
 def answer_sets(table: pa.Table, *, label: str, manifest: pa.Table | None = None) -> list[AnswerSet]:
@@ -158,6 +168,7 @@ def _answer_set(
         model=str(first["model"]),
         method=method,
         config_hash=config_hash,
+        prompt_style=str(first.get("prompt_style") or "plain"),
         answers=tuple(read_answer(row, benchmark) for row in (*rows, *missing)),
         num_superseded=num_superseded,
     )

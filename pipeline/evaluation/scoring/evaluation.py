@@ -90,7 +90,7 @@ def evaluate(answers: AnswerSet, *, scorer: str | None = None) -> Evaluation:
         ValueError: The scorer is unknown or has no rule for this benchmark.
     """
     benchmark = answers.benchmark
-    name = scorer or default_scorer(benchmark.name)
+    name = scorer or default_scorer(benchmark.name, answers.prompt_style)
     judged = judge(answers.answers, get_scorer(name))
     fewest = 1 if benchmark.name else 2
     measured = {category: accuracy_by_category(judged, category) for category in benchmark.categories}

@@ -6,7 +6,8 @@ from pipeline.evaluation.scoring.accuracy import Accuracy
 from pipeline.evaluation.scoring.evaluation import Evaluation
 from pipeline.evaluation.scoring.evidence_hits import FEW_SPANS
 from pipeline.evaluation.scoring.paired import FEW_VIDEOS, Comparison
-from pipeline.evaluation.scoring.paper import SOURCE, paper_figure, paper_frame_scaling, paper_table
+from pipeline.evaluation.scoring.paper import SOURCE, paper_frame_scaling, paper_table
+from pipeline.evaluation.scoring.paper_column import comparable_figure, notes_on_the_paper
 from pipeline.results.tables import Table
 
 _NONE = "–"
@@ -51,7 +52,7 @@ def _headline(evaluations: Sequence[Evaluation]) -> Table:
 
 def _headline_row(item: Evaluation, *, has_macro: bool) -> list[str]:
     answers, overall, macro, work = item.answers, item.overall, item.macro, item.work
-    figure = paper_figure(answers.benchmark.name, model=answers.model, method=answers.method)
+    figure = comparable_figure(item)
     cells = [answers.label, _short(answers.model), answers.method]
     cells += [str(overall.num_questions if overall else 0), _share(overall)]
     if has_macro:
@@ -70,6 +71,7 @@ def _notes(item: Evaluation) -> list[str]:
         notes.append(f"{label}: only {item.overall.num_videos} videos: the errors are too small")
     if item.parsed and item.overall and item.parsed.num_questions != item.overall.num_questions:
         notes.append(f"{label}: {_share(item.parsed)} of the {item.parsed.num_questions} that could be read")
+    notes += notes_on_the_paper(item)
     if counts.missing:
         notes.append(f"{label}: {counts.missing} questions of the manifest have no row and count as wrong")
     if counts.guessed:

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from pipeline.evaluation.scoring.evaluation import Evaluation
 from pipeline.evaluation.scoring.paired import Comparison
-from pipeline.evaluation.scoring.paper import SOURCE, paper_figure, paper_frame_scaling, paper_table
+from pipeline.evaluation.scoring.paper import SOURCE, paper_frame_scaling, paper_table
+from pipeline.evaluation.scoring.paper_column import comparable_figure
 
 
 def report_json(evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison]) -> bytes:
@@ -27,7 +28,7 @@ def report_json(evaluations: Sequence[Evaluation], comparisons: Sequence[Compari
 
 def _evaluation(item: Evaluation) -> dict[str, object]:
     answers = item.answers
-    figure = paper_figure(answers.benchmark.name, model=answers.model, method=answers.method)
+    figure = comparable_figure(item)
     return {
         "run": answers.label,
         "benchmark": answers.benchmark.name or None,
@@ -35,6 +36,7 @@ def _evaluation(item: Evaluation) -> dict[str, object]:
         "method": answers.method,
         "config_hash": answers.config_hash,
         "scorer": item.scorer,
+        "prompt_style": answers.prompt_style,
         "with_subtitles": item.with_subtitles,
         "overall": None if item.overall is None else asdict(item.overall),
         "macro": None if item.macro is None else asdict(item.macro),

@@ -94,9 +94,16 @@ SCORERS: Mapping[str, Scorer] = {
 }
 
 
-def default_scorer(benchmark: str) -> str:
-    """The benchmark's own rule; archives have none."""
-    return "official" if benchmark else "option_probabilities"
+def default_scorer(benchmark: str, style: str = "plain") -> str:
+    """The benchmark's own rule where it fits the wording; archives have none.
+
+    MLVU's reads what follows "Best option: (", which only its own wording makes a response begin with; LVBench's takes
+    the first character. Of other wordings lmms-eval's shared rule reads the letter.
+    """
+    if not benchmark:
+        return "option_probabilities"
+    needs_own_wording = benchmark in ("mlvu-dev", "mlvu-test")
+    return "lmms_eval_2026_04" if needs_own_wording and style != "mlvu" else "official"
 
 
 def get_scorer(name: str) -> Scorer:

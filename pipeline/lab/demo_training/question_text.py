@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.lab.demo_training.vocabulary import LETTERS
-from pipeline.models.prompt import LETTER_INSTRUCTION, Prompt, build_prompt
+from pipeline.models.prompt import Prompt, build_prompt
+from pipeline.models.prompt_styles import LETTER_INSTRUCTION
 
 FORM_WEIGHT = 0.15  # loss weight of tokens that only depend on the form of the answer
 

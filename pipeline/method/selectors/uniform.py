@@ -11,7 +11,9 @@ class Uniform(AllTokens):
 
     name = "uniform"
 
-    def choose_patches(self, num_patches: int, *, tokens_per_patch: int, token_budget: int) -> npt.NDArray[np.int64]:
+    def choose_patches(
+        self, num_patches: int, *, tokens_per_patch: int, token_budget: int, keep_ratio: float | None = None
+    ) -> npt.NDArray[np.int64]:
         """The middle patch of each of K equal bins, K whole patches being what fits; one patch even if none fits.
 
         ``num_patches=10, room for 3  ->  1 5 8``
@@ -21,5 +23,10 @@ class Uniform(AllTokens):
         """
         if num_patches < 1 or tokens_per_patch < 1:
             raise ValueError(f"Uniform needs counts of at least 1, got {num_patches=} {tokens_per_patch=}")
-        num_chosen = min(num_patches, max(1, token_budget // tokens_per_patch))
-        return (2 * np.arange(num_chosen, dtype=np.int64) + 1) * num_patches // (2 * num_chosen)
+        return evenly_spaced(num_patches, max(1, token_budget // tokens_per_patch))
+
+
+def evenly_spaced(num_patches: int, num_chosen: int) -> npt.NDArray[np.int64]:
+    """The middle of each of so many equal bins; all, where there are no more."""
+    num_chosen = min(num_patches, num_chosen)
+    return (2 * np.arange(num_chosen, dtype=np.int64) + 1) * num_patches // (2 * num_chosen)

@@ -20,7 +20,7 @@ from pipeline.models.glm.prompt import ANSWER_MARKS, VIDEO_TOKEN, append_text, b
 from pipeline.models.glm.vision import GlmVision
 from pipeline.models.interface import FinalTokens, FrameGeometry
 from pipeline.models.qwen.qwen3_sequence import lay_out
-from pipeline.models.video_sequence import IntArray, VideoSequence
+from pipeline.models.video_sequence import IntArray, VideoSequence, check_positions
 
 
 class Glm4V(Adapter[GlmLayout]):
@@ -61,9 +61,8 @@ class Glm4V(Adapter[GlmLayout]):
         return self._show(center_s_P, patch_N, row_N, column_N, side=max(shape[1:]))
 
     def _lay_out_kept(self, tokens: FinalTokens, *, positions: str, patch_s: float) -> VideoSequence:
-        """Both values of ``positions`` hold at once: times stand in the text, and rotary positions run on."""
-        if positions not in ("absolute", "compact"):
-            raise ValueError(f"positions must be 'absolute' or 'compact', got {positions!r}")
+        """All values of ``positions`` hold at once: times stand in the text, and rotary positions run on."""
+        check_positions(positions)
         times_s_K = tokens.time_s_K if tokens.center_s_K is None else tokens.center_s_K
         is_first_K = np.diff(tokens.patch_K, prepend=-1) != 0
         if tokens.geometry is None:

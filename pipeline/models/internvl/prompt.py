@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.models.video_sequence import IntArray, VideoSequence
+from pipeline.models.video_sequence import IntArray, VideoSequence, check_positions
 
 VIDEO_TOKEN = "<video>"  # in the chat template, where the frames go
 _START, _END, _CONTEXT = "<img>", "</img>", "<IMG_CONTEXT>"
@@ -52,16 +52,15 @@ def count_by_frame(patch_K: IntArray, *, positions: str, tokens_per_frame: int) 
 
     Args:
         patch_K: video frame of each kept token, ascending.
-        positions: ``absolute`` (each kept frame stays one) or ``compact``.
+        positions: ``absolute`` and ``patch-index`` (each kept frame stays one) or ``compact``.
         tokens_per_frame: visual tokens of a whole frame.
 
     Raises:
-        ValueError: If ``positions`` is neither.
+        ValueError: If ``positions`` is not one of its values.
     """
-    if positions not in ("absolute", "compact"):
-        raise ValueError(f"positions must be 'absolute' or 'compact', got {positions!r}")
+    check_positions(positions)
     kept: list[int] = np.unique(patch_K, return_counts=True)[1].tolist()
-    if positions == "absolute":
+    if positions != "compact":
         return kept
     shown: list[int] = []
     for count in kept:

@@ -21,7 +21,7 @@ from pipeline.models.llava.layout import LlavaLayout
 from pipeline.models.llava.preprocess import normalize_frames
 from pipeline.models.prompt import build_prompt
 from pipeline.models.qwen.preprocess import resize_frames
-from pipeline.models.video_sequence import VideoSequence
+from pipeline.models.video_sequence import VideoSequence, check_positions
 
 VIDEO_TOKEN = "<video>"
 
@@ -54,9 +54,8 @@ class LlavaOneVision(Adapter[LlavaLayout]):
         return self._show(num_patches * geometry.tokens_per_patch)
 
     def _lay_out_kept(self, tokens: FinalTokens, *, positions: str, patch_s: float) -> VideoSequence:
-        """Kept tokens follow each other; positions tell of order alone, so both values mean the same."""
-        if positions not in ("absolute", "compact"):
-            raise ValueError(f"positions must be 'absolute' or 'compact', got {positions!r}")
+        """Kept tokens follow each other; positions tell of order alone, so all values mean the same."""
+        check_positions(positions)
         return self._show(len(tokens.patch_K))
 
     def _show(self, num_visual: int) -> VideoSequence:

@@ -10,6 +10,8 @@ Shape suffixes:
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.models.video_sequence import check_positions
+
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,20 +44,30 @@ def kept_positions(
         row_N: token row in the patch.
         column_N: token column in the patch.
         start: position of the first visual token.
-        positions: ``absolute`` (from presentation time) or ``compact`` (the kept patches as an ordinary clip).
+        positions: ``absolute`` (from presentation time), ``compact`` (the kept patches as an ordinary clip) or
+            ``patch-index`` (where they stood in the whole sampled clip, as stock code counts).
         patch_s: seconds between patches of an ordinary clip.
         tokens_per_second: temporal positions per second, of the checkpoint.
 
     Raises:
-        ValueError: If ``positions`` is neither.
+        ValueError: If ``positions`` is not one of its values.
     """
     if positions == "absolute":
         temporal_N = _temporal_positions(time_s_N, tokens_per_second)
     elif positions == "compact":
         temporal_N = _temporal_positions(np.unique(patch_N, return_inverse=True)[1], patch_s * tokens_per_second)
     else:
-        raise ValueError(f"positions must be 'absolute' or 'compact', got {positions!r}")
+        check_positions(positions)
+        temporal_N = _temporal_positions(patch_N, patch_s * tokens_per_second)
     return np.stack([temporal_N, row_N, column_N]) + start
+
+
+def clip_end(
+    *, num_patches: int, token_rows: int, token_columns: int, start: int, patch_s: float, tokens_per_second: float
+) -> int:
+    """Position of the text after a whole clip: one beyond the largest on any axis."""
+    last = int(_temporal_positions(np.array([num_patches - 1]), patch_s * tokens_per_second)[0])
+    return start + max(last, token_rows - 1, token_columns - 1) + 1
 
 
 def _temporal_positions(steps: IntArray | FloatArray, per_step: float) -> IntArray:

@@ -4,7 +4,8 @@ Shape suffixes:
 - F = frames, P = patches, N = visual tokens of a group, K = kept tokens, 3 = temporal, row, column
 """
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,10 @@ import torch
 from torch import Tensor
 
 from pipeline.models.adapter import Adapter
-from pipeline.models.interface import FinalTokens, FrameGeometry
+from pipeline.models.interface import RICH_OFFERS, Encoded, FinalTokens, FrameGeometry
 from pipeline.models.prompt import build_prompt
 from pipeline.models.qwen.layout import QwenLayout
-from pipeline.models.qwen.positions import clip_positions, kept_positions
+from pipeline.models.qwen.positions import clip_end, clip_positions, kept_positions
 from pipeline.models.qwen.vision import QwenVision
 from pipeline.models.video_sequence import VideoSequence
 
@@ -24,6 +25,8 @@ VIDEO_TOKEN = "<|video_pad|>"
 
 class Qwen25VL(Adapter[QwenLayout]):
     """Implements ``VideoModel``. One call at a time."""
+
+    offers: ClassVar[frozenset[str]] = RICH_OFFERS
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str, revision: str) -> None:
         layout = QwenLayout.from_config(model.config)
@@ -38,6 +41,26 @@ class Qwen25VL(Adapter[QwenLayout]):
         """See ``VideoModel``."""
         outputs = self._vision.encode(frames_FHW3, geometry, batch_patches=batch_patches)
         return torch.cat([output.pooler_output for output in outputs])
+
+    @torch.inference_mode()
+    def encode_richly(
+        self,
+        frames_FHW3: Tensor | npt.NDArray[np.uint8],
+        geometry: FrameGeometry,
+        *,
+        batch_patches: int,
+        saliency: bool = False,
+        tower: bool = False,
+    ) -> Encoded:
+        """See ``VideoModel``."""
+        return self._vision.encode_richly(
+            frames_FHW3,
+            geometry,
+            batch_patches=batch_patches,
+            merge=lambda output: output.pooler_output,
+            saliency=saliency,
+            tower=tower,
+        )
 
     def _lay_out_clip(
         self, num_patches: int, geometry: FrameGeometry, *, patch_s: float, center_s_P: npt.NDArray[np.float64] | None
@@ -65,7 +88,18 @@ class Qwen25VL(Adapter[QwenLayout]):
             patch_s=patch_s,
             tokens_per_second=self._layout.tokens_per_second,
         )
-        return self._after_prefix(visual_3K)
+        sequence = self._after_prefix(visual_3K)
+        if positions != "patch-index" or tokens.geometry is None:
+            return sequence
+        end = clip_end(
+            num_patches=tokens.num_patches or int(tokens.patch_K.max()) + 1,
+            token_rows=tokens.geometry.token_rows,
+            token_columns=tokens.geometry.token_columns,
+            start=len(self._prefix_ids),
+            patch_s=patch_s,
+            tokens_per_second=self._layout.tokens_per_second,
+        )
+        return replace(sequence, next_position=end)
 
     def _after_prefix(self, visual_3N: npt.NDArray[np.int64]) -> VideoSequence:
         """Nothing but visual tokens, at these positions, after the prefix text."""

@@ -6,13 +6,9 @@ No deepstack: a visual token is its merged features alone. The chat template thi
 
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from pipeline.models.fast_paths import FastPaths
-from pipeline.models.interface import FrameGeometry
 from pipeline.models.qwen.qwen3_layout import Qwen3Layout, Qwen35Layout
 from pipeline.models.qwen.qwen3_vl import Qwen3VL
 from pipeline.models.recurrent_prefix import RecurrentPrefixScorer
@@ -26,13 +22,9 @@ class Qwen35(Qwen3VL):
 
     layout_class: ClassVar[type[Qwen3Layout]] = Qwen35Layout
 
-    @torch.inference_mode()
-    def encode(
-        self, frames_FHW3: Tensor | npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int
-    ) -> Tensor:
-        """See ``VideoModel``."""
-        outputs = self._vision.encode(frames_FHW3, geometry, batch_patches=batch_patches)
-        return torch.cat([output.pooler_output for output in outputs])
+    def _features_of(self, output: Any) -> Tensor:
+        """Merged features alone."""
+        return output.pooler_output  # type: ignore[no-any-return]
 
     def _make_scorer(self, text: TextModel, paths: FastPaths) -> PrefixScorer:
         """Every question from a copy of the recurrent states, which knows one way only."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline.models.adapter import Adapter
 from pipeline.models.devices.transfer import upload
-from pipeline.models.interface import FinalTokens, FrameGeometry
+from pipeline.models.interface import RICH_OFFERS, Encoded, FinalTokens, FrameGeometry
 from pipeline.models.prompt import render_around_video
 from pipeline.models.qwen.deepstack import place_by_index
 from pipeline.models.qwen.qwen3_layout import Qwen3Layout
@@ -32,13 +32,15 @@ from pipeline.models.qwen.qwen3_sequence import (
     lay_out,
 )
 from pipeline.models.qwen.vision import QwenVision
-from pipeline.models.video_sequence import VideoSequence
+from pipeline.models.video_sequence import VideoSequence, check_positions
 
 VIDEO_TOKEN = "<|video_pad|>"
 
 
 class Qwen3VL(Adapter[Qwen3Layout]):
     """Implements ``VideoModel``. One call at a time."""
+
+    offers: ClassVar[frozenset[str]] = RICH_OFFERS
 
     layout_class: ClassVar[type[Qwen3Layout]] = Qwen3Layout
 
@@ -63,7 +65,26 @@ class Qwen3VL(Adapter[Qwen3Layout]):
     ) -> Tensor:
         """See ``VideoModel``; ``(N, E)``."""
         outputs = self._vision.encode(frames_FHW3, geometry, batch_patches=batch_patches)
-        return torch.cat([torch.cat([out.pooler_output, *out.deepstack_features], dim=-1) for out in outputs])
+        return torch.cat([self._features_of(output) for output in outputs])
+
+    def _features_of(self, output: Any) -> Tensor:
+        """``(N, E)`` of one batch of the tower's."""
+        return torch.cat([output.pooler_output, *output.deepstack_features], dim=-1)
+
+    @torch.inference_mode()
+    def encode_richly(
+        self,
+        frames_FHW3: Tensor | npt.NDArray[np.uint8],
+        geometry: FrameGeometry,
+        *,
+        batch_patches: int,
+        saliency: bool = False,
+        tower: bool = False,
+    ) -> Encoded:
+        """See ``VideoModel``."""
+        return self._vision.encode_richly(
+            frames_FHW3, geometry, batch_patches=batch_patches, merge=self._features_of, saliency=saliency, tower=tower
+        )
 
     def _lay_out_clip(
         self, num_patches: int, geometry: FrameGeometry, *, patch_s: float, center_s_P: npt.NDArray[np.float64] | None
@@ -83,13 +104,12 @@ class Qwen3VL(Adapter[Qwen3Layout]):
         )
 
     def _lay_out_kept(self, tokens: FinalTokens, *, positions: str, patch_s: float) -> VideoSequence:
-        """Both values of ``positions`` hold at once.
+        """All values of ``positions`` hold at once.
 
         The text before a patch is its presentation time (``absolute``), and rotary positions, which do not tell time
         here, follow each other (``compact``).
         """
-        if positions not in ("absolute", "compact"):
-            raise ValueError(f"positions must be 'absolute' or 'compact', got {positions!r}")
+        check_positions(positions)
         center_s_K = tokens.time_s_K if tokens.center_s_K is None else tokens.center_s_K
         is_first_K = np.diff(tokens.patch_K, prepend=-1) != 0
         if tokens.geometry is None:

@@ -3,7 +3,8 @@
 Shape suffixes: F = frames
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch import Tensor
 from transformers import vision_utils
 
 from pipeline.models.devices.transfer import upload
-from pipeline.models.interface import FrameGeometry
+from pipeline.models.interface import Encoded, FrameGeometry
 from pipeline.models.qwen.preprocess import PatchGeometry, flatten_patches, resize_frames
+from pipeline.models.qwen.tower_view import ReceivedAttention, per_token, watch_last_block
 from pipeline.models.qwen.vision_windows import plan_frames, plan_windows
 from pipeline.models.qwen.window_attention import WINDOW_ATTENTION
 
@@ -43,6 +45,48 @@ class QwenVision:
             pixels = flatten_patches(frames, geometry=self._patches).to(self._tower.dtype)
             num_patches = len(frames) // self._patches.temporal_patch_size
             yield self._tower(pixels, **self._plan(num_patches, geometry.token_rows, geometry.token_columns))
+
+    def encode_richly(
+        self,
+        frames_FHW3: Tensor | npt.NDArray[np.uint8],
+        geometry: FrameGeometry,
+        *,
+        batch_patches: int,
+        merge: Callable[[Any], Tensor],
+        saliency: bool,
+        tower: bool,
+    ) -> Encoded:
+        """Features as ``merge`` takes them from an output, and what else is wanted; see ``VideoModel``."""
+        unit, per_patch = self._patches.merge_size**2, geometry.tokens_per_patch
+        features, received, before = list[Tensor](), list[Tensor](), list[Tensor]()
+        with watch_last_block(self._tower) if saliency else nullcontext(ReceivedAttention()) as seen:
+            for output in self.encode(frames_FHW3, geometry, batch_patches=batch_patches):
+                features.append(merge(output))
+                order_U = self._order(len(features[-1]) // per_patch, geometry)
+                if saliency:
+                    received.append(per_token(seen.batches.pop(), unit=unit, order_U=order_U))
+                if tower:
+                    before.append(per_token(output.last_hidden_state, unit=unit, order_U=order_U))
+        return Encoded(
+            features_ND=torch.cat(features),
+            saliency_N=torch.cat(received) if saliency else None,
+            tower_NC=torch.cat(before) if tower else None,
+        )
+
+    def _order(self, num_patches: int, geometry: FrameGeometry) -> Tensor | None:
+        """Which token stands where in a batch; None: in order."""
+        if not hasattr(self._tower, "window_size"):
+            return None
+        plan, merge = self._plan(num_patches, geometry.token_rows, geometry.token_columns), self._patches.merge_size
+        if "window_index" in plan:
+            return plan["window_index"]  # type: ignore[no-any-return]
+        order_U, _ = vision_utils.get_vision_window_index(
+            plan["grid_thw"].cpu(),
+            spatial_merge_size=merge,
+            window_size=self._tower.window_size,
+            patch_size=self._patches.patch_size,
+        )
+        return order_U  # type: ignore[no-any-return]
 
     def _build_plan(self, num_patches: int, token_rows: int, token_columns: int) -> dict[str, Any]:
         """Arguments of the tower that it would else compute from ``grid_thw``, reading the device for it."""

@@ -46,7 +46,7 @@ def window_attention(
         segments: what the host knows of those bounds; without them they are read back from the device.
         kwargs: what other attention functions take.
     """
-    known = next((s for s in segments if s.bounds is cu_seq_lens_q), None) or _read_segments(cu_seq_lens_q)
+    known = segments_of(cu_seq_lens_q, segments)
     inputs = (query_1ALD, key_1ALD, value_1ALD)
     if known.gather_L is not None:
         query_1ALD, key_1ALD, value_1ALD = (tensor.index_select(2, known.gather_L) for tensor in inputs)
@@ -58,6 +58,11 @@ def window_attention(
     ]
     output_1LAD = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
     return output_1LAD if known.scatter_L is None else output_1LAD.index_select(1, known.scatter_L), None
+
+
+def segments_of(bounds: Tensor, known: Sequence[Segments]) -> Segments:
+    """What the host knows of these bounds; else they are read back from the device."""
+    return next((one for one in known if one.bounds is bounds), None) or _read_segments(bounds)
 
 
 def _read_segments(bounds: Tensor) -> Segments:

@@ -113,6 +113,14 @@ def fake_score(video_id: int, question: int, group_index: int) -> GroupScore:
     return GroupScore(group_index=group_index, certainty=-digest[0] / 256, response="AB"[digest[1] % 2], num_tokens=0)
 
 
+def fake_profile(method: str, score: GroupScore, num_patches: int) -> bytes:
+    """What the selector compares across groups, from the certainty alone."""
+    kind = get_selector(method).profile
+    size = {"nothing": 0, "patches": num_patches, "tokens": num_patches * TOKENS_PER_PATCH}[kind]
+    values = -np.arange(size, dtype=np.float32) * (1 + score.certainty)
+    return values.astype(np.float32).tobytes()
+
+
 STEP_S = 0.25
 
 
@@ -268,6 +276,7 @@ class World:
                 certainty=score.certainty,
                 response=score.response,
                 num_tokens=num_tokens,
+                profile=fake_profile(self.config.method, score, len(work.group.patches)),
                 tokens_per_patch=TOKENS_PER_PATCH,
             )
         key = (work.key.video_id, work.key.attempt, work.key.index)

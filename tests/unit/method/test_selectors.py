@@ -58,7 +58,8 @@ def test_every_selector_keeps_the_contract(name):
     [
         ("adapttoken", True, True, None, 110, 100),
         ("adapttoken-lite", True, True, 3, 110, 100),
-        ("flexselect", True, False, None, 100, 100),
+        ("equal-quota", True, False, None, 100, 100),
+        ("flexselect", True, False, None, 85, 100),
         ("top-frames", True, False, None, 100, 100),
         ("no-entropy", True, True, None, 110, 100),
         ("entropy-vote", True, False, None, 0, 100),
@@ -76,11 +77,11 @@ def test_selectors_differ_where_they_should(name, needs_scores, removes_redundan
     assert selector.final_budget(BUDGET) == final_budget
 
 
-def test_adapttoken_buys_by_certainty_and_flexselect_equally():
+def test_adapttoken_buys_by_certainty_and_equal_quota_equally():
     prefix = group_scores((0.0, "A", 90), (-2 * np.log(2), "A", 90))
     budget = BudgetConfig(token_budget=30, over_select=1.0, tau=2.0)
     assert allocate("adapttoken", prefix, budget).tolist() == [20, 10]
-    assert allocate("flexselect", prefix, budget).tolist() == [15, 15]
+    assert allocate("equal-quota", prefix, budget).tolist() == [15, 15]
 
 
 @pytest.mark.parametrize(

@@ -62,5 +62,7 @@ def test_any_subset_of_tokens_is_taken(case, features, positions):
 
 
 def test_an_unknown_way_to_place_tokens_is_refused(case, features, prompt):
-    with pytest.raises(ValueError, match="positions must be 'absolute' or 'compact', got 'relative'"):
+    with pytest.raises(
+        ValueError, match="positions must be one of 'absolute', 'compact', 'patch-index', got 'relative'"
+    ):
         case.answer(case.final_tokens(features, [0]), prompt, "relative")

@@ -38,7 +38,7 @@ AGREED = [
     *("duration_s", "decoder", "sandbox", "memory_rung", "video_num_frames_decoded"),
     *("video_num_decode_passes", "video_num_groups_encoded", "video_num_groups_prefilled", "decode_s", "encode_s"),
     *("prefill_s", "score_s", "scorer_wait_s", "answer_s", "total_s", "model", "model_revision", "method"),
-    *("config_hash", "video_fingerprint", "schema_version", "run_id", "finished_at"),
+    *("config_hash", "prompt_style", "video_fingerprint", "schema_version", "run_id", "finished_at"),
 ]
 PLACES = {"duration_s", "asked_start_s", "asked_end_s"}
 NOTHING = pa.table({})
@@ -118,6 +118,7 @@ def test_a_failed_row_says_what_failed_and_for_which_question():
         "model": "demo",
         "method": "uniform",
         "config_hash": "c",
+        "prompt_style": "plain",
         "schema_version": 1,
         "run_id": "r",
         "finished_at": datetime(2026, 1, 1, tzinfo=UTC),

@@ -151,6 +151,7 @@ def test_the_hash_is_that_of_the_canonical_json_of_what_changes_answers():
     expected.pop("execution")
     expected.pop("reading")
     expected.pop("frame_store")
+    del expected["budget"]["keep_ratio"], expected["scoring"]["prompt_style"]  # at the values that change nothing
     expected["model"] = {"identity": ["abc"], "dtype": "float32"}
     digest = hashlib.sha256(json.dumps(expected, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     assert config_hash(config, model_revision="abc") == digest[:16]

@@ -11,6 +11,7 @@ import pytest
 from jobs import import_benchmark
 from pipeline.demo.archive import encode_h264
 from pipeline.evaluation.importers.files import VIDEO_SUFFIXES, FileIndex
+from pipeline.manifest.questions import BLANK_OPTION
 from pipeline.manifest.reading import read_manifest
 from tests.unit.evaluation.importers.small_benchmarks import LVBENCH_TYPES, WRITERS, Asked, write_rows
 
@@ -263,3 +264,21 @@ def test_links_to_folders_are_followed_once(tmp_path):
     index = FileIndex(str(tmp_path / "videos"), VIDEO_SUFFIXES)
     assert index.find(["a"]).uri == f"{tmp_path}/videos/linked/a.mp4"
     assert len(index) == 1
+
+
+def test_an_empty_question_is_listed_and_not_fatal_and_a_blank_option_is_asked(tmp_path, run_import):
+    """As row 27 of MLVU's 7_topic_reasoning.json has no question."""
+    annotations, videos = WRITERS["mlvu-dev", "json"](tmp_path / "data", ASKED, None)
+    path = annotations / "1_plotQA.json"
+    rows = json.loads(path.read_text())
+    blank = next(option for option in rows[2]["candidates"] if option != rows[2]["answer"])
+    rows[1]["question"] = ""
+    rows[2]["candidates"] = ["" if option == blank else option for option in rows[2]["candidates"]]
+    path.write_text(json.dumps(rows))
+    code, rows, report, printed = run_import("mlvu-dev", annotations, videos)
+    assert (code, len(rows)) == (0, 4)
+    odd = {remark["where"]: (remark["reason"], remark["is_kept"]) for remark in report["remarks"]}
+    assert odd["1_plotQA.json row 2"] == ("a field is missing or of the wrong kind", False)
+    assert odd["1_plotQA.json row 3"] == ("an option has no text; it is asked as it is, as officially", True)
+    assert BLANK_OPTION in rows[1]["options"]
+    assert "scoring.prompt_style=mlvu" in printed

@@ -246,3 +246,19 @@ def test_a_scorer_without_a_rule_says_so():
     with pytest.raises(ValueError, match=r"scorer must be one of official, .* got 'exact'"):
         get_scorer("exact")
     assert [default_scorer(name) for name in ("videomme", "")] == ["official", "option_probabilities"]
+
+
+@pytest.mark.parametrize("said", ["B.", "B. blue", "B", "(B) blue", "The answer is B."])
+def test_the_default_rule_reads_what_the_wording_makes_models_say(said):
+    """MLVU's own rule read the first two as nothing, whatever they had been asked."""
+    answer = RawAnswer(question_id="q", text=said, options=("red", "blue"), benchmark="mlvu-dev")
+    assert get_scorer(default_scorer("mlvu-dev", "plain"))(answer).letter == "B"
+    assert default_scorer("mlvu-dev", "mlvu") == "official"
+    assert default_scorer("videomme", "plain") == default_scorer("videomme", "videomme") == "official"
+    assert default_scorer("") == "option_probabilities"
+
+
+@pytest.mark.parametrize("said", ["B) blue", "B", "B)"])
+def test_mlvus_own_rule_reads_what_follows_the_opened_bracket(said):
+    answer = RawAnswer(question_id="q", text=said, options=("red", "blue"), benchmark="mlvu-dev")
+    assert get_scorer(default_scorer("mlvu-dev", "mlvu"))(answer).letter == "B"

@@ -90,7 +90,9 @@ def test_compact_frames_are_never_overfull_and_never_needlessly_many(kept):
 
 
 def test_an_unknown_way_to_show_frames_is_refused():
-    with pytest.raises(ValueError, match="positions must be 'absolute' or 'compact', got 'relative'"):
+    with pytest.raises(
+        ValueError, match="positions must be one of 'absolute', 'compact', 'patch-index', got 'relative'"
+    ):
         count_by_frame(np.arange(3), positions="relative", tokens_per_frame=4)
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 from packaging.version import Version
 
-from pipeline.models.qwen.positions import clip_positions, kept_positions
+from pipeline.models.qwen.positions import clip_end, clip_positions, kept_positions
 
 
 def stock_index(case, *, patch_s, suffix):
@@ -80,6 +81,8 @@ KEPT = {
         ("compact", 0.5, 2.0, [0, 0, 1, 2]),
         ("compact", 0.7, 2.0, [0, 0, 1, 2]),
         ("compact", 4.0, 2.0, [0, 0, 8, 16]),
+        ("patch-index", 1.0, 2.0, [6, 6, 20, 1000]),
+        ("patch-index", 0.5, 2.0, [3, 3, 10, 500]),
     ],
 )
 def test_kept_tokens_stand_at_their_time_or_close_together(positions, patch_s, rate, temporal):
@@ -105,5 +108,21 @@ def test_whole_numbers_survive_float_arithmetic(patch_s):
 
 
 def test_an_unknown_way_to_place_tokens_is_refused():
-    with pytest.raises(ValueError, match="positions must be 'absolute' or 'compact', got 'relative'"):
+    with pytest.raises(
+        ValueError, match="positions must be one of 'absolute', 'compact', 'patch-index', got 'relative'"
+    ):
         kept_positions(**KEPT, start=0, positions="relative", patch_s=1.0, tokens_per_second=2.0)
+
+
+@pytest.mark.parametrize("num_patches", [1, 2, 40])
+def test_by_patch_index_text_goes_on_where_it_would_after_the_whole_clip(case, num_patches):
+    rows, columns = case.geometry.token_rows, case.geometry.token_columns
+    shape = {"token_rows": rows, "token_columns": columns, "start": 7, "patch_s": 0.5, "tokens_per_second": 4.0}
+    whole = clip_positions(num_patches=num_patches, **shape)
+    assert clip_end(num_patches=num_patches, **shape) == whole.max() + 1
+    tokens = case.final_tokens(case.encode(case.adapter), [0, 1])
+    shown = case.adapter.show_kept(
+        replace(tokens, num_patches=num_patches, geometry=case.geometry), positions="patch-index", patch_s=case.patch_s
+    )
+    clip = case.adapter.show_clip(num_patches, case.geometry, patch_s=case.patch_s, center_s_P=None)
+    assert shown.next_position == clip.next_position

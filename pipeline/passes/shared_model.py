@@ -1,0 +1,165 @@
+"""A model that computes nothing twice about one video, so that methods are compared over one encode and one scoring.
+
+Every method sees what it would have seen alone; what that would have cost is counted beside what was spent.
+Shape suffixes: N = visual tokens of a group, E = feature columns
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.models.interface import (
+    Encoded,
+    FrameGeometry,
+    LaunchedResponses,
+    QuestionPrompt,
+    Response,
+    VideoModel,
+)
+from pipeline.settings.config import ScoringConfig
+
+
+@dataclass(kw_only=True, slots=True)
+class SharedSeconds:
+    """Seconds of shared work: what the method in hand would have spent alone, and what was spent in fact."""
+
+    alone_s: float = 0.0
+    shared_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Patch:
+    """Rows of one temporal patch, and their part of the seconds."""
+
+    encoded: Encoded
+    seconds: float
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _LazyPrefix:
+    """Prefilled when a question has not been asked of this group before."""
+
+    key: tuple[object, ...]
+    make: Any
+    made: Any = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Known:
+    """Responses that are there."""
+
+    responses: list[Response]
+
+    def read(self) -> list[Response]:
+        """See ``LaunchedResponses``."""
+        return self.responses
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class SharedModel:
+    """Stands for a ``VideoModel`` while several methods look at one video; one call at a time.
+
+    Attributes:
+        model: that computes.
+        saliency: some method wants it, ``tower`` likewise: all are then encoded with it.
+        patches: of the group whose frames come next; set before each.
+        spent: since it was last replaced.
+    """
+
+    model: VideoModel
+    saliency: bool = False
+    tower: bool = False
+    patches: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    spent: SharedSeconds = field(default_factory=SharedSeconds)
+    _encoded: dict[int, _Patch] = field(default_factory=dict)
+    _responses: dict[tuple[object, ...], tuple[list[Response], float]] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the model's own."""
+        return getattr(self.model, name)
+
+    def encode(
+        self, frames_FHW3: Tensor | npt.NDArray[np.uint8], geometry: FrameGeometry, *, batch_patches: int
+    ) -> Tensor:
+        """See ``VideoModel``."""
+        return self.encode_richly(frames_FHW3, geometry, batch_patches=batch_patches).features_ND
+
+    def encode_richly(
+        self,
+        frames_FHW3: Tensor | npt.NDArray[np.uint8],
+        geometry: FrameGeometry,
+        *,
+        batch_patches: int,
+        saliency: bool = False,
+        tower: bool = False,
+    ) -> Encoded:
+        """See ``VideoModel``; patches that were encoded before are not encoded again."""
+        patches: list[int] = self.patches.tolist()
+        new = [row for row, patch in enumerate(patches) if patch not in self._encoded]
+        if new:
+            started, per_patch = time.perf_counter(), self.model.frames_per_patch
+            slots = [row * per_patch + frame for row in new for frame in range(per_patch)]
+            found = self._encode(torch.as_tensor(frames_FHW3)[slots], geometry, batch_patches=batch_patches)
+            seconds = (time.perf_counter() - started) / len(new)
+            self.spent.shared_s += seconds * len(new)
+            for place, row in enumerate(new):
+                rows = slice(place * geometry.tokens_per_patch, (place + 1) * geometry.tokens_per_patch)
+                self._encoded[patches[row]] = _Patch(encoded=_cut(found, rows), seconds=seconds)
+        parts = [self._encoded[patch] for patch in patches]
+        self.spent.alone_s += sum(part.seconds for part in parts)
+        return _join([part.encoded for part in parts])
+
+    def _encode(self, frames: Tensor, geometry: FrameGeometry, *, batch_patches: int) -> Encoded:
+        if self.saliency or self.tower:
+            return self.model.encode_richly(
+                frames, geometry, batch_patches=batch_patches, saliency=self.saliency, tower=self.tower
+            )
+        return Encoded(features_ND=self.model.encode(frames, geometry, batch_patches=batch_patches))
+
+    def prefill(self, features_ND: Tensor, geometry: FrameGeometry, **arguments: Any) -> Any:
+        """See ``VideoModel``; waits for a question that has not been asked."""
+        settings = (arguments.get("patch_s"), bool(arguments.get("rank_separators")))
+        return _LazyPrefix(
+            key=(self.patches.tobytes(), *settings),
+            make=lambda: self.model.prefill(features_ND, geometry, **arguments),
+        )
+
+    def launch(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> LaunchedResponses:
+        """See ``VideoModel``; what was asked before is not asked again."""
+        key = (*prefix.key, tuple(prompts), config)
+        if key not in self._responses:
+            started = time.perf_counter()
+            if prefix.made is None:
+                prefix.made = prefix.make()
+            responses = self.model.launch(prefix.made, prompts, config).read()
+            seconds = time.perf_counter() - started
+            self.spent.shared_s += seconds
+            self._responses[key] = (responses, seconds)
+        responses, seconds = self._responses[key]
+        self.spent.alone_s += seconds
+        return _Known(responses=responses)
+
+
+def _cut(encoded: Encoded, rows: slice) -> Encoded:
+    return Encoded(
+        features_ND=encoded.features_ND[rows],
+        saliency_N=None if encoded.saliency_N is None else encoded.saliency_N[rows],
+        tower_NC=None if encoded.tower_NC is None else encoded.tower_NC[rows],
+    )
+
+
+def _join(parts: Sequence[Encoded]) -> Encoded:
+    def joined(name: str) -> Tensor | None:
+        values = [getattr(part, name) for part in parts]
+        return None if values[0] is None else torch.cat(values)
+
+    features_ND = joined("features_ND")
+    assert features_ND is not None
+    return Encoded(features_ND=features_ND, saliency_N=joined("saliency_N"), tower_NC=joined("tower_NC"))

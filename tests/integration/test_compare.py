@@ -1,0 +1,106 @@
+"""Methods side by side say what each says by itself, and cost little more than one; the command, end to end."""
+
+import json
+
+import pytest
+
+from jobs import compare
+from jobs.wiring.model_source import load_configured_model
+from pipeline.evaluation.analysis.field import FieldEntry, analyse_field
+from pipeline.lab.synthetic.benchmark import BenchmarkSpec, write_benchmark
+from pipeline.passes.side_by_side import compare_on_video
+from pipeline.passes.whole_video import answer_video
+from tests.integration.stock_answers import write_fixture
+
+METHODS = ["adapttoken", "equal-quota", "uniform", "evs", "ktv"]
+PUBLISHED = ["qwen2_5_vl-demo", "qwen3_vl-small", "internvl-qwen2-text"]
+
+
+def test_side_by_side_each_method_says_what_it_says_alone(make_job):
+    jobs = {method: make_job(method) for method in METHODS}
+    model = load_configured_model(jobs["adapttoken"].config)
+    task = next(iter(jobs["adapttoken"].tasks))
+    configs = {method: job.config for method, job in jobs.items()}
+    found = compare_on_video(task.uri, task.questions, model=model, configs=configs)
+    for method, job in jobs.items():
+        alone = answer_video(task.uri, task.questions, model=model, config=job.config)
+        for ours, expected in zip(found.methods[method].answers, alone, strict=True):
+            assert ours.bought.tolist() == expected.bought.tolist()
+            assert ours.answer == expected.answer
+            assert ours.entropy == pytest.approx(expected.entropy, abs=2e-5)
+            assert [(span.start_s, span.end_s) for span in ours.evidence] == [
+                (span.start_s, span.end_s) for span in expected.evidence
+            ]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return write_benchmark(
+        tmp_path_factory.mktemp("bench"), BenchmarkSpec(num_frames=(400,), videos_per_length=2, seed=41_416)
+    )
+
+
+def test_the_command_writes_a_table_figures_and_a_picture_with_its_settings(bench, tmp_path, capsys):
+    words = ["--manifest", str(bench), "--model", "demo", "--output", str(tmp_path)]
+    words += ["--methods", "adapttoken", "uniform", "rediprune", "flexselect", "--budgets", "1", "16", "--dense"]
+    assert compare.main(words) == 0
+    report = json.loads((tmp_path / "comparison.json").read_text())
+    assert [(e["method"], e["setting"]) for e in report["entries"][:5]] == [
+        ("adapttoken", "all frames"),
+        ("uniform", "all frames"),
+        ("rediprune", "as published"),
+        ("rediprune", "dense"),
+        ("flexselect", "all frames"),
+    ]
+    by_name = {(e["method"], e["setting"], e["budget"]): e for e in report["entries"]}
+    assert by_name["uniform", "all frames", 16]["low"] is not None
+    assert by_name["adapttoken", "all frames", 16]["accuracy"] > by_name["uniform", "all frames", 16]["accuracy"]
+    assert "preset model: τ 0.2" in report["settings"]
+    assert (tmp_path / "comparison.png").stat().st_size > 10_000
+    printed = capsys.readouterr().out
+    assert "rediprune: rule of ReDiPrune (2603.24680), after the merger" in printed
+    assert report["together_s"] < sum(entry["alone_s"] for entry in report["entries"])
+
+
+def test_an_unknown_method_names_the_nearest(bench, tmp_path, capsys):
+    words = ["--manifest", str(bench), "--model", "demo", "--output", str(tmp_path), "--methods", "redipruen"]
+    assert compare.main(words) == 2
+    assert "did you mean 'rediprune'" in capsys.readouterr().err
+
+
+def test_what_was_refused_stands_in_the_table_with_its_reason():
+    refused = FieldEntry(
+        method="duet", budget=4, setting="dense", evaluation=None, alone_s=0.0, reason="it tells no saliency"
+    )
+    analysis = analyse_field([refused], settings="s", together_s=0.0)
+    assert "duet: it tells no saliency" in analysis.tables[0].notes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*PUBLISHED, "glm4v-dense"])
+def test_it_runs_on_a_published_layout_of_each_family_by_the_papers_preset(name, tmp_path):
+    (tmp_path / "fixture").mkdir()
+    checkpoint, video, stock = write_fixture(name, tmp_path / "fixture")
+    rows = [
+        {"question_id": f"q{i}", "video": str(video), "question": text, "options": options, "expected": "A"}
+        for i, (text, options) in enumerate(stock.questions)
+        if options is not None
+    ]
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps(rows))
+    settings = {
+        "sampling.sample_fps": stock.sample_fps,
+        "sampling.frames_per_group": stock.frames_per_group,
+        "sampling.min_pixels": 1,
+        "scoring.reference_layer": stock.clip.layer,
+    }
+    words = ["--manifest", str(manifest), "--model", str(checkpoint), "--output", str(tmp_path / "out")]
+    words += ["--methods", "adapttoken", "flexselect", "evs", "rediprune", "promprune", "consensusdrop", "flashvid"]
+    words += ["duet", "ktv", "adaq", "aks", "frame-change", "--budgets", "12"]
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    assert compare.main(words) == 0
+    report = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert "preset paper: τ 2, 1.1 times as many" in report["settings"]
+    refused = {entry["method"] for entry in report["entries"] if entry["refused"]}
+    assert refused == ({"promprune", "consensusdrop", "flashvid", "duet", "ktv"} if name.startswith("glm") else set())
+    assert all(entry["questions"] == len(rows) for entry in report["entries"] if not entry["refused"])
