@@ -14,7 +14,7 @@ from pipeline.failures import with_store_errors
 from pipeline.report.report import ReportOptions, make_report
 from pipeline.report.video_links import LinkOptions
 from pipeline.results.atomic_files import write_bytes_atomic
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.uris import redact_text, strip_secrets
 
 _PROGRESS_INTERVAL_S = 5.0

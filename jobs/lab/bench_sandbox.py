@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.lab.benchmarks.fuzzing import NUM_SAMPLED, SIZE, write_sources
 from pipeline.results.tables import align_rows
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.isolated import IsolatedReader
 
 Mode = Literal["off", "require"]

@@ -1,7 +1,7 @@
 """What a run's decoding processes will be confined by, before any work starts."""
 
 from pipeline.failures import PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.decode_child import try_sandbox
 
 

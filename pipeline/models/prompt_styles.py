@@ -57,7 +57,8 @@ def word(question: str, options: Sequence[str], style: str) -> str:
         wording.option.format(letter=letter, text=option.replace(BLANK_OPTION, "")).rstrip()
         for letter, option in zip(ascii_uppercase, options, strict=False)
     ]
-    return "\n".join(part for part in (wording.before, question, *lines, wording.after) if part or part is question)
+    before, after = ([text] if text else [] for text in (wording.before, wording.after))
+    return "\n".join([*before, question, *lines, *after])
 
 
 def style_of(name: str) -> PromptStyle:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from pipeline.report.cards import Json, frame
 from pipeline.report.evidence_frames import EvidencePatch
 from pipeline.report.thumbnails import ThumbnailMaker, Thumbnails
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.uris import StorageOptions
 
 Video: TypeAlias = tuple[str, str | None]

@@ -16,7 +16,7 @@ from pipeline.report.totals import describe_totals, read_run_files
 from pipeline.report.video_links import LinkOptions, link_videos, media_sources
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING, count_demo_warnings
 from pipeline.results.finished import read_answers
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.uris import StorageOptions, strip_secrets
 
 _SHOWN_RUNS = 5

@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.results.atomic_files import change_file
 from pipeline.results.keys import video_fingerprint
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.uris import StorageOptions, redact_text
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.sources import local_video

@@ -3,14 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.settings.nvdec import check_nvdec
+from pipeline.settings.checks import check, check_nvdec
+from pipeline.settings.sources import FrameStoreConfig, ReadingConfig
 
 LEAST_FRAME_BUFFER_BYTES = 8 * 1024**3
-
-
-def _check(is_valid: bool, name: str, value: object, allowed: str) -> None:
-    if not is_valid:
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
 DEMO_MODEL = "demo"
@@ -34,30 +30,30 @@ class SamplingConfig:
     max_bad_frames_share: float = 0.05
 
     def __post_init__(self) -> None:
-        _check(self.sample_fps > 0, "sampling.sample_fps", self.sample_fps, "positive")
-        _check(self.max_frames >= 1, "sampling.max_frames", self.max_frames, "at least 1")
-        _check(self.seek in ("exact", "keyframe"), "sampling.seek", self.seek, "'exact' or 'keyframe'")
+        check(self.sample_fps > 0, "sampling.sample_fps", self.sample_fps, "positive")
+        check(self.max_frames >= 1, "sampling.max_frames", self.max_frames, "at least 1")
+        check(self.seek in ("exact", "keyframe"), "sampling.seek", self.seek, "'exact' or 'keyframe'")
         half_interval_s = 0.5 / self.sample_fps
-        _check(
+        check(
             self.seek == "exact" or 0 <= self.snap_tolerance_s <= half_interval_s,
             "sampling.snap_tolerance_s",
             self.snap_tolerance_s,
             f"between 0 and half the sampling interval ({half_interval_s} s)",
         )
-        _check(self.resize in ("decode", "model"), "sampling.resize", self.resize, "'decode' or 'model'")
+        check(self.resize in ("decode", "model"), "sampling.resize", self.resize, "'decode' or 'model'")
         allowed = ("auto", "decord", "nvdec", "pyav", "torchcodec")
-        _check(self.decoder in allowed, "sampling.decoder", self.decoder, f"one of {', '.join(allowed)}")
-        _check(self.min_pixels >= 1, "sampling.min_pixels", self.min_pixels, "positive")
-        _check(self.max_pixels >= self.min_pixels, "sampling.max_pixels", self.max_pixels, ">= sampling.min_pixels")
-        _check(
+        check(self.decoder in allowed, "sampling.decoder", self.decoder, f"one of {', '.join(allowed)}")
+        check(self.min_pixels >= 1, "sampling.min_pixels", self.min_pixels, "positive")
+        check(self.max_pixels >= self.min_pixels, "sampling.max_pixels", self.max_pixels, ">= sampling.min_pixels")
+        check(
             self.frames_per_group >= 2 and self.frames_per_group % 2 == 0,
             "sampling.frames_per_group",
             self.frames_per_group,
             "an even number of at least 2",
         )
         groupings = ("interleaved", "contiguous")
-        _check(self.grouping in groupings, "sampling.grouping", self.grouping, "'interleaved' or 'contiguous'")
-        _check(
+        check(self.grouping in groupings, "sampling.grouping", self.grouping, "'interleaved' or 'contiguous'")
+        check(
             0 <= self.max_bad_frames_share < 1, "sampling.max_bad_frames_share", self.max_bad_frames_share, "in [0, 1)"
         )
 
@@ -83,17 +79,17 @@ class ScoringConfig:
     prompt_style: Literal["plain", "videomme", "lvbench", "mlvu"] = "plain"
 
     def __post_init__(self) -> None:
-        _check(self.reference_layer >= 0, "scoring.reference_layer", self.reference_layer, "at least 0")
+        check(self.reference_layer >= 0, "scoring.reference_layer", self.reference_layer, "at least 0")
         styles = ("plain", "videomme", "lvbench", "mlvu")
-        _check(self.prompt_style in styles, "scoring.prompt_style", self.prompt_style, f"one of {', '.join(styles)}")
+        check(self.prompt_style in styles, "scoring.prompt_style", self.prompt_style, f"one of {', '.join(styles)}")
         either = {"query_tokens": ("text", "last-token"), "attention_reduce": ("max", "mean")}
         for name, (one, other) in (either | {"entropy_over": ("vocabulary", "options")}).items():
             value = getattr(self, name)
-            _check(value in (one, other), f"scoring.{name}", value, f"{one!r} or {other!r}")
-        _check(self.response_tokens >= 1, "scoring.response_tokens", self.response_tokens, "at least 1")
-        _check(0 < self.certainty_share <= 1, "scoring.certainty_share", self.certainty_share, "in (0, 1]")
-        _check(self.question_batch >= 1, "scoring.question_batch", self.question_batch, "at least 1")
-        _check(self.encode_patches >= 1, "scoring.encode_patches", self.encode_patches, "at least 1")
+            check(value in (one, other), f"scoring.{name}", value, f"{one!r} or {other!r}")
+        check(self.response_tokens >= 1, "scoring.response_tokens", self.response_tokens, "at least 1")
+        check(0 < self.certainty_share <= 1, "scoring.certainty_share", self.certainty_share, "in (0, 1]")
+        check(self.question_batch >= 1, "scoring.question_batch", self.question_batch, "at least 1")
+        check(self.encode_patches >= 1, "scoring.encode_patches", self.encode_patches, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,12 +108,12 @@ class BudgetConfig:
     keep_ratio: float | None = None
 
     def __post_init__(self) -> None:
-        _check(self.token_budget >= 1, "budget.token_budget", self.token_budget, "at least 1")
-        _check(self.over_select >= 1, "budget.over_select", self.over_select, "at least 1")
-        _check(self.tau > 0, "budget.tau", self.tau, "positive")
-        _check(self.proximity_s > 0, "budget.proximity_s", self.proximity_s, "positive")
+        check(self.token_budget >= 1, "budget.token_budget", self.token_budget, "at least 1")
+        check(self.over_select >= 1, "budget.over_select", self.over_select, "at least 1")
+        check(self.tau > 0, "budget.tau", self.tau, "positive")
+        check(self.proximity_s > 0, "budget.proximity_s", self.proximity_s, "positive")
         ratio = self.keep_ratio
-        _check(ratio is None or 0 < ratio <= 1, "budget.keep_ratio", ratio, "above 0 and at most 1, or null")
+        check(ratio is None or 0 < ratio <= 1, "budget.keep_ratio", ratio, "above 0 and at most 1, or null")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +124,8 @@ class StoppingConfig:
     stop_entropy: float = 0.2
 
     def __post_init__(self) -> None:
-        _check(self.confident_groups >= 1, "stopping.confident_groups", self.confident_groups, "at least 1")
-        _check(self.stop_entropy >= 0, "stopping.stop_entropy", self.stop_entropy, "at least 0 nats")
+        check(self.confident_groups >= 1, "stopping.confident_groups", self.confident_groups, "at least 1")
+        check(self.stop_entropy >= 0, "stopping.stop_entropy", self.stop_entropy, "at least 0 nats")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,8 +143,8 @@ class AnsweringConfig:
 
     def __post_init__(self) -> None:
         allowed = ("absolute", "compact", "patch-index")
-        _check(self.positions in allowed, "answering.positions", self.positions, f"one of {', '.join(allowed)}")
-        _check(self.answer_tokens >= 1, "answering.answer_tokens", self.answer_tokens, "at least 1")
+        check(self.positions in allowed, "answering.positions", self.positions, f"one of {', '.join(allowed)}")
+        check(self.answer_tokens >= 1, "answering.answer_tokens", self.answer_tokens, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,12 +168,12 @@ class ModelConfig:
     quantization: Literal["off", "fp8"] = "off"
 
     def __post_init__(self) -> None:
-        _check(bool(self.model), "model.model", self.model, "'demo', a folder, a hub id or s3://bucket/prefix")
-        _check(self.attention in ("auto", "sdpa"), "model.attention", self.attention, "'auto' or 'sdpa'")
-        _check(self.fusion in ("auto", "off"), "model.fusion", self.fusion, "'auto' or 'off'")
-        _check(self.quantization in ("off", "fp8"), "model.quantization", self.quantization, "'off' or 'fp8'")
+        check(bool(self.model), "model.model", self.model, "'demo', a folder, a hub id or s3://bucket/prefix")
+        check(self.attention in ("auto", "sdpa"), "model.attention", self.attention, "'auto' or 'sdpa'")
+        check(self.fusion in ("auto", "off"), "model.fusion", self.fusion, "'auto' or 'off'")
+        check(self.quantization in ("off", "fp8"), "model.quantization", self.quantization, "'off' or 'fp8'")
         allowed = ("auto", "float32", "bfloat16", "float16")
-        _check(self.dtype in allowed, "model.dtype", self.dtype, f"one of {', '.join(allowed)}")
+        check(self.dtype in allowed, "model.dtype", self.dtype, f"one of {', '.join(allowed)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,29 +222,29 @@ class ExecutionConfig:
     def __post_init__(self) -> None:
         at_least_1 = ("min_scorers", "torch_threads", "videos_in_flight")
         for name in (*at_least_1, "max_attempts", "max_runs", "candidate_bytes"):
-            _check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
+            check(getattr(self, name) >= 1, f"execution.{name}", getattr(self, name), "at least 1")
         num_scorers = self.num_scorers
-        _check(num_scorers is None or num_scorers >= 1, "execution.num_scorers", num_scorers, "at least 1, or unset")
+        check(num_scorers is None or num_scorers >= 1, "execution.num_scorers", num_scorers, "at least 1, or unset")
         most = f"at most execution.num_scorers ({num_scorers})"
         is_enough = num_scorers is None or self.min_scorers <= num_scorers
-        _check(is_enough, "execution.min_scorers", self.min_scorers, most)
+        check(is_enough, "execution.min_scorers", self.min_scorers, most)
         in_hand = self.groups_in_hand
-        _check(in_hand is None or in_hand >= 1, "execution.groups_in_hand", in_hand, "at least 1, or unset")
+        check(in_hand is None or in_hand >= 1, "execution.groups_in_hand", in_hand, "at least 1, or unset")
         decoders = self.num_decoders
-        _check(decoders is None or decoders >= 1, "execution.num_decoders", decoders, "at least 1, or unset")
+        check(decoders is None or decoders >= 1, "execution.num_decoders", decoders, "at least 1, or unset")
         shards = self.num_coordinators
-        _check(shards is None or shards >= 1, "execution.num_coordinators", shards, "at least 1, or unset")
-        _check((self.num_answerers or 0) >= 0, "execution.num_answerers", self.num_answerers, "at least 0, or unset")
+        check(shards is None or shards >= 1, "execution.num_coordinators", shards, "at least 1, or unset")
+        check((self.num_answerers or 0) >= 0, "execution.num_answerers", self.num_answerers, "at least 0, or unset")
         for name in ("score_timeout_s", "coordinator_timeout_s"):
-            _check(getattr(self, name) > 0, f"execution.{name}", getattr(self, name), "positive")
+            check(getattr(self, name) > 0, f"execution.{name}", getattr(self, name), "positive")
         gpus = self.gpus
         is_whole = gpus <= 1 or gpus == int(gpus)
         allowed = "a share of one GPU, a whole number, or unset"
-        _check(gpus >= 0 and is_whole, "execution.gpus_per_scorer", gpus, allowed)
+        check(gpus >= 0 and is_whole, "execution.gpus_per_scorer", gpus, allowed)
         buffer = self.frame_buffer_bytes
-        _check(buffer is None or buffer >= 1, "execution.frame_buffer_bytes", buffer, "positive, or unset")
+        check(buffer is None or buffer >= 1, "execution.frame_buffer_bytes", buffer, "positive, or unset")
         least = 128 * 1024**2
-        _check(self.frame_memory_bytes >= least, "execution.frame_memory_bytes", self.frame_memory_bytes, f">= {least}")
+        check(self.frame_memory_bytes >= least, "execution.frame_memory_bytes", self.frame_memory_bytes, f">= {least}")
 
     @property
     def scorers(self) -> int:
@@ -274,69 +270,6 @@ class ExecutionConfig:
     def groups_per_call(self) -> int:
         """Groups that a scorer is given at once."""
         return self.groups_in_hand or (3 if self.gpus else 1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadingConfig:
-    """How videos are fetched and read, and what is refused. Raising a limit never changes an answer that exists.
-
-    Attributes:
-        decode_timeout_s: wall seconds for one probe or one stretch of frames, then the decoding process is killed.
-        decode_memory_bytes: private memory of a decoding process, beyond which it is killed.
-        allow_http: whether ``http(s)://`` addresses may be fetched; never from private networks.
-        cache_dir: node-local folder for copies of remote videos; None is one in the system's temporary folder.
-        cache_bytes: size to which that folder is trimmed; videos in use are never removed.
-        sandbox: of the process that reads videos: ``auto`` takes the layers that the kernel allows, ``require`` refuses
-            to read without enough of them, ``off`` takes none.
-        outage_s: how long a storage that fails for one video after another is waited for, before the job ends with
-            those videos as they were; 0: each such video fails on its own.
-    """
-
-    max_file_bytes: int = 256 * 1024**3
-    max_duration_s: float = 48 * 3600.0
-    max_video_frames: int = 20_000_000
-    max_frame_pixels: int = 8_192 * 8_192
-    decode_timeout_s: float = 1_800.0
-    decode_memory_bytes: int = 4 * 1024**3
-    allow_http: bool = False
-    cache_dir: str | None = None
-    cache_bytes: int = 64 * 1024**3
-    sandbox: Literal["require", "auto", "off"] = "auto"
-    outage_s: float = 600.0
-
-    def __post_init__(self) -> None:
-        for name in ("max_file_bytes", "max_video_frames", "max_frame_pixels", "decode_memory_bytes", "cache_bytes"):
-            _check(getattr(self, name) >= 1, f"reading.{name}", getattr(self, name), "at least 1")
-        for name in ("max_duration_s", "decode_timeout_s"):
-            _check(getattr(self, name) > 0, f"reading.{name}", getattr(self, name), "positive")
-        allowed = ("require", "auto", "off")
-        _check(self.sandbox in allowed, "reading.sandbox", self.sandbox, "'require', 'auto' or 'off'")
-        _check(self.outage_s >= 0, "reading.outage_s", self.outage_s, "at least 0 s")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrameStoreConfig:
-    """Where decoded frames are kept for the next question about their video. Only ``quality`` can change an answer.
-
-    Attributes:
-        uri: a folder or ``s3://bucket/prefix``; None keeps none.
-        quality: ``lossless`` gives the rows of a run without a store; ``high`` takes much less room and loses a little.
-        max_bytes: size to which a folder is trimmed, least recently used first; an object store has its own rules.
-    """
-
-    uri: str | None = None
-    quality: Literal["lossless", "high"] = "lossless"
-    max_bytes: int = 256 * 1024**3
-
-    def __post_init__(self) -> None:
-        scheme = (self.uri or "").partition("://")[0].lower() if "://" in (self.uri or "") else ""
-        is_writable = self.uri != "" and scheme not in ("http", "https")
-        _check(is_writable, "frame_store.uri", self.uri, "a folder or s3://bucket/prefix")
-        qualities = ("lossless", "high")
-        _check(self.quality in qualities, "frame_store.quality", self.quality, "'lossless' or 'high'")
-        is_used = self.quality == "lossless" or self.uri is not None
-        _check(is_used, "frame_store.quality", self.quality, "'lossless' without frame_store.uri (--frame-store)")
-        _check(self.max_bytes >= 1, "frame_store.max_bytes", self.max_bytes, "at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

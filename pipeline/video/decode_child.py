@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.sandbox.child import start_child
 from pipeline.sandbox.layers import LAYERS, SandboxReport, unpack_report
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.decode_requests import READY, Reply, Request, unpack_reply
 
 _MODULE = "pipeline.video.decode_process"

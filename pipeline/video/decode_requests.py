@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.decode import Backend
 from pipeline.video.frame_store.pictures import Quality
 from pipeline.video.probe import VideoProbe

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.sandbox.layers import LAYERS
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.decode import Backend, DecodedFrames
 from pipeline.video.decode_child import DecodeChild, ReaderLostError
 from pipeline.video.decode_requests import DecodeReply, DecodeRequest, ProbeRequest, Reply, Request, UnpackRequest

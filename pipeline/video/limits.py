@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 
 
 class Picture(Protocol):

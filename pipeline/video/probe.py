@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.containers import Container, find_mpeg_ts, identify_container, read_head
 from pipeline.video.demo_mark import is_demo_video
 from pipeline.video.encryption import encrypted_error, looks_encrypted

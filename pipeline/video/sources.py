@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.stores import SCHEMES, is_in_store
 from pipeline.uris import strip_secrets, uri_scheme
 from pipeline.video.containers import identify_container

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.uris import strip_secrets
 from pipeline.video.local_cache import LocalCache
 from pipeline.video.remote import ObjectVersion, RemoteVideo

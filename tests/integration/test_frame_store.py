@@ -10,7 +10,7 @@ from actors.ray_executor import ActorOptions, run_on_ray
 from actors.serial_executor import run_serial
 from jobs.wiring.model_source import load_configured_model
 from pipeline.passes.whole_video import answer_video
-from pipeline.settings.config import FrameStoreConfig
+from pipeline.settings.sources import FrameStoreConfig
 
 FEW = {"sampling.max_frames": 128}
 

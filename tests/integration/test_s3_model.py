@@ -13,7 +13,8 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.models.checkpoints.in_store import StoredCheckpoint
 from pipeline.models.devices import memory as device_memory
 from pipeline.models.loading import describe_model, load_model, load_question_tokenizer
-from pipeline.settings.config import ModelConfig, ReadingConfig, RunConfig
+from pipeline.settings.config import ModelConfig, RunConfig
+from pipeline.settings.sources import ReadingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "s3://models/tiny/v1"

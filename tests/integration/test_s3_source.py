@@ -16,7 +16,7 @@ from s3fs import S3FileSystem
 
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.results.keys import video_fingerprint
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video import store_source
 from pipeline.video.remote import Patience
 from pipeline.video.sources import local_video
@@ -203,7 +203,7 @@ def test_a_connection_cut_in_the_middle_is_a_transfer_failure_and_leaves_nothing
 READER = """
 import json, sys
 from pathlib import Path
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.store_source import StoredVideo
 from pipeline.video.sources import local_video
 options, cache_dir = json.loads(sys.argv[1]), sys.argv[2]

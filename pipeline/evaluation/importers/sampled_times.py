@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.method.sampling import sample_frames
-from pipeline.settings.config import ReadingConfig, SamplingConfig
+from pipeline.settings.config import SamplingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.uris import StorageOptions
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.sources import local_video

@@ -22,7 +22,8 @@ from pipeline.lab.benchmarks.streams import write_stream
 from pipeline.method.selectors.registry import get_selector
 from pipeline.models.interface import ModelLayout
 from pipeline.planning.video_plan import VideoPlan, plan_video
-from pipeline.settings.config import ReadingConfig, RunConfig, SamplingConfig
+from pipeline.settings.config import RunConfig, SamplingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.decode_plan import Stretch
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.probe import VideoProbe, probe_video

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pipeline.lab.benchmarks.decode_readers import decord_sequential, pyav_sequential, torchcodec_sequential
 from pipeline.planning.decode_cost import FrameReading, decode_seconds
 from pipeline.planning.headers import coded_video_bytes
-from pipeline.settings.config import FrameStoreConfig, ReadingConfig
+from pipeline.settings.sources import FrameStoreConfig, ReadingConfig
 from pipeline.video.decode import DecodedFrames
 from pipeline.video.decode_plan import STRETCH_BYTES, cut_stretches
 from pipeline.video.frame_store.pictures import Quality, check_pixels

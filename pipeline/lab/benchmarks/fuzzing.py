@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.lab.benchmarks.memory import proportional_bytes
 from pipeline.lab.benchmarks.mutations import MUTATION_KINDS, mutate
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.decode import check_bad_share
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.sources import local_video

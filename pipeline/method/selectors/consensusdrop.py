@@ -59,14 +59,12 @@ class ConsensusDropByCertainty(ConsensusDrop):
         return allocate_budget(certainty_G, num_tokens_G, budget=config.token_budget, tau=config.tau)
 
 
-CONSENSUS_VARIANTS = (
+_ALL = (
     ConsensusDrop("consensusdrop", 0.5),
     ConsensusDropByCertainty("consensusdrop-certainty", 0.5),
-    ConsensusDrop("consensusdrop-0", 0.0),
-    ConsensusDrop("consensusdrop-0.3", 0.3),
-    ConsensusDrop("consensusdrop-0.7", 0.7),
-    ConsensusDrop("consensusdrop-1", 1.0),
+    *(ConsensusDrop(f"consensusdrop-{share:g}", share) for share in (0.0, 0.3, 0.7, 1.0)),
 )
+CONSENSUS_VARIANTS = {variant.name: variant for variant in _ALL}
 
 
 def place_from_top(score_N: Float32Array) -> FloatArray:

@@ -1,55 +1,81 @@
-"""Which selectors there are, by the name that configs and results use."""
+"""Which selectors there are, by the name that configs and results use; a file is read when its selector is asked for.
+
+Names are needed before anything heavy is loaded, and rules of rank need torch.
+"""
 
 import difflib
-from typing import Any
+import importlib
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
 
-from pipeline.method.selectors.adapttoken import AdaptToken
-from pipeline.method.selectors.adapttoken_lite import AdaptTokenLite
-from pipeline.method.selectors.adaq import AdaQ
-from pipeline.method.selectors.aks import Aks
-from pipeline.method.selectors.all_tokens import AllTokens
-from pipeline.method.selectors.base import Selector
-from pipeline.method.selectors.consensusdrop import CONSENSUS_VARIANTS
-from pipeline.method.selectors.duet import Duet
-from pipeline.method.selectors.entropy_vote import EntropyVote, MostCertain
-from pipeline.method.selectors.equal_quota import EqualQuota
-from pipeline.method.selectors.evs import Evs
-from pipeline.method.selectors.flashvid import FlashVid
-from pipeline.method.selectors.flexselect import FlexSelect
-from pipeline.method.selectors.frame_change import FrameChange
-from pipeline.method.selectors.ktv import Ktv
-from pipeline.method.selectors.no_entropy import NoEntropy
-from pipeline.method.selectors.promprune import PromPrune
-from pipeline.method.selectors.rediprune import ReDiPrune, ReDiPruneTower
-from pipeline.method.selectors.top_frames import TopFrames
-from pipeline.method.selectors.uniform import Uniform
 from pipeline.settings.config import RunConfig
 from pipeline.settings.plug_ins import PlugInError, check_own, describe_plug_in, load_plug_in, plug_in_names
 from pipeline.settings.reading import apply_overrides
 
-SELECTORS: dict[str, Selector] = {
-    AdaptToken.name: AdaptToken(),
-    AdaptTokenLite.name: AdaptTokenLite(),
-    Uniform.name: Uniform(),
-    EqualQuota.name: EqualQuota(),
-    FlexSelect.name: FlexSelect(),
-    TopFrames.name: TopFrames(),
-    AllTokens.name: AllTokens(),
-    NoEntropy.name: NoEntropy(),
-    EntropyVote.name: EntropyVote(),
-    MostCertain.name: MostCertain(),
-    Evs.name: Evs(),
-    FrameChange.name: FrameChange(),
-    ReDiPrune.name: ReDiPrune(),
-    ReDiPruneTower.name: ReDiPruneTower(),
-    PromPrune.name: PromPrune(),
-    FlashVid.name: FlashVid(),
-    Duet.name: Duet(),
-    Ktv.name: Ktv(),
-    AdaQ.name: AdaQ(),
-    Aks.name: Aks(),
-    **{variant.name: variant for variant in CONSENSUS_VARIANTS},
+if TYPE_CHECKING:
+    from pipeline.method.selectors.base import Selector
+
+_FOLDER = __name__.rpartition(".")[0]
+# name -> file in this folder, and what of it: a class, or a mapping by name
+_ROWS: Mapping[str, tuple[str, str]] = {
+    "adapttoken": ("adapttoken", "AdaptToken"),
+    "adapttoken-lite": ("adapttoken_lite", "AdaptTokenLite"),
+    "uniform": ("uniform", "Uniform"),
+    "equal-quota": ("equal_quota", "EqualQuota"),
+    "flexselect": ("flexselect", "FlexSelect"),
+    "top-frames": ("top_frames", "TopFrames"),
+    "all": ("all_tokens", "AllTokens"),
+    "no-entropy": ("no_entropy", "NoEntropy"),
+    "entropy-vote": ("entropy_vote", "EntropyVote"),
+    "most-certain": ("entropy_vote", "MostCertain"),
+    "evs": ("evs", "Evs"),
+    "frame-change": ("frame_change", "FrameChange"),
+    "rediprune": ("rediprune", "ReDiPrune"),
+    "rediprune-tower": ("rediprune", "ReDiPruneTower"),
+    "promprune": ("promprune", "PromPrune"),
+    "flashvid": ("flashvid", "FlashVid"),
+    "duet": ("duet", "Duet"),
+    "ktv": ("ktv", "Ktv"),
+    "adaq": ("adaq", "AdaQ"),
+    "aks": ("aks", "Aks"),
+    "consensusdrop": ("consensusdrop", "CONSENSUS_VARIANTS"),
+    "consensusdrop-certainty": ("consensusdrop", "CONSENSUS_VARIANTS"),
+    "consensusdrop-0": ("consensusdrop", "CONSENSUS_VARIANTS"),
+    "consensusdrop-0.3": ("consensusdrop", "CONSENSUS_VARIANTS"),
+    "consensusdrop-0.7": ("consensusdrop", "CONSENSUS_VARIANTS"),
+    "consensusdrop-1": ("consensusdrop", "CONSENSUS_VARIANTS"),
 }
+
+
+class _Selectors(MutableMapping[str, "Selector"]):
+    """By name; each is made when it is first asked for."""
+
+    def __init__(self, rows: Mapping[str, tuple[str, str]]) -> None:
+        self._rows, self._made = dict(rows), dict[str, "Selector"]()
+
+    def __getitem__(self, name: str) -> "Selector":
+        if name not in self._made:
+            file, attribute = self._rows[name]
+            found = getattr(importlib.import_module(f"{_FOLDER}.{file}"), attribute)
+            self._made[name] = found[name] if isinstance(found, Mapping) else found()
+        return self._made[name]
+
+    def __setitem__(self, name: str, selector: "Selector") -> None:
+        self._rows.setdefault(name, ("", ""))
+        self._made[name] = selector
+
+    def __delitem__(self, name: str) -> None:
+        del self._rows[name]
+        self._made.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+SELECTORS: MutableMapping[str, "Selector"] = _Selectors(_ROWS)
 
 
 _GROUP = "adapttoken.selectors"
@@ -70,7 +96,7 @@ def preset_for_method(preset: RunConfig, method: str) -> RunConfig:
     return apply_overrides(preset, get_selector(method).settings)
 
 
-def get_selector(name: str) -> Selector:
+def get_selector(name: str) -> "Selector":
     """Return the selector of that name.
 
     Raises:
@@ -95,7 +121,7 @@ def can_stop_early(name: str) -> bool:
         return False
 
 
-def _check(name: str, found: Any) -> Selector:
+def _check(name: str, found: Any) -> "Selector":
     """A selector, or a class of which it is made; what it lacks is said now and not in the middle of a run."""
     selector = found() if isinstance(found, type) else found
     lacks = [flag for flag in _FLAGS if not isinstance(getattr(selector, flag, None), bool)]

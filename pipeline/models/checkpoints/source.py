@@ -29,7 +29,8 @@ from pipeline.models.checkpoints.files import (
 )
 from pipeline.models.checkpoints.headers import read_headers
 from pipeline.models.checkpoints.in_store import StoredCheckpoint
-from pipeline.settings.config import DEMO_MODEL, ModelConfig, ReadingConfig
+from pipeline.settings.config import DEMO_MODEL, ModelConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.stores import is_in_store
 from pipeline.uris import uri_scheme
 from pipeline.video.staging import cache_folder

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import FrameStoreConfig
+from pipeline.settings.sources import FrameStoreConfig
 from pipeline.uris import StorageOptions
 from pipeline.video.decode import Backend, DecodedFrames
 from pipeline.video.decode_child import ReaderLostError

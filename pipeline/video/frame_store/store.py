@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.failures import with_store_errors
-from pipeline.settings.config import FrameStoreConfig
+from pipeline.settings.sources import FrameStoreConfig
 from pipeline.uris import StorageOptions, strip_secrets
 from pipeline.video.backends.registry import AUTO_ORDER
 from pipeline.video.frame_store.pictures import Quality

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.encryption import encrypted_error
 from pipeline.video.limits import refuse_many_frames
 from pipeline.video.timeline.h264_fields import FieldPairs

@@ -16,7 +16,8 @@ from pipeline.engine.messages.keys import Stage, WorkKey
 from pipeline.engine.messages.work import Batch, ProbeWork
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.results.keys import video_fingerprint
-from pipeline.settings.config import ReadingConfig, RunConfig
+from pipeline.settings.config import RunConfig
+from pipeline.settings.sources import ReadingConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from pipeline.engine.messages.work import DecodeWork, ProbeWork
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.results.keys import video_fingerprint
-from pipeline.settings.config import ReadingConfig, RunConfig
+from pipeline.settings.config import RunConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.decode_plan import Stretch
 from pipeline.video.slot_table import SlotTable
 

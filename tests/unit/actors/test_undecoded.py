@@ -11,7 +11,8 @@ from pipeline.engine.messages.keys import Stage, WorkKey
 from pipeline.engine.messages.work import DecodeWork
 from pipeline.planning.question_check import QuestionCheck
 from pipeline.results.keys import video_fingerprint
-from pipeline.settings.config import ReadingConfig, RunConfig, SamplingConfig
+from pipeline.settings.config import RunConfig, SamplingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.decode import decode_stretch
 from pipeline.video.decode_plan import Stretch
 from pipeline.video.probe import probe_video

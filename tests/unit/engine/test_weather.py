@@ -10,7 +10,7 @@ from pipeline.engine.messages.work import Completion, DecodeWork, ProbeWork, Sco
 from pipeline.engine.one_video.tries import LONGEST_REST_S, Rest, Tries
 from pipeline.engine.outage import VIDEOS_IN_A_ROW, Outage
 from pipeline.failures import STORAGE, Failure, FailureClass
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from tests.unit.engine.fakes import World, make_config, make_probe, make_tasks, stable
 
 READING = (ProbeWork, DecodeWork)

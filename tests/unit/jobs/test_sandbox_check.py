@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from jobs.wiring.sandbox import check_sandbox
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video import decode_child
 
 

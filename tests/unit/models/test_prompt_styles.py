@@ -25,6 +25,7 @@ KEY_BEFORE = "7e0e421072af6b55"  # of the default settings, before there were pr
 def test_options_are_worded_as_the_style_says_and_a_blank_one_is_asked_as_nothing(style):
     assert question_text("Q?", ("red", BLANK_OPTION), style=style) == EXPECTED[style]
     assert question_text("Q?", None, style=style) == "Q?"
+    assert question_text("", ("red", BLANK_OPTION), style=style) == EXPECTED[style].replace("Q?", "")
 
 
 def test_only_mlvus_wording_makes_the_response_begin_with_an_open_bracket():

@@ -14,7 +14,8 @@ from pipeline.failures import FailureClass, PipelineError
 from pipeline.passes import device_frames
 from pipeline.passes.device_frames import DeviceFrames, ReadStretch
 from pipeline.passes.group_pass import assemble_frames, assemble_on_device
-from pipeline.settings.config import ExecutionConfig, ReadingConfig, RunConfig
+from pipeline.settings.config import ExecutionConfig, RunConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.undecoded import Undecoded
 
 STRETCH_BYTES = 2 * 10 * 10 * 3

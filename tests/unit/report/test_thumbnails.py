@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.report.thumbnails import WIDTH, ThumbnailMaker
 from pipeline.results.keys import video_fingerprint
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from tests.unit.report.report_rows import brightness_of, make_video
 from tests.unit.video.odd_videos import FPS
 

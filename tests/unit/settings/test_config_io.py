@@ -8,15 +8,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.settings.config import (
-    BudgetConfig,
-    ExecutionConfig,
-    ModelConfig,
-    ReadingConfig,
-    RunConfig,
-    SamplingConfig,
-)
+from pipeline.settings.config import BudgetConfig, ExecutionConfig, ModelConfig, RunConfig, SamplingConfig
 from pipeline.settings.reading import apply_overrides, config_hash, load_config, setting_keys, to_dict
+from pipeline.settings.sources import ReadingConfig
 
 
 def test_every_field_of_the_config_is_a_setting_and_leaf_names_are_unique():

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeline.settings.config import FrameStoreConfig, RunConfig
+from pipeline.settings.config import RunConfig
 from pipeline.settings.reading import apply_overrides, config_hash
+from pipeline.settings.sources import FrameStoreConfig
 
 
 def hash_of(**store):

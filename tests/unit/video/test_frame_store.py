@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pipeline.settings.config import FrameStoreConfig, ReadingConfig
+from pipeline.settings.sources import FrameStoreConfig, ReadingConfig
 from pipeline.video.decode import decode_stretch
 from pipeline.video.frame_store import reading as reading_module
 from pipeline.video.frame_store.piece_file import MAGIC, unpack_piece

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.containers import identify_container
 from pipeline.video.decode import check_bad_share, decode_stretch
 from pipeline.video.isolated import IsolatedReader

@@ -10,8 +10,9 @@ import torch
 
 from jobs.wiring import configuration
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig, RunConfig
+from pipeline.settings.config import RunConfig
 from pipeline.settings.reading import apply_overrides, load_config
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.backends.interface import RefusedError
 from pipeline.video.backends.nvdec import DeviceDecoder, refusal_of, resize_frames
 from pipeline.video.decode import decode_stretch

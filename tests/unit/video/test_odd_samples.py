@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.decode import decode_stretch
 from pipeline.video.decode_plan import cut_stretches
 from pipeline.video.probe import probe_video

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video import decode_child
 from pipeline.video.backends import decord_backend
 from pipeline.video.decode import decode_stretch

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video import sources
 from pipeline.video.containers import Container, identify_container
 from pipeline.video.sources import check_file, local_video

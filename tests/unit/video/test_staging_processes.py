@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.failures import FailureClass, PipelineError
-from pipeline.settings.config import ReadingConfig
+from pipeline.settings.sources import ReadingConfig
 from pipeline.video.staging import cache_folder, video_cache
 from tests.unit.video.staging_fakes import FakeVideo, stored, use
 

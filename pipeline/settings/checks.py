@@ -1,4 +1,10 @@
-"""What ``sampling.decoder=nvdec`` does not go with."""
+"""Values that a setting may not have, alone or beside another."""
+
+
+def check(is_valid: bool, name: str, value: object, allowed: str) -> None:
+    """Raise ``ValueError`` that names the setting, what is allowed and what was found."""
+    if not is_valid:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
 
 
 def check_nvdec(sandbox: str, store: str | None, gpus_per_scorer: float | None) -> None:
