@@ -70,7 +70,7 @@ WITHIN = {  # parts of a room that stand on floors of their own: which others of
     "pipeline.lab.demo_training": ("pipeline.lab.synthetic",),
     "pipeline.lab.house": (),
 }
-LAZY = {"decord", "av", "torchvision", "torchcodec", "botocore", "aiobotocore", "s3fs", "deltalake"}
+LAZY = {"decord", "av", "torchvision", "torchcodec", "botocore", "aiobotocore", "s3fs"}
 FILES = [path for top in TOPS for path in sorted((ROOT / top).rglob("*.py"))]
 TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in TREES}
