@@ -30,7 +30,7 @@ class MomentRecipe:
     read: StagePlan = StagePlan(  # noqa: RUF009  # frozen
         name="read",
         number=2,
-        steps=6_000,
+        steps=5_000,
         rate=1.2e-3,
         checks={1_500: ("needle", 0.5), 3_000: ("needle", 0.8), 4_500: ("scene", 0.5)},
     )
