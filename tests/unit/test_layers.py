@@ -68,6 +68,9 @@ WITHIN = {  # parts of a room that stand on floors of their own: which others of
     "pipeline.lab.synthetic": (),
     "pipeline.lab.layer_probe": (),
     "pipeline.lab.demo_training": ("pipeline.lab.synthetic",),
+    "pipeline.lab.sceptic": (),
+    "pipeline.lab.moments": ("pipeline.lab.synthetic",),
+    "pipeline.lab.moment_training": ("pipeline.lab.moments", "pipeline.lab.demo_training"),
     "pipeline.lab.house": (),
 }
 LAZY = {"decord", "av", "torchvision", "torchcodec", "botocore", "aiobotocore", "s3fs"}

@@ -9,7 +9,7 @@ _EMBEDDING_STD = 0.5
 _LANGUAGE_STD = 0.06
 
 
-def demo_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
+def demo_config(tokenizer: PreTrainedTokenizerFast, *, vision_depth: int = 2, text_layers: int = 4) -> Qwen2_5_VLConfig:
     """About 1.2 M parameters; every name and token role as in the published checkpoints."""
     ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("im_end", "endoftext")}
     return Qwen2_5_VLConfig(
@@ -17,7 +17,7 @@ def demo_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
             "vocab_size": len(tokenizer),
             "hidden_size": 128,
             "intermediate_size": 320,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": text_layers,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": 32_768,
@@ -29,7 +29,7 @@ def demo_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
             "pad_token_id": ids["endoftext"],
         },
         vision_config={
-            "depth": 2,
+            "depth": vision_depth,
             "hidden_size": 96,
             "intermediate_size": 192,
             "num_heads": 4,
@@ -39,7 +39,7 @@ def demo_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
             "tokens_per_second": 2,
             "window_size": 56,
             "out_hidden_size": 128,
-            "fullatt_block_indexes": [1],
+            "fullatt_block_indexes": list(range(1, vision_depth)),
         },
         image_token_id=tokenizer.convert_tokens_to_ids("<|image_pad|>"),
         video_token_id=tokenizer.convert_tokens_to_ids("<|video_pad|>"),
@@ -68,10 +68,14 @@ def widen_vocabulary(
         new.copy_(torch.randn(new.shape, generator=random) * std)
 
 
-def build_demo_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen2_5_VLForConditionalGeneration:
+def build_demo_model(
+    tokenizer: PreTrainedTokenizerFast, *, seed: int, vision_depth: int = 2, text_layers: int = 4
+) -> Qwen2_5_VLForConditionalGeneration:
     """Random weights, float32; the tower starts at unit gain and word embeddings wide, or training sits on plateaus."""
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(demo_config(tokenizer))
+    model = Qwen2_5_VLForConditionalGeneration(
+        demo_config(tokenizer, vision_depth=vision_depth, text_layers=text_layers)
+    )
     for module in model.model.visual.modules():
         if isinstance(module, nn.Linear):  # the stock 0.02 is meant for wide layers: here it would shut the blocks off
             nn.init.normal_(module.weight, std=module.in_features**-0.5)

@@ -32,9 +32,15 @@ class PackedBatch:
 
 
 def pack_examples(
-    examples: list[Example], *, prefix_ids: tuple[int, ...], video_token_id: int, pad_id: int, vocab_size: int
+    examples: list[Example],
+    *,
+    prefix_ids: tuple[int, ...],
+    video_token_id: int,
+    pad_id: int,
+    vocab_size: int,
+    grid: tuple[int, int] = (TOKENS_PER_SIDE, TOKENS_PER_SIDE),
 ) -> PackedBatch:
-    """All examples must keep the same number of visual tokens."""
+    """All examples must keep the same number of visual tokens of patches of ``grid`` rows and columns."""
     num_prefix, num_tokens = len(prefix_ids), len(examples[0].token_index_N)
     start = num_prefix + num_tokens
     length = start + max(len(example.text_ids) for example in examples)
@@ -45,7 +51,7 @@ def pack_examples(
     positions[:, :, :num_prefix] = np.arange(num_prefix)
     for row, example in enumerate(examples):
         end = start + len(example.text_ids)
-        visual = visual_positions(example.temporal_N * STEP_PER_PATCH, example.token_index_N) + num_prefix
+        visual = visual_positions(example.temporal_N * STEP_PER_PATCH, example.token_index_N, grid=grid) + num_prefix
         positions[:, row, num_prefix:start] = visual
         ids[row, start:end] = example.text_ids
         segment[row, start:end] = example.text_segment
@@ -59,10 +65,13 @@ def pack_examples(
     )
 
 
-def visual_positions(temporal_N: np.ndarray, token_index_N: np.ndarray) -> np.ndarray:
-    """``(3, N)`` temporal, row and column positions of 2 x 2 tokens per patch."""
-    within = token_index_N % TOKENS_PER_SIDE**2
-    return np.stack([temporal_N, within // TOKENS_PER_SIDE, within % TOKENS_PER_SIDE])
+def visual_positions(
+    temporal_N: np.ndarray, token_index_N: np.ndarray, *, grid: tuple[int, int] = (TOKENS_PER_SIDE, TOKENS_PER_SIDE)
+) -> np.ndarray:
+    """``(3, N)`` temporal, row and column positions of ``grid`` rows and columns of tokens per patch."""
+    rows, columns = grid
+    within = token_index_N % (rows * columns)
+    return np.stack([temporal_N, within // columns, within % columns])
 
 
 def _block_mask(segment_BS: Tensor) -> Tensor:

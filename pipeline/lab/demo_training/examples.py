@@ -46,6 +46,7 @@ class Example:
     shown_N: NDArray[np.int64]  # shape that each token shows; −1: none
     evidence_QN: NDArray[np.bool_]  # by question: tokens that show what decides it
     run_N: NDArray[np.int64] | None = None  # how often the shape that a token shows has appeared so far; −1: no shape
+    beside_NR: NDArray[np.int64] | None = None  # kinds left of and above the object that a token shows; −1: none kept
 
 
 class ExampleMaker:

@@ -1,5 +1,7 @@
 """The demo model's tokenizer: whole words, with Qwen's special tokens and chat template."""
 
+from collections.abc import Sequence
+
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -17,12 +19,12 @@ SPECIAL_TOKENS = (
     "<unk>",
 )
 LETTERS = ("A", "B", "C", "D", "E", "F")
-_SENTENCES = (
+SENTENCES = (
     "system user assistant You are a helpful assistant .",
     "What what Which which color colour is the The of does have ? , : ' s",
     "Answer with option letter from given choices directly in words an it It there no",
 )
-_EVENT_SENTENCES = (  # learnt last: their ids stand after all others
+EVENT_SENTENCES = (  # learnt last: their ids stand after all others
     "object appears first last How many times appear at when do not than before after is its second often",
     "0 1 2 3 4 5 6 7 8 9 one two three four five six",
 )
@@ -50,9 +52,13 @@ def build_tokenizer(*, knows_events: bool = True) -> PreTrainedTokenizerFast:
         knows_events: False leaves out the words that the first stages of training do not need yet; ids of the others
             are the same.
     """
-    sentences = (*_SENTENCES, *(_EVENT_SENTENCES if knows_events else ()))
-    words = [word for sentence in sentences for word in sentence.split()]
-    vocabulary = list(dict.fromkeys([*SPECIAL_TOKENS, *LETTERS, *COLORS, *SHAPES, *words]))
+    sentences = (*SENTENCES, *(EVENT_SENTENCES if knows_events else ()))
+    return tokenizer_of([*COLORS, *SHAPES, *(word for sentence in sentences for word in sentence.split())])
+
+
+def tokenizer_of(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows the special tokens, the letters of options and these words, in this order."""
+    vocabulary = list(dict.fromkeys([*SPECIAL_TOKENS, *LETTERS, *words]))
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(vocabulary)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)

@@ -115,7 +115,7 @@ def draw_timeline(rng: np.random.Generator, spec: TimelineSpec, num_frames: int)
     short = np.concatenate([needles, np.repeat(pairs, 2)])
     shapes, lengths = _draw_durations(rng, spec, num_frames, needles=short, series=series, distractors=distractors)
     order = rng.permutation(len(shapes))
-    starts = _draw_starts(rng, lengths[order], num_frames)
+    starts = draw_starts(rng, lengths[order], num_frames)
     events: list[Event] = []
     color_of: dict[str, str] = {}
     for index, start in zip(order, starts, strict=True):
@@ -156,7 +156,7 @@ def _draw_durations(
     return np.array([shape for shape, _ in drawn]), np.array([length for _, length in drawn])
 
 
-def _draw_starts(rng: np.random.Generator, lengths: NDArray[np.int64], num_frames: int) -> NDArray[np.int64]:
+def draw_starts(rng: np.random.Generator, lengths: NDArray[np.int64], num_frames: int) -> NDArray[np.int64]:
     """First frames of events that follow each other in this order; the free frames fall anywhere between them."""
     taken = lengths + MIN_GAP_FRAMES
     num_free = num_frames - int(taken.sum())

@@ -1,0 +1,131 @@
+"""One stage of training: optimiser steps that can be stopped and taken up again, and checks that end a bad run early.
+
+Every step draws from a generator of its own (seed, stage, step), so a run that was interrupted goes on with the same
+numbers as one that was not.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Log = Callable[[str], None]
+TakeStep = Callable[[np.random.Generator, float], tuple[Tensor, str]]  # generator, share done -> loss, note
+_WARM_UP, _LOG_EVERY = 60, 50
+
+
+class BadRunError(Exception):
+    """A stage whose measured figure is below what it must be by then."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagePlan:
+    """Steps and rate of one stage.
+
+    Attributes:
+        number: of its stream of random numbers.
+        checks: by step, name of a figure and the least it must be then.
+        floor: what the learning rate ends at, as a share of ``rate``.
+    """
+
+    name: str
+    number: int
+    steps: int
+    rate: float
+    checks: Mapping[int, tuple[str, float]]
+    floor: float = 0.03
+    save_every: int = 100
+
+
+def run_stage(
+    plan: StagePlan,
+    modules: Mapping[str, nn.Module],
+    parameters: list[nn.Parameter],
+    take_step: TakeStep,
+    measure: Callable[[], dict[str, float]],
+    *,
+    folder: Path,
+    seed: int,
+    log: Log,
+) -> dict[str, float]:
+    """AdamW with warm-up and cosine; goes on from ``folder`` if an earlier call was interrupted.
+
+    Args:
+        plan: of the stage.
+        modules: everything that is trained or that training needs, by name.
+        parameters: those that are trained.
+        take_step: gives the loss of one batch.
+        measure: figures of the model as it is; asked where the plan has a check, and at the end.
+        folder: for the state of the stage.
+        seed: of the run.
+        log: takes lines.
+
+    Returns:
+        The figures at the end.
+
+    Raises:
+        BadRunError: If a figure is below its check.
+    """
+    optimizer = torch.optim.AdamW(parameters, lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.02)
+    path = folder / f"{plan.name}.pt"
+    first = _take_up(path, modules, optimizer)
+    if first:
+        log(f"{plan.name}: goes on from step {first} of {plan.steps}")
+    started, figures = time.monotonic(), {}
+    for index in range(first, plan.steps):
+        warm = min(1.0, (index + 1) / _WARM_UP)
+        cosine = plan.floor + (1 - plan.floor) * 0.5 * (1 + math.cos(math.pi * index / plan.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = plan.rate * warm * cosine
+        rng = np.random.default_rng([seed, plan.number, index])
+        loss, note = take_step(rng, index / plan.steps)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        done = index + 1
+        if done % _LOG_EVERY == 0 or done == plan.steps:
+            seconds = time.monotonic() - started
+            log(f"{plan.name} step {done}/{plan.steps} loss {loss.item():.4f} {note} {seconds:.0f} s")
+        if done in plan.checks or done == plan.steps:
+            figures = measure()
+            log(f"{plan.name} step {done}/{plan.steps} figures {figures}")
+            _check(plan, done, figures)
+        if done % plan.save_every == 0 or done == plan.steps:
+            _keep(path, modules, optimizer, done)
+    return figures or measure()
+
+
+def _check(plan: StagePlan, done: int, figures: dict[str, float]) -> None:
+    if done not in plan.checks:
+        return
+    name, least = plan.checks[done]
+    if not figures[name] >= least:
+        raise BadRunError(
+            f"stage {plan.name}: {name} is {figures[name]:.3f} after {done} steps and must be at least {least}; "
+            "another --seed, or more steps, may help"
+        )
+
+
+def _keep(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, done: int) -> None:
+    state: dict[str, Any] = {name: module.state_dict() for name, module in modules.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    torch.save({"modules": state, "optimizer": optimizer.state_dict(), "done": done}, unfinished)
+    unfinished.replace(path)
+
+
+def _take_up(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> int:
+    if not path.exists():
+        return 0
+    kept = torch.load(path, weights_only=True)
+    for name, module in modules.items():
+        module.load_state_dict(kept["modules"][name])
+    optimizer.load_state_dict(kept["optimizer"])
+    return int(kept["done"])
