@@ -151,5 +151,11 @@ def _warnings(video: VideoState, state: QuestionState, stamp: RunStamp) -> tuple
     if video.planned is None or state.answer is None:
         return ()
     planned, num_groups = video.planned, len(state.prefix)
-    about_video = warn_about(planned.plan, planned.bad_frames, num_groups=num_groups, is_demo_model=stamp.is_demo_model)
+    about_video = warn_about(
+        planned.plan,
+        planned.bad_frames,
+        num_groups=num_groups,
+        is_demo_model=stamp.is_demo_model,
+        is_by_nvdec="nvdec" in video.spent.decoders,
+    )
     return about_video + warn_about_letters(state.answer.letter_share)

@@ -71,7 +71,7 @@ def answer_video(
         selector = get_selector(config.method)
         plan = plan_video(reader.probe(path), layout=model, selector=selector, config=config, time_range=time_range)
         bad_frames: set[int] = set()
-        if config.sampling.decoder == "nvdec" and refusal_of(plan.probe) is None:
+        if _is_by_nvdec(plan, config):
             with closing(DeviceFrames(model.device, config, timeline=lambda probe: probe)) as on_device:
                 pieces = read_groups(on_device, plan, uri, bad_frames)
                 return answer_groups(plan, pieces, asked, model=model, config=config, bad_frames=bad_frames)
@@ -128,7 +128,11 @@ def answer_groups(
             max_bad_frames_share=config.sampling.max_bad_frames_share,
         )
         answer.warnings = warn_about(
-            plan, bad_frames or set(), num_groups=len(answer.scores), is_demo_model=is_demo_model(model.name)
+            plan,
+            bad_frames or set(),
+            num_groups=len(answer.scores),
+            is_demo_model=is_demo_model(model.name),
+            is_by_nvdec=_is_by_nvdec(plan, config),
         )
         if not selector.needs_final_pass:
             _settle(answer, answer_by_vote(selector, answer.scores, answer.asked))
@@ -142,6 +146,10 @@ def answer_groups(
             final = _final_of(plan, answer.asked, selector, config)
             _settle(answer, answer_question(model, pieces, final, config))
     return answers
+
+
+def _is_by_nvdec(plan: VideoPlan, config: RunConfig) -> bool:
+    return config.sampling.decoder == "nvdec" and refusal_of(plan.probe) is None
 
 
 def _visit(answer: VideoAnswer, score: GroupScore, *, selector: Selector, config: RunConfig) -> None:

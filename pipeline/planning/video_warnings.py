@@ -31,13 +31,22 @@ def check_lost(plan: VideoPlan, bad_frames: set[int], *, num_groups: int, max_ba
         check_bad_share(plan.probe, num_bad=num_bad, num_wanted=num_wanted, max_bad_frames_share=max_bad_frames_share)
 
 
-def warn_about(plan: VideoPlan, bad_frames: set[int], *, num_groups: int, is_demo_model: bool) -> tuple[str, ...]:
+NVDEC_WARNING = (
+    "NVDEC read the frames, which does not tell which of them it patched up: where the file may be damaged, ask again "
+    "with sampling.decoder=auto"
+)
+
+
+def warn_about(
+    plan: VideoPlan, bad_frames: set[int], *, num_groups: int, is_demo_model: bool, is_by_nvdec: bool = False
+) -> tuple[str, ...]:
     """What a row says about its video: whose model it is for, what was mended, which frames are lost."""
     found = [DEMO_MODEL_WARNING] if is_demo_model and not plan.probe.is_demo_video else []
     found += [f"video: {warning}" for warning in plan.probe.warnings]
     asked_end_s = None if plan.time_range is None else plan.time_range.end_s
     if asked_end_s is not None and asked_end_s > plan.end_s + TIME_TOLERANCE_S:
         found.append(f"end_s={asked_end_s:g} lies after the video's end at {plan.end_s:g} s: asked until there")
+    found += [NVDEC_WARNING] if is_by_nvdec else []
     num_lost, num_wanted = count_lost(plan, bad_frames, num_groups=num_groups)
     if num_lost:
         stand_ins = "patched-up or neighbouring ones stand in"

@@ -22,6 +22,7 @@ from pipeline.passes import device_frames
 from pipeline.passes.whole_video import answer_video
 from pipeline.planning.question_check import check_questions
 from pipeline.planning.video_plan import plan_video
+from pipeline.planning.video_warnings import NVDEC_WARNING
 from pipeline.results.keys import video_fingerprint
 from pipeline.video.decode import decode_stretch
 from pipeline.video.probe import probe_video
@@ -173,9 +174,12 @@ def on_the_cpu(videos):
     return run.rows, dict(units)
 
 
+OF_WHO_READS = ("decoder", "sandbox", "warnings")
+
+
 def pixels_of(rows):
     """Rows but for who read the frames."""
-    return [{name: value for name, value in row.items() if name not in ("decoder", "sandbox")} for row in rows]
+    return [{name: value for name, value in row.items() if name not in OF_WHO_READS} for row in rows]
 
 
 def test_rows_are_those_of_the_cpu_no_pixel_is_copied_and_the_host_waits_for_nothing_more(videos):
@@ -184,6 +188,8 @@ def test_rows_are_those_of_the_cpu_no_pixel_is_copied_and_the_host_waits_for_not
     assert [row["status"] for row in run.rows] == ["ok"] * 4
     assert all(map(close, pixels_of(run.rows), pixels_of(expected)))
     assert {(row["decoder"], row["sandbox"]) for row in run.rows} == {("nvdec", "off (nvdec in the scorer's process)")}
+    assert all(NVDEC_WARNING in row["warnings"] for row in run.rows)
+    assert not any(NVDEC_WARNING in row["warnings"] for row in expected)
     assert machine.journal.faults == []
     assert compare_waits(machine.journal, units, num_devices=1) == []
     assert num_copied == 0
