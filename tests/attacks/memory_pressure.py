@@ -80,7 +80,9 @@ def monitor_ends_workers(folder: Path) -> list[str]:
     for hog in hogs:
         hog.wait()
     found = expect(ended, 0) or all_answered(place, num)
-    return found if "takes its place" in ended.log or "died" in ended.log else [*found, "nobody was ended"]
+    num_ended = ended.log.count("short of memory") + ended.log.count("died (OutOfMemoryError)")
+    print(f"Ray's monitor ended {num_ended} workers and coordinators", flush=True)
+    return found if num_ended else [*found, "nobody was ended"]
 
 
 class _RunningAhead:
