@@ -40,19 +40,23 @@ class FrameAllowance:
         """
         if held_bytes > group_bytes:
             self._since_s = None
-        elif self._since_s is None:
-            self._since_s = now_s
-        elif now_s - self._since_s >= self.patience_s:
-            self.outage = Failure(
-                failure_class=failure.failure_class,
-                message=f"{failure.message}. For {now_s - self._since_s:.0f} s (reading.outage_s) not even one group's "
-                f"frames, {group_bytes / 1e6:.0f} MB, have found room; nothing failed: when there is some, the same "
-                "command goes on",
-            )
+        else:
+            self.note_stuck(failure, f"not even one group's frames, {group_bytes / 1e6:.0f} MB, have", now_s=now_s)
         if now_s >= self._next_s:
             self._next_s = now_s + _LOOK_EVERY_S
             self.num_bytes = max(1, group_bytes, min(self.num_bytes, held_bytes) // 2)
 
-    def note_read(self) -> None:
-        """Frames have found room."""
+    def note_stuck(self, failure: Failure, what: str, *, now_s: float) -> None:
+        """No room, and fewer frames would help nobody: what waits, in words, with "has" or "have"."""
+        if self._since_s is None:
+            self._since_s = now_s
+        elif now_s - self._since_s >= self.patience_s:
+            self.outage = Failure(
+                failure_class=failure.failure_class,
+                message=f"{failure.message}. For {now_s - self._since_s:.0f} s (reading.outage_s) {what} found no "
+                "room; nothing failed: when there is some, the same command goes on",
+            )
+
+    def note_stored(self) -> None:
+        """Something has found room."""
         self._since_s = None

@@ -211,6 +211,8 @@ class JobState:
         if failure.is_full and key.stage.is_reading:
             self._shrink(video, key, failure)
         else:
+            if failure.is_full:
+                self._flow.allowance.note_stuck(failure, "what was bought for an answer has", now_s=now_s)
             video.take_failure(key, failure, worker=worker, lost=self._lost, at=At(now_s=now_s, is_outage=is_outage))
         self._dispatcher.note_rest(video)
         if before is not None and video.planned is None:  # it starts over
@@ -228,13 +230,14 @@ class JobState:
     def _take_result(self, video: VideoState, planned: Planned, worker: str, key: WorkKey, result: Result) -> None:
         if isinstance(result, DecodeDone):
             self._dispatcher.outage.note_reading(key.video_id, is_probe=False)
-            self._flow.allowance.note_read()
+            self._flow.allowance.note_stored()
             video.take_decoded(planned, key, result)
         elif isinstance(result, ScoreDone):
             if result.read is not None:
                 self._dispatcher.outage.note_reading(key.video_id, is_probe=False)
             self._tell(video, planned, video.take_scores(planned, key, result))
         elif isinstance(result, GatherDone):
+            self._flow.allowance.note_stored()
             planned.final.take_gathered(key, worker, result.pieces)
         else:
             assert isinstance(result, AnswerDone)

@@ -258,8 +258,8 @@ class VideoState:
         self.faults.reading_rest.begin(now_s)
 
     def excuse(self, failure: Failure) -> None:
-        """Something was lost through no fault of the video's; it is done again, but not for ever."""
-        if not self.faults.note_loss():
+        """Something was lost, or found no room, through no fault of the video's; the former is not redone for ever."""
+        if not failure.is_full and not self.faults.note_loss():
             self.fail_open(failure)
 
     def take_failure(self, key: WorkKey, failure: Failure, *, worker: str, lost: AbstractSet[str], at: At) -> None:
@@ -268,7 +268,7 @@ class VideoState:
             self.start_over(failure.found)
             return
         self.put_back(key, lost=lost, has_lost_input=is_unblamed(failure))
-        if key.stage is Stage.GATHER and isinstance(self.state, Planned):
+        if key.stage is Stage.GATHER and isinstance(self.state, Planned) and not failure.is_full:
             wants = self.state.questions[key.index].wants  # what cannot be handed out is as good as lost
             self.state.lose_candidates([p for p in self.state.round.held_by(worker) if wants(p)])
         self.trim()

@@ -3,9 +3,9 @@
 import pytest
 
 from pipeline.engine.frame_allowance import FrameAllowance
-from pipeline.engine.messages.work import DecodeWork
+from pipeline.engine.messages.work import DecodeWork, GatherWork, ScoreWork
 from pipeline.failures import Failure, FailureClass, StoreFullError
-from tests.unit.engine.fakes import FRAME_BYTES, World, make_config, make_tasks
+from tests.unit.engine.fakes import FRAME_BYTES, World, make_config, make_tasks, stable
 
 FULL = StoreFullError("the store is full").to_failure()
 GROUP_BYTES = 8 * FRAME_BYTES
@@ -65,6 +65,38 @@ def test_room_that_comes_back_in_time_is_used():
     world.store_bytes = 2 * GROUP_BYTES
     assert {row.status for row in world.run()} == {"ok"}
     assert world.state.outage is None
+
+
+def test_tokens_that_find_no_room_wait_for_it_and_nothing_is_scored_again():
+    """Each try takes a worker 20 s: with 50 of them the question failed."""
+    refused = []
+
+    def refuse(worker, work):
+        if not isinstance(work, GatherWork) or len(refused) >= 60:
+            return None
+        refused.append(work)
+        return FULL
+
+    world, undisturbed = World(make_config(), make_tasks(2), fail=refuse), World(make_config(), make_tasks(2))
+    rows = world.run()
+    assert [stable(row) for row in rows] == [stable(row) for row in undisturbed.run()]
+    assert len(refused) == 60
+    assert num_scored(world) == num_scored(undisturbed)
+
+
+def num_scored(world):
+    return sum(isinstance(work, ScoreWork) for _, work in world.done)
+
+
+def test_where_tokens_find_no_room_for_long_the_job_ends_and_nothing_has_failed():
+    world = World(make_config(), make_tasks(1), fail=lambda _, work: FULL if isinstance(work, GatherWork) else None)
+    while world.state.outage is None:
+        assert world.now_s < 3_000.0
+        for worker in sorted(world.doing):
+            world.step(worker)
+    assert world.now_s > world.config.reading.outage_s
+    assert "bought for an answer has found no room" in world.state.outage.message
+    assert world.rows == []
 
 
 def test_several_workers_that_find_the_store_full_at_once_halve_the_room_once():
