@@ -16,8 +16,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import av
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
@@ -174,27 +178,73 @@ def object_store_full(folder: Path) -> list[str]:
     return expect(ended, 0) or all_answered(place, num)
 
 
-def object_store_and_disk_full(folder: Path) -> list[str]:
-    """Likewise, and the disk is a small one that is really full."""
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    """A disk of its own."""
     disk = folder / "disk"
     disk.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(disk)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
-        return ["a disk of its own cannot be mounted: needs root"]
+        sys.exit("a disk of its own cannot be mounted: that needs root")
     try:
-        place, num, ended = _overfill(folder, disk)
+        yield disk
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+def _without_rays(ended: Ended) -> Ended:
+    """Ray itself prints a traceback each time it cannot write."""
+    return ended._replace(log=_RAYS_TRACEBACK.sub("(Ray's own)", ended.log))
+
+
+def object_store_and_disk_full(folder: Path) -> list[str]:
+    """Likewise, and the disk is a small one that is really full."""
+    with _small_disk(folder) as disk:
+        place, num, ended = _overfill(folder, disk)
     shrunk = [line for line in ended.log.splitlines() if "store and disk were full" in line]
     print(*shrunk, sep="\n", flush=True)
-    own = ended._replace(log=_RAYS_TRACEBACK.sub("(Ray's own)", ended.log))
-    found = expect(own, 0) or all_answered(place, num)
+    found = expect(_without_rays(ended), 0) or all_answered(place, num)
     return found if shrunk else [*found, "the disk was never full"]
+
+
+def no_room_for_one_group(folder: Path) -> list[str]:
+    """The only group of a video takes more than store and disk have: exit code 1; with room, the same command: 0."""
+    place, num_frames = Place(folder), 160
+    path = place.videos / "large.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=2, options={"preset": "ultrafast", "g": "10"})
+        stream.width, stream.height = 1280, 720
+        for number in range(num_frames):
+            picture = av.VideoFrame.from_ndarray(np.full((720, 1280, 3), number, np.uint8), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    num = place.ask([str(path)], questions=1)
+    options: tuple[str, ...] = (
+        "--max-frames",
+        str(num_frames),
+        "--frames-per-group",
+        str(num_frames),
+        "--progress-every",
+        "0",
+    )
+    options += ("--set", "sampling.resize=model", "--set", "reading.outage_s=30")
+    options += ("--set", "execution.num_scorers=1", "--set", "execution.num_decoders=2")
+    options += ("--set", f"execution.frame_memory_bytes={128 * 1024**2}")
+    with _small_disk(folder) as disk:
+        full = place.run(options=options, environment={"RAY_object_spilling_directory": str(disk)})
+    words = "not even one group's frames", "the same command goes on"
+    found = expect(_without_rays(full), 1, *words, what="with the disk full")
+    print(
+        f"{num_frames * 1280 * 720 * 3 / 1e6:.0f} MB in one group: exit code {full.code}, {full.wall_s:.0f} s",
+        flush=True,
+    )
+    found += [f"{place.rest()} failures, {len(place.rows())} rows"] if place.rows() else []
+    return found + (expect(place.run(options=options), 0, what="with room") or all_answered(place, num))
 
 
 CASES = {
     case.__name__.replace("_", "-"): case
-    for case in (monitor_ends_workers, object_store_full, object_store_and_disk_full)
+    for case in (monitor_ends_workers, object_store_full, object_store_and_disk_full, no_room_for_one_group)
 }
 
 if __name__ == "__main__":
