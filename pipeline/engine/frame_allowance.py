@@ -41,7 +41,7 @@ class FrameAllowance:
         if held_bytes > group_bytes:
             self._since_s = None
         else:
-            self.note_stuck(failure, f"not even one group's frames, {group_bytes / 1e6:.0f} MB, have", now_s=now_s)
+            self.note_stuck(failure, f"one group's frames alone, {group_bytes / 1e6:.0f} MB, have", now_s=now_s)
         if now_s >= self._next_s:
             self._next_s = now_s + _LOOK_EVERY_S
             self.num_bytes = max(1, group_bytes, min(self.num_bytes, held_bytes) // 2)

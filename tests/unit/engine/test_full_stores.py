@@ -53,7 +53,7 @@ def test_where_one_group_alone_finds_no_room_for_long_the_job_ends_and_nothing_h
             world.step(worker)
     assert world.now_s > world.config.reading.outage_s
     assert world.rows == []
-    assert "not even one group's frames" in world.state.outage.message
+    assert "one group's frames alone" in world.state.outage.message
     assert "the same command goes on" in world.state.outage.message
 
 
