@@ -4,9 +4,10 @@
 
 Real ones: Ray's threshold is set a little above what the machine uses, and a process takes that much for 45 s; the
 object store is as small as the job allows and each video larger; the disk that Ray spills to is a small one of its own
-(a mount, which takes root). A case holds where the command, typed once, exits 0 (twice, with exit code 1 before, where
-one group finds no room), and every reader sees each question once. Before, one scorer that Ray's monitor killed ended the job ("the coordinator came upon a bug", exit code 1, 2 of
-12 rows), and with store and disk full no group was scored within 460 s.
+(a mount, which takes root). A case holds where the command, typed once, exits 0 (where one group finds no room: first
+1, then with room 0), and every reader sees each question once. Before, one scorer that Ray's monitor killed ended the
+job ("the coordinator came upon a bug", exit code 1, 2 of 12 rows), and with store and disk full no group was scored
+within 460 s.
 """
 
 import os
