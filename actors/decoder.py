@@ -58,7 +58,8 @@ class DecoderActor:
         with self._staged(work) as path:
             self._check_wanted()
             probe = self._read_timeline(work.fingerprint, path)
-            plan = self._plan(probe, time_range=work.time_range)
+            room = {} if work.room_bytes is None else {"room_bytes": work.room_bytes}
+            plan = self._plan(probe, time_range=work.time_range, **room)
             done = ProbeDone(plan=plan, probe=self._store.put(probe), check=self._check(work.questions, plan))
         return Completion(key=work.key, result=done, seconds=StageSeconds(decode_s=time.perf_counter() - started))
 

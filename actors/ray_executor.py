@@ -72,7 +72,9 @@ def _split(job: Job, options: dict[str, Any]) -> list[Shard]:
 
 def _hear(shards: Sequence[Shard]) -> Iterator[tuple[Shard, JobStatus]]:
     """Answers of those that have one; who is dead, or silent for too long, is replaced."""
-    going_on = [shard for shard in shards if not shard.is_finished]
+    going_on = [shard for shard in shards if not shard.is_finished and shard.has_coordinator()]
+    if not going_on:
+        return
     questions = [shard.ask() for shard in going_on]
     ray.wait(questions, num_returns=len(questions), timeout=_TICK_S)
     for shard in going_on:

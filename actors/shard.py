@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
 
 from actors.builders import Job
 from actors.coordinator_service import CoordinatorService, JobStatus
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role
+from pipeline.engine.one_video.tries import Rest
 from pipeline.engine.progress import Progress, Tally
 from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.own_time import OwnTime
@@ -66,6 +67,7 @@ class Shard:
         self._done: set[int] = set()
         self._before, self._last = Tally(), Tally()
         self._deaths_left = job.config.execution.max_attempts
+        self._rest, self._is_resting = Rest(), False
         self._question: Any = None
         self._own_time, self._asked_s = OwnTime(), 0.0
         self._limit_s = 0.0
@@ -91,6 +93,13 @@ class Shard:
         self._question, self._told = None, []
         self._limit_s = job.config.execution.score_timeout_s  # its process has to start first
 
+    def has_coordinator(self) -> bool:
+        """Whether there is one to ask; after one that Ray ended for memory the next is made here, when it is time."""
+        if self._is_resting and self._rest.until_s <= time.monotonic():
+            self._is_resting = False
+            self.start()
+        return not self._is_resting
+
     def ask(self) -> Any:
         """Send the question how far it is, unless one is under way; returns what its answer will be in."""
         if self._question is None:
@@ -113,6 +122,7 @@ class Shard:
         self._question, self._limit_s = None, self._job.config.execution.coordinator_timeout_s
         if status.outcomes:
             self._deaths_left = self._job.config.execution.max_attempts
+            self._rest.end()
             self._done.update(outcome.video_id for outcome in status.outcomes)
         self.progress = status.progress.continue_after(self._before)
         self._last, self.outage, self.is_finished = self.progress.ended, status.outage, status.is_finished
@@ -130,11 +140,13 @@ class Shard:
 
     def lose_worker(self, name: str, failure: Failure | None) -> None:
         """One of its workers is no more; a coordinator that is dead, too, needs not know."""
-        if not self.is_finished:
+        if not self.is_finished and self.coordinator is not None:
             self._told.append(self.coordinator.lose_worker.remote(name, failure))
 
     def replace(self, error: RayError) -> None:
         """Its coordinator died or hangs: what has not ended starts over with another one.
+
+        Where Ray ended it for want of memory that one waits, longer each time: at once it would only be ended, too.
 
         Raises:
             PipelineError: They keep dying, or it was a bug.
@@ -148,7 +160,12 @@ class Shard:
             "the coordinator died (%s); %d videos are done, the others go on", type(error).__name__, len(self._done)
         )
         self.stop()
-        self.start()
+        self.coordinator, self._question = None, None
+        if isinstance(error, OutOfMemoryError):
+            self._rest.begin(time.monotonic())
+            self._is_resting = True
+        else:
+            self.start()
 
     def stop(self) -> None:
         """End its process."""

@@ -14,7 +14,7 @@ from ray.exceptions import (
     RayActorError,
 )
 
-from pipeline.failures import FailureClass, PipelineError
+from pipeline.failures import FailureClass, PipelineError, StoreFullError
 
 _TRANSFER_TIMEOUT_S = 300.0  # for some tens of megabytes, which may have to come back from a disk first
 FULL_WAIT_S, _FULL_LOOK_S = 20.0, 1.0  # less than a decoder is waited for at least
@@ -39,7 +39,7 @@ class RayStore:
         """See ``ObjectStore``; waits while store and disk are full, for those who read what lies there.
 
         Raises:
-            PipelineError: ``WORKER_LOST`` where they stay so: it is nobody's fault, and done again after a rest.
+            StoreFullError: They stay so: it is nobody's fault, and fewer frames are made at a time.
         """
         until_s = time.monotonic() + FULL_WAIT_S
         while True:
@@ -51,7 +51,7 @@ class RayStore:
                         f"Ray's object store on this node and the disk behind it have been full for {FULL_WAIT_S:g} s; "
                         "make room in Ray's temporary folder, or lower execution.frame_buffer_bytes"
                     )
-                    raise PipelineError(FailureClass.WORKER_LOST, message) from error
+                    raise StoreFullError(message) from error
                 time.sleep(_FULL_LOOK_S)
 
     def get(self, ref: Any) -> Any:

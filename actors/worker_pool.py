@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from actors import pulse
 from actors.builders import Job, OnReady, build_decode_worker, build_model_worker, ignore
@@ -21,6 +21,7 @@ from actors.pulse import Pulse
 from actors.shard import Shard, is_bug, most_patience_s
 from actors.store import RayStore
 from pipeline.engine.messages.keys import Role, WorkKey
+from pipeline.engine.one_video.tries import Rest
 from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
 from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.own_time import OwnTime
@@ -100,11 +101,13 @@ class WorkerPool:
         self._shards: Sequence[Shard] = ()
         self._has_begun, self._own_time = False, OwnTime()
         self._short_since_s = time.monotonic()
+        self._memory_rest, self._resting = Rest(), list[_Place]()  # of those that Ray ended for want of memory
         self.renew_patience()
 
     def renew_patience(self) -> None:
         """A video has ended, so the job gets on: workers may die as often again."""
         self._respawns_left = (self._execution.max_attempts + 1) * len(self._places)
+        self._memory_rest.end()
 
     def start(self) -> None:
         """Ask for all processes; none is waited for."""
@@ -133,6 +136,10 @@ class WorkerPool:
                 self._take_in(calls[call])
         else:
             time.sleep(timeout_s)
+        if self._resting and self._memory_rest.until_s <= time.monotonic():
+            places, self._resting = self._resting, []
+            for place in places:
+                self._spawn(place)
         self._run_ready()
         self._check_pulses()
         self._check_deadlines()
@@ -224,9 +231,15 @@ class WorkerPool:
         self._respawns_left -= 1
         ray.kill(worker.actor)  # it may only be out of reach
         del self._workers[worker.name]
-        successor = self._spawn(worker.place)
-        reason = worker.killed_because.message if worker.killed_because else type(error).__name__
-        _log.warning("%s died (%s); %s takes its place", worker.name, reason, successor)
+        if isinstance(error, OutOfMemoryError):  # at once its successor would only be ended, too
+            self._memory_rest.begin(time.monotonic())
+            self._resting.append(worker.place)
+            wait_s = self._memory_rest.until_s - time.monotonic()
+            _log.warning("%s died: its node is short of memory; another takes its place in %.0f s", worker.name, wait_s)
+        else:
+            successor = self._spawn(worker.place)
+            reason = worker.killed_because.message if worker.killed_because else type(error).__name__
+            _log.warning("%s died (%s); %s takes its place", worker.name, reason, successor)
         if worker.stage is _Stage.RUNNING:
             self._lose(worker, worker.name, worker.killed_because)
 

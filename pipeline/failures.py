@@ -53,11 +53,13 @@ class Failure:
 
     Attributes:
         found: fingerprint of the version that is there, where the video's file was replaced since it was planned.
+        is_full: object store and disk stayed full: what is in flight has to become less.
     """
 
     failure_class: FailureClass
     message: str
     found: str | None = None
+    is_full: bool = False
 
     @property
     def is_retryable(self) -> bool:
@@ -103,8 +105,23 @@ class ReplacedError(PipelineError):
         return Failure(failure_class=self.failure_class, message=self.message, found=self.found)
 
 
+class StoreFullError(PipelineError):
+    """The object store of a node and the disk behind it have been full for a while: nobody's fault."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureClass.WORKER_LOST, message)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:  # type: ignore[override]
+        """Pickle with its own argument."""
+        return (type(self), (self.message,))
+
+    def to_failure(self) -> Failure:
+        """The record says that it was this."""
+        return Failure(failure_class=self.failure_class, message=self.message, is_full=True)
+
+
 class OutageError(PipelineError):
-    """The storage of the videos is away: nothing has failed, and the same command goes on when it is back."""
+    """The storage of the videos is away, or room for frames: nothing has failed, and the same command goes on."""
 
 
 class DeviceLostError(PipelineError):

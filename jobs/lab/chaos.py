@@ -48,7 +48,6 @@ _TITLES = {
 }
 # As ``ray job submit`` does it, but nothing is copied: nodes of one machine delete each other's copies as they die.
 _JOB_CONFIG = {"runtime_env": {"env_vars": {"PYTHONPATH": str(_ROOT)}}}
-_AT_WORK = "Scorer.run"
 _TICK_S = 0.1
 _CPUS_PER_NODE = 8  # as Ray counts them: a node that is left alone can hold all workers
 _NEEDLE_FRAMES = (4, 16)
@@ -70,7 +69,7 @@ class _Job:
         self.output, self.num_starts = folder / "out", 0
         self._log_path = folder / "driver.log"
         self._command = [sys.executable, str(_ROOT / "jobs" / "run.py"), "--manifest", str(manifest), "--model", "demo"]
-        self._command += ["--output", str(self.output), *extra]
+        self._command += ["--output", str(self.output), "--progress-interval-s", "0.5", *extra]
         for setting in _SETTINGS:
             self._command += ["--set", setting]
         self._environment = os.environ | {"PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1"}
@@ -82,7 +81,7 @@ class _Job:
 
     def start(self) -> None:
         """Begin, or go on."""
-        self.num_starts += 1
+        self.num_starts, self._started_s = self.num_starts + 1, time.time()
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
 
@@ -94,6 +93,13 @@ class _Job:
         """SIGKILL, which it cannot answer; nothing where it has ended."""
         self._process.kill()
         self._process.wait()
+
+    def is_at_work(self) -> bool:
+        """Whether scorers have asked for work since this start, by what it writes of its progress."""
+        for record in self.output.glob("runs/*/progress.json"):
+            if record.stat().st_mtime > self._started_s and json.loads(record.read_text())["num_scorers"]:
+                return True
+        return False
 
     def wait(self) -> int:
         """Its exit code."""
@@ -213,7 +219,7 @@ def _run_disturbed(
 def _wait_for_work(job: _Job, nodes: "LocalNodes", pause_s: float) -> bool:
     """Until a scorer has been at work since before the pause; False when the job ends first."""
     while job.is_running():
-        if nodes.has_process(_AT_WORK):
+        if job.is_at_work() and nodes.has_process(_TITLES["scorer"]):
             time.sleep(pause_s)
             return job.is_running()
         time.sleep(_TICK_S)

@@ -24,7 +24,7 @@ class Dispatcher:
     def __init__(self, tasks: Sequence[VideoTask], *, config: RunConfig, selector: Selector) -> None:
         self._config, self._selector = config, selector
         self.waiting = TaskQueue(tasks)
-        self.flow = Flow(config.execution)
+        self.flow = Flow(config.execution, outage_s=config.reading.outage_s)
         self.boxes: dict[str, Mailbox] = {}
         self._num_workers: Counter[Role] = Counter()
         self._num_begun = 0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from heapq import merge
 
 from pipeline.engine.age_queue import AgeQueue
+from pipeline.engine.frame_allowance import FrameAllowance
 from pipeline.engine.one_video.planned import Planned
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.settings.config import ExecutionConfig
@@ -49,10 +50,11 @@ _NOTHING = Holdings()
 class Flow:
     """The oldest video comes first in everything."""
 
-    def __init__(self, execution: ExecutionConfig) -> None:
+    def __init__(self, execution: ExecutionConfig, *, outage_s: float) -> None:
         self._execution = execution
         self.videos: dict[int, VideoState] = {}
         self.total = Holdings()
+        self.allowance = FrameAllowance(num_bytes=execution.frame_room_bytes, patience_s=outage_s)
         self._shares: dict[int, Holdings] = {}
         self._by_age: dict[int, VideoState] = {}
         self._admitted: set[int] = set()  # ages of videos that may read and score
@@ -167,7 +169,7 @@ class Flow:
 
     def _has_room_for_frames(self, video: VideoState) -> bool:
         """The whole next reading fits, or nothing else is there: one group may exceed a shard's part of the room."""
-        room = self._execution.frame_room_bytes - self.total.frame_bytes
+        room = self.allowance.num_bytes - self.total.frame_bytes
         return not self.total.frame_bytes or self._planned(video.age).frames.chunk_bytes() <= room
 
     def _has_room_for_candidates(self, video: VideoState) -> bool:

@@ -90,8 +90,9 @@ class JobState:
 
     @property
     def outage(self) -> Failure | None:
-        """Why the job cannot go on, where the storage has been away for too long and all that is left waits for it."""
-        return self._dispatcher.outage.judge(set(self._flow.videos), now_s=self._dispatcher.now_s)
+        """Why the job cannot go on: no room for frames; the storage away for too long, and all that is left waits."""
+        storage, now_s = self._dispatcher.outage, self._dispatcher.now_s
+        return self._flow.allowance.outage or storage.judge(set(self._flow.videos), now_s=now_s)
 
     def take_finished(self) -> list[VideoState]:
         """Videos that ended since the last call."""
@@ -207,20 +208,36 @@ class JobState:
         is_outage = may_be_outage and self._dispatcher.outage.note_failure(
             key.video_id, failure, now_s=now_s, has_others=has_others
         )
-        video.take_failure(key, failure, worker=worker, lost=self._lost, at=At(now_s=now_s, is_outage=is_outage))
+        if failure.is_full and key.stage.is_reading:
+            self._shrink(video, key, failure)
+        else:
+            if failure.is_full:
+                self._flow.allowance.note_stuck(failure, "what was bought for an answer has", now_s=now_s)
+            video.take_failure(key, failure, worker=worker, lost=self._lost, at=At(now_s=now_s, is_outage=is_outage))
         self._dispatcher.note_rest(video)
         if before is not None and video.planned is None:  # it starts over
             self._tell_leftovers(video, before)
 
+    def _shrink(self, video: VideoState, key: WorkKey, failure: Failure) -> None:
+        """What frames may take was too much."""
+        now_s, plan, held_bytes = self._dispatcher.now_s, video.plan, self._flow.total.frame_bytes
+        group_bytes = 0 if plan is None else max(map(plan.group_bytes, range(len(plan.groups))))
+        room = self._flow.allowance
+        room.note_full(failure, held_bytes=held_bytes, group_bytes=group_bytes, now_s=now_s)
+        is_too_much = plan is not None and max(held_bytes, plan.most_reading_bytes) > room.num_bytes
+        video.take_full(key, room_bytes=room.num_bytes if is_too_much else None, now_s=now_s, lost=self._lost)
+
     def _take_result(self, video: VideoState, planned: Planned, worker: str, key: WorkKey, result: Result) -> None:
         if isinstance(result, DecodeDone):
             self._dispatcher.outage.note_reading(key.video_id, is_probe=False)
+            self._flow.allowance.note_stored()
             video.take_decoded(planned, key, result)
         elif isinstance(result, ScoreDone):
             if result.read is not None:
                 self._dispatcher.outage.note_reading(key.video_id, is_probe=False)
             self._tell(video, planned, video.take_scores(planned, key, result))
         elif isinstance(result, GatherDone):
+            self._flow.allowance.note_stored()
             planned.final.take_gathered(key, worker, result.pieces)
         else:
             assert isinstance(result, AnswerDone)

@@ -95,6 +95,11 @@ class VideoPlan:
         """Bytes that a group's decoded frames take."""
         return self.group_num_frames[position] * self.frame_bytes
 
+    @property
+    def most_reading_bytes(self) -> int:
+        """Bytes that the largest reading's frames take."""
+        return max(reading.num_frames for reading in self.passes) * self.frame_bytes
+
     def group_frames(self, position: int) -> IntArray:
         """Frames of the video that fill a group's slots, in slot order."""
         return self.sample.frame_indices[self.patch_frames[self.groups[position]].reshape(-1)]
@@ -109,10 +114,12 @@ def plan_video(
     num_videos: int = 1,
     most_group_bytes: int | None = None,
     time_range: TimeRange | None = None,
+    room_bytes: int | None = None,
 ) -> VideoPlan:
     """Plan one video of a job with ``num_videos``, or the part of it that is asked about.
 
-    ``most_group_bytes``: what one group may take, else the buffer.
+    ``most_group_bytes``: what one group may take, else the buffer. ``room_bytes``: what frames may take where that is
+    less than the buffer; nothing is refused for it.
 
     Raises:
         PipelineError: ``MANIFEST`` when that part begins after the video's end; ``TOO_LARGE`` when a group exceeds the
@@ -143,7 +150,8 @@ def plan_video(
         can_stop=selector.can_stop,
         config=config,
         num_videos=num_videos,
-        most_group_bytes=most_group_bytes,
+        most_group_bytes=most_group_bytes or config.execution.frame_room_bytes,
+        room_bytes=config.execution.frame_room_bytes if room_bytes is None else room_bytes,
     )
     return VideoPlan(
         probe=probe,
@@ -172,7 +180,8 @@ def _plan_passes(
     can_stop: bool,
     config: RunConfig,
     num_videos: int,
-    most_group_bytes: int | None,
+    most_group_bytes: int,
+    room_bytes: int,
 ) -> tuple[DecodePass, ...]:
     """How the groups' frames are read."""
     execution, (height, width) = config.execution, decode_size or (probe.height, probe.width)
@@ -182,7 +191,7 @@ def _plan_passes(
         frames_PF,
         groups,
         frame_bytes=height * width * 3,
-        frame_buffer_bytes=execution.frame_room_bytes,
+        frame_buffer_bytes=room_bytes,
         most_group_bytes=most_group_bytes,
         num_stretches=stretches_per_pass(
             num_videos=num_videos,
@@ -195,7 +204,7 @@ def _plan_passes(
         stretch_bytes=most_stretch_bytes(
             num_videos=num_videos,
             num_decoders=execution.decoders,
-            frame_buffer_bytes=execution.frame_room_bytes,
+            frame_buffer_bytes=room_bytes,
         ),
     ).passes
 

@@ -108,7 +108,10 @@ class Place:
                 process.kill()
                 process.wait()
             log.seek(0)
-            return Ended(process.returncode, log.read(), time.monotonic() - began_s, has_happened)
+            ended = Ended(process.returncode, log.read(), time.monotonic() - began_s, has_happened)
+        with (self.folder / "commands.log").open("a") as kept:
+            kept.write(ended.log)
+        return ended
 
     def num_files(self) -> int:
         """Of answers on record."""
@@ -200,6 +203,7 @@ def run_cases(cases: Mapping[str, Callable[[Path], list[str]]], description: str
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="CASE", help=f"of {', '.join(cases)}; default: all")
     parser.add_argument("--json", metavar="FILE", help="case -> what was wrong")
+    parser.add_argument("--keep", metavar="FOLDER", help="where each case's folder stays, with commands.log")
     options = parser.parse_args()
     names = options.names or [*cases]
     if unknown := [name for name in names if name not in cases]:
@@ -208,7 +212,7 @@ def run_cases(cases: Mapping[str, Callable[[Path], list[str]]], description: str
     for name in names:
         began_s = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="attack-") as folder:
-            found[name] = cases[name](Path(folder))
+            found[name] = cases[name](Path(options.keep or folder) / name)
         verdict = "holds" if not found[name] else "\n    ".join(["fell:", *found[name]])
         print(f"{name:32} {time.monotonic() - began_s:5.0f} s   {verdict}", flush=True)
     num_fell = sum(map(bool, found.values()))

@@ -31,6 +31,7 @@ class ProbeWork:
 
     Attributes:
         fingerprint: which version of the file is meant.
+        room_bytes: what its frames may take, where that has turned out to be less than configured.
     """
 
     key: WorkKey
@@ -38,6 +39,7 @@ class ProbeWork:
     fingerprint: str
     questions: tuple[Question, ...] = ()
     time_range: TimeRange | None = None
+    room_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -43,7 +43,8 @@ class VideoState:
         age: order of admission; the oldest goes first.
         state: what its phase needs.
         found: the version that it is answered about, where the planned one was replaced meanwhile.
-        first_attempt: of scoring it in the version that is there; those before were about another one.
+        first_attempt: of scoring it as it is planned now; those before were about another version, or read otherwise.
+        room_bytes: what its frames may take, where that has turned out to be less than configured.
         num_turns: pieces of work handed out.
     """
 
@@ -56,6 +57,7 @@ class VideoState:
     spent: Spent = field(default_factory=Spent)
     found: str | None = None
     first_attempt: int = 1
+    room_bytes: int | None = None
     num_turns: int = 0
 
     def __post_init__(self) -> None:
@@ -138,7 +140,12 @@ class VideoState:
         key = self.make_key(Stage.PROBE)
         self.state, task = Probing(key=key), self.task
         return ProbeWork(
-            key=key, uri=task.uri, fingerprint=self.fingerprint, questions=task.questions, time_range=task.time_range
+            key=key,
+            uri=task.uri,
+            fingerprint=self.fingerprint,
+            questions=task.questions,
+            time_range=task.time_range,
+            room_bytes=self.room_bytes,
         )
 
     def take_plan(self, key: WorkKey, done: ProbeDone) -> None:
@@ -228,15 +235,31 @@ class VideoState:
 
     def start_over(self, found: str) -> None:
         """Its file was replaced: it is planned again, in the version that is there; no frame or score is used twice."""
+        self._plan_anew()
+        self.found = found
+        self.spent.notes.append(f"{strip_secrets(self.task.uri)} was replaced while it was read: it starts over")
+
+    def _plan_anew(self) -> None:
         if isinstance(self.state, Planned):
             self.state.give_up()
             self.first_attempt = self.state.round.attempt + 1
-        self.state, self.found = Probing(), found
-        self.spent.notes.append(f"{strip_secrets(self.task.uri)} was replaced while it was read: it starts over")
+        self.state = Probing()
+
+    def take_full(self, key: WorkKey, *, room_bytes: int | None, now_s: float, lost: AbstractSet[str]) -> None:
+        """No room for what was read: again after a rest. ``room_bytes``: it starts over, in smaller readings."""
+        if room_bytes is None:
+            self.put_back(key, lost=lost)
+        else:
+            self._plan_anew()
+            self.room_bytes = room_bytes
+            told = f"store and disk were full: it starts over, with {room_bytes / 1e6:.0f} MB for frames"
+            self.spent.notes.append(f"{strip_secrets(self.task.uri)}: {told}")
+        self.faults.num_redone += 1
+        self.faults.reading_rest.begin(now_s)
 
     def excuse(self, failure: Failure) -> None:
-        """Something was lost through no fault of the video's; it is done again, but not for ever."""
-        if not self.faults.note_loss():
+        """Something was lost, or found no room, through no fault of the video's; the former is not redone for ever."""
+        if not failure.is_full and not self.faults.note_loss():
             self.fail_open(failure)
 
     def take_failure(self, key: WorkKey, failure: Failure, *, worker: str, lost: AbstractSet[str], at: At) -> None:
@@ -245,7 +268,7 @@ class VideoState:
             self.start_over(failure.found)
             return
         self.put_back(key, lost=lost, has_lost_input=is_unblamed(failure))
-        if key.stage is Stage.GATHER and isinstance(self.state, Planned):
+        if key.stage is Stage.GATHER and isinstance(self.state, Planned) and not failure.is_full:
             wants = self.state.questions[key.index].wants  # what cannot be handed out is as good as lost
             self.state.lose_candidates([p for p in self.state.round.held_by(worker) if wants(p)])
         self.trim()

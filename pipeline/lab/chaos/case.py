@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pipeline.engine.messages.work import Cancelled, Completion
 from pipeline.engine.rows import build_rows
-from pipeline.failures import Failure, FailureClass
+from pipeline.failures import Failure, FailureClass, StoreFullError
 from pipeline.lab.chaos.crew import Crew, Zombie
 from pipeline.lab.chaos.faults import Fault, Kind, Moment
 from pipeline.lab.chaos.jobs import ChaosJob
@@ -107,6 +107,8 @@ class ChaosCase:
         if fault is not None and fault.failure_class is not None:
             failure = Failure(failure_class=fault.failure_class, message="on purpose")
             worker.unreported.append(Completion(key=work.key, result=failure))
+        elif fault is not None and fault.kind is Kind.FULL:
+            worker.unreported.append(Completion(key=work.key, result=StoreFullError("on purpose").to_failure()))
         elif fault is not None and fault.kind is Kind.CANCELLED:
             worker.unreported.append(Completion(key=work.key, result=Cancelled()))
         else:

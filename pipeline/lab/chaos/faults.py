@@ -25,6 +25,7 @@ class Kind(StrEnum):
     HANG = "hangs, then reports late"
     COORDINATOR = "coordinator restarts"
     FAILURE = "typed failure"
+    FULL = "no room for what was read"
     CANCELLED = "worker gives it up unasked"
     TWICE = "reported twice in one call"
     AGAIN = "reported again later"
@@ -61,6 +62,8 @@ def _cells() -> list[Fault]:
         for kind in (Kind.TWICE, Kind.AGAIN, Kind.IMPOSTOR):
             cells.append(Fault(kind=kind, stage=stage, moment=Moment.REPORTED))
         cells.append(Fault(kind=Kind.CANCELLED, stage=stage, moment=Moment.DONE))
+        if stage in ("probe", "decode"):
+            cells.append(Fault(kind=Kind.FULL, stage=stage, moment=Moment.DONE))
         for failure_class in sorted(set(FailureClass) - {FailureClass.MANIFEST}):
             cells.append(Fault(kind=Kind.FAILURE, stage=stage, moment=Moment.DONE, failure_class=failure_class))
         for kind, classes in (

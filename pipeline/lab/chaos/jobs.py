@@ -68,7 +68,7 @@ class ChaosJob:
         lengths = tuple(len(question.text) for question in self.tasks[video_id].questions)
         return QuestionCheck(num_tokens=lengths, refused=refused)
 
-    def plan(self, video_id: int) -> VideoPlan:
+    def plan(self, video_id: int, *, room_bytes: int | None = None) -> VideoPlan:
         """What a probe yields; two frames per second, so that every frame is sampled."""
         probe = assume_video(
             "/video.mp4", num_frames=self.num_frames[video_id], fps=2, gop_frames=10, height=_SIDE, width=_SIDE
@@ -79,6 +79,7 @@ class ChaosJob:
             selector=get_selector(self.config.method),
             config=shard_config(self.config, self.num_shards),
             most_group_bytes=self.config.execution.frame_room_bytes,
+            room_bytes=room_bytes,
         )
 
 

@@ -87,7 +87,9 @@ class ChaosWorker:
     def _do(self, work: Work, dead: AbstractSet[str]) -> Result:
         video_id = work.key.video_id
         if isinstance(work, ProbeWork):
-            return ProbeDone(plan=self.job.plan(video_id), probe=None, check=self.job.check(video_id))
+            return ProbeDone(
+                plan=self.job.plan(video_id, room_bytes=work.room_bytes), probe=None, check=self.job.check(video_id)
+            )
         if isinstance(work, DecodeWork):
             bundles: dict[int, dict[int, tuple[int, int, tuple[int, ...]]]] = {}
             for position, slots, _ in work.slots.items():

@@ -16,11 +16,13 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from actors import ray_executor, store
+from actors import ray_executor, shard, store, worker_pool
 from actors.builders import Job
 from actors.coordinator_service import JobStatus
 from actors.shard import Shard, is_bug
 from actors.store import RayStore
+from actors.worker_pool import ActorOptions, WorkerPool
+from pipeline.engine.one_video import tries
 from pipeline.engine.progress import Progress
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.settings.config import ExecutionConfig, RunConfig
@@ -53,6 +55,7 @@ def serve(monkeypatch):
     monkeypatch.setattr(ray_executor, "WorkerPool", lambda job, options, on_ready: pool)
     monkeypatch.setattr(ray_executor, "RunMetrics", lambda run_id: metrics)
     monkeypatch.setattr(ray_executor.ray, "wait", lambda calls, num_returns, timeout: (calls, []))
+    monkeypatch.setattr(tries, "FIRST_REST_S", 0.0)
 
     def run(*ends):
         left, started = list(ends), []
@@ -100,6 +103,80 @@ def test_a_coordinator_that_keeps_dying_ends_the_job_after_its_attempts(serve):
     assert serve(*GONE[:2]) == 3
     with pytest.raises(PipelineError, match="the coordinator keeps dying"):
         serve(*GONE[:3])
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only when a test says so, for the pool and for shards."""
+    told = SimpleNamespace(now_s=100.0)
+    told.monotonic, told.sleep = lambda: told.now_s, lambda pause_s: None
+    for module in (shard, worker_pool):
+        monkeypatch.setattr(module, "time", told)
+    return told
+
+
+def job_of(**execution):
+    config = RunConfig(execution=ExecutionConfig(**execution))
+    stamp = SimpleNamespace(run_id="r")
+    task = SimpleNamespace(video_id=0, questions=())
+    return Job(tasks=(task,), num_videos=1, config=config, layout=None, tokenizer=None, stamp=stamp, load_model=None)
+
+
+def test_who_was_ended_for_want_of_memory_is_replaced_after_a_rest_that_grows_and_others_at_once(clock, monkeypatch):
+    spawned = []
+
+    class Pool(WorkerPool):
+        def _spawn(self, place):
+            name = self._new_name(place.role)
+            self._workers[name] = worker_pool._Worker(place=place, name=name, actor="actor")
+            spawned.append(name)
+            return name
+
+    monkeypatch.setattr(worker_pool.ray, "kill", lambda actor: None)
+    pool = Pool(job_of(max_attempts=6), ActorOptions())
+    pool.start()
+
+    def end_both(error):
+        for worker in [*pool._workers.values()]:
+            pool._replace(worker, error)
+        spawned.clear()
+
+    end_both(ActorDiedError())
+    assert len(pool._workers) == 2
+    for rest_s in (1.0, 2.0, 4.0, 8.0, 16.0):  # 31 s on 10 of 14 deaths, without a rest they are over in half a minute
+        end_both(OutOfMemoryError("low on memory"))
+        clock.now_s += rest_s - 0.1
+        pool.tick(0.0)
+        assert spawned == []
+        clock.now_s += 0.2
+        pool.tick(0.0)
+        assert sorted(name.split("-")[0] for name in spawned) == ["decoder", "scorer"]
+    pool.renew_patience()
+    end_both(OutOfMemoryError("low on memory"))
+    clock.now_s += 1.1
+    pool.tick(0.0)
+    assert len(spawned) == 2
+
+
+def test_a_coordinator_that_was_ended_for_want_of_memory_is_replaced_after_a_rest(clock, monkeypatch):
+    started = []
+
+    class LocalShard(Shard):
+        def start(self):
+            started.append(clock.now_s)
+            self.coordinator = "coordinator"
+
+    monkeypatch.setattr(shard.ray, "kill", lambda actor: None)
+    one = LocalShard(job_of(), {})
+    one.start()
+    one.replace(ActorDiedError())
+    assert started == [100.0, 100.0]
+    one.replace(OutOfMemoryError("low on memory"))
+    assert not one.has_coordinator()
+    one.lose_worker("scorer-0", None)  # nobody is there to be told
+    clock.now_s = 101.1
+    assert one.has_coordinator()
+    assert started[2:] == [101.1]
 
 
 def test_a_bug_of_the_coordinator_ends_the_job(serve):

@@ -220,7 +220,7 @@ class World:
     def _do(self, worker: str, work: Work):
         if isinstance(work, ProbeWork):
             probe = self.probes.get(work.uri) or make_probe()
-            plan = self.plan(probe)
+            plan = self.plan(probe, **({} if work.room_bytes is None else {"room_bytes": work.room_bytes}))
             check = QuestionCheck(num_tokens=tuple(range(5, 5 + len(work.questions))), refused=self.refused)
             return ProbeDone(plan=plan, probe=None, check=check), StageSeconds(decode_s=0.5)
         if isinstance(work, DecodeWork):
