@@ -24,6 +24,7 @@ from pipeline.models.loading import is_demo_model
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import GroupScorer, LaunchedGroup
+from pipeline.passes.group_prior import hear_groups
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, begin_answer, to_questions
@@ -123,7 +124,7 @@ def answer_groups(
             plan, bad_frames or set(), num_groups=len(answer.scores), is_demo_model=is_demo_model(model.name)
         )
         if not selector.needs_final_pass:
-            _settle(answer, answer_by_vote(selector, answer.scores, answer.asked))
+            _settle(answer, answer_by_vote(selector, answer.scores, answer.asked), selector)
             continue
         # 5. global budget: what each group sold (B' tokens over the visited groups)
         with stage("gather"):
@@ -132,7 +133,7 @@ def answer_groups(
         # 6. global removal (B' → B tokens), 7. final pass (B tokens + question → answer, evidence)
         with stage("merge and prune"):
             final = _final_of(plan, answer.asked, selector, config)
-            _settle(answer, answer_question(model, pieces, final, config))
+            _settle(answer, answer_question(model, pieces, final, config), selector)
     return answers
 
 
@@ -150,8 +151,8 @@ def _visit(answer: VideoAnswer, score: GroupScore, *, selector: Selector, config
     answer.has_stopped = selector.stop_after(answer.scores, config.stopping) is not None
 
 
-def _settle(answer: VideoAnswer, final: FinalAnswer) -> None:
-    answer.final = final
+def _settle(answer: VideoAnswer, final: FinalAnswer, selector: Selector) -> None:
+    answer.final = hear_groups(final, selector=selector, prefix=answer.scores, question=answer.asked)
     answer.warnings += warn_about_letters(final.letter_share)
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 METHODS = (
     *("adapttoken", "adapttoken-lite", "no-entropy", "flexselect", "top-frames", "uniform"),
-    *("entropy-vote", "most-certain"),
+    *("entropy-vote", "most-certain", "adapttoken-vote"),
 )
 SWEPT_METHODS = ("adapttoken", "no-entropy", "flexselect")
 BUDGETS = (4, 16, 64, 256, 512)

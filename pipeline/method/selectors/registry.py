@@ -4,6 +4,7 @@ import difflib
 
 from pipeline.method.selectors.adapttoken import AdaptToken
 from pipeline.method.selectors.adapttoken_lite import AdaptTokenLite
+from pipeline.method.selectors.adapttoken_vote import AdaptTokenVote
 from pipeline.method.selectors.all_tokens import AllTokens
 from pipeline.method.selectors.base import Selector
 from pipeline.method.selectors.entropy_vote import EntropyVote, MostCertain
@@ -22,6 +23,7 @@ SELECTORS: dict[str, Selector] = {
     NoEntropy.name: NoEntropy(),
     EntropyVote.name: EntropyVote(),
     MostCertain.name: MostCertain(),
+    AdaptTokenVote.name: AdaptTokenVote(),
 }
 
 
