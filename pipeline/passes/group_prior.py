@@ -8,7 +8,6 @@ import numpy as np
 from pipeline.manifest.questions import Question, option_letter
 from pipeline.method.selectors.adapttoken_vote import AdaptTokenVote
 from pipeline.method.selectors.base import GroupScore, Selector
-from pipeline.method.shannon import shannon_entropy
 from pipeline.passes.records import FinalAnswer
 
 
@@ -17,7 +16,8 @@ def hear_groups(
 ) -> FinalAnswer:
     """The answer as it is, but for ``adapttoken-vote``: the likeliest option after the groups were heard.
 
-    Its entropy then is that of the options' probabilities; ``answer_text`` stays what the final pass said.
+    ``answer_text`` and ``answer_entropy`` stay the final pass's: the vote of groups that see nothing is one-sided by
+    chance, and an entropy with it would no longer tell questions that nothing answers.
     """
     if not isinstance(selector, AdaptTokenVote) or final.option_probabilities is None or question.options is None:
         return final
@@ -27,5 +27,4 @@ def hear_groups(
         final,
         answer=letters[int(np.argmax(weighed))],
         option_probabilities=weighed,
-        answer_entropy=shannon_entropy(list(weighed)),
     )
