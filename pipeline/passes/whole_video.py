@@ -26,6 +26,7 @@ from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.device_frames import DeviceFrames, read_groups
 from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import DevicePiece, GroupScorer, LaunchedGroup
+from pipeline.passes.group_prior import hear_groups
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, begin_answer, to_questions
@@ -121,21 +122,9 @@ def answer_groups(
                 _visit(answers[index], score, selector=selector, config=config)
                 _drop_beyond_shares(answers[index], index, held, selector)
     for index, answer in enumerate(answers):
-        check_lost(
-            plan,
-            bad_frames or set(),
-            num_groups=len(answer.scores),
-            max_bad_frames_share=config.sampling.max_bad_frames_share,
-        )
-        answer.warnings = warn_about(
-            plan,
-            bad_frames or set(),
-            num_groups=len(answer.scores),
-            is_demo_model=is_demo_model(model.name),
-            is_by_nvdec=_is_by_nvdec(plan, config),
-        )
+        _judge_video(plan, answer, bad_frames or set(), config, is_demo_model=is_demo_model(model.name))
         if not selector.needs_final_pass:
-            _settle(answer, answer_by_vote(selector, answer.scores, answer.asked))
+            _settle(answer, answer_by_vote(selector, answer.scores, answer.asked), selector)
             continue
         # 5. global budget: what each group sold (B' tokens over the visited groups)
         with stage("gather"):
@@ -144,8 +133,20 @@ def answer_groups(
         # 6. global removal (B' → B tokens), 7. final pass (B tokens + question → answer, evidence)
         with stage("merge and prune"):
             final = _final_of(plan, answer.asked, selector, config)
-            _settle(answer, answer_question(model, pieces, final, config))
+            _settle(answer, answer_question(model, pieces, final, config), selector)
     return answers
+
+
+def _judge_video(
+    plan: VideoPlan, answer: VideoAnswer, bad_frames: set[int], config: RunConfig, *, is_demo_model: bool
+) -> None:
+    """Refuse what lost too many frames for this question; warn of the rest."""
+    most, num_groups = config.sampling.max_bad_frames_share, len(answer.scores)
+    check_lost(plan, bad_frames, num_groups=num_groups, max_bad_frames_share=most)
+    is_by_nvdec = _is_by_nvdec(plan, config)
+    answer.warnings = warn_about(
+        plan, bad_frames, num_groups=num_groups, is_demo_model=is_demo_model, is_by_nvdec=is_by_nvdec
+    )
 
 
 def _is_by_nvdec(plan: VideoPlan, config: RunConfig) -> bool:
@@ -162,8 +163,8 @@ def _visit(answer: VideoAnswer, score: GroupScore, *, selector: Selector, config
     answer.has_stopped = selector.stop_after(answer.scores, config.stopping) is not None
 
 
-def _settle(answer: VideoAnswer, final: FinalAnswer) -> None:
-    answer.final = final
+def _settle(answer: VideoAnswer, final: FinalAnswer, selector: Selector) -> None:
+    answer.final = hear_groups(final, selector=selector, prefix=answer.scores, question=answer.asked)
     answer.warnings += warn_about_letters(final.letter_share)
 
 

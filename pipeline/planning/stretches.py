@@ -7,7 +7,7 @@ from math import ceil
 
 from pipeline.video.decode_plan import STRETCH_BYTES
 
-READY_LEAD = 2  # groups ready per group that the scorers can have in hand, before decoders are given more videos
+READY_LEAD = 4  # groups ready per group that the scorers can have in hand, before decoders are given more videos
 
 
 _FEW_STRETCHES = 16  # cost the coordinator little, and let a last video end soon

@@ -125,8 +125,7 @@ def plan_video(
         PipelineError: ``MANIFEST`` when that part begins after the video's end; ``TOO_LARGE`` when a group exceeds the
             frame buffer or what the method needs the budget or context; ``UNSUPPORTED_MEDIA``: no frame size suits.
     """
-    sampling = config.sampling
-    sample = _choose_frames(probe, sampling, time_range)
+    sample = _choose_frames(probe, config.sampling, time_range)
     geometry = _fit_geometry(probe, layout, config)
     frames_PF = patch_frames(sample.num_frames, frames_per_patch=layout.frames_per_patch)
     chosen = selector.choose_patches(
@@ -138,9 +137,8 @@ def plan_video(
     _check_context(probe, len(chosen) * geometry.tokens_per_patch, layout=layout, selector=selector, config=config)
     in_time = _cut_groups(chosen, layout=layout, selector=selector, config=config)
     _check_budget(probe, len(in_time), geometry, selector=selector, config=config)
-    order = visiting_order(len(in_time))
-    groups = tuple(in_time[index] for index in order)
-    decode_size = (geometry.height, geometry.width) if sampling.resize == "decode" else None
+    groups = tuple(in_time[index] for index in (order := visiting_order(len(in_time))))
+    decode_size = (geometry.height, geometry.width) if config.sampling.resize == "decode" else None
     passes = _plan_passes(
         probe,
         sample,
@@ -150,8 +148,7 @@ def plan_video(
         can_stop=selector.can_stop,
         config=config,
         num_videos=num_videos,
-        most_group_bytes=most_group_bytes or config.execution.frame_room_bytes,
-        room_bytes=config.execution.frame_room_bytes if room_bytes is None else room_bytes,
+        rooms=(most_group_bytes, room_bytes),
     )
     return VideoPlan(
         probe=probe,
@@ -180,11 +177,11 @@ def _plan_passes(
     can_stop: bool,
     config: RunConfig,
     num_videos: int,
-    most_group_bytes: int,
-    room_bytes: int,
+    rooms: tuple[int | None, int | None],
 ) -> tuple[DecodePass, ...]:
-    """How the groups' frames are read."""
+    """How the groups' frames are read; ``rooms``: of one group, of all frames, each unless it is the buffer's."""
     execution, (height, width) = config.execution, decode_size or (probe.height, probe.width)
+    most_group_bytes, room_bytes = (execution.frame_room_bytes if room is None else room for room in rooms)
     return plan_decode(
         probe,
         sample.frame_indices,

@@ -46,8 +46,8 @@ def test_a_scorer_that_keeps_a_group_queued_between_batches_gives_the_same_rows(
 ):
     expected, build = stable(serial_rows(method)), ScorerActor.__init__
 
-    def build_queueing(self, *arguments):
-        build(self, *arguments)
+    def build_queueing(self, *arguments, **options):
+        build(self, *arguments, **options)
         self.can_queue = True
 
     monkeypatch.setattr(ScorerActor, "__init__", build_queueing)

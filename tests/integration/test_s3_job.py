@@ -64,7 +64,7 @@ def assert_no_secret(store, options, printed):
     rows = read_answers("s3://archive-out/nightly", storage_options=options)
     texts = [printed.out, printed.err, str(rows.to_pylist()), str(rows.schema)]
     texts += [store.cat(path).decode() for path in store.find("archive-out") if not path.endswith(".parquet")]
-    assert len(texts) >= 4 + 3  # config.yaml, summary.json, progress.json
+    assert len(texts) >= 4 + 3  # config.yaml, summary.json, progress.json and provenance.json
     assert not [text for text in texts for secret in SECRETS if secret in text]
 
 
@@ -77,7 +77,7 @@ def test_an_archive_is_answered_from_s3_to_s3_and_a_second_run_does_nothing(stor
         "s3://archive-in/set/videos/v001.mp4",
     }
     names = {path.rpartition("/")[2] for path in store.find("archive-out/nightly/runs")}
-    assert names == {"config.yaml", "summary.json", "progress.json"}
+    assert names == {"config.yaml", "summary.json", "progress.json", "provenance.json"}
     parts = store.find("archive-out/nightly/answers")
     started = time.monotonic()
     assert run_job() == 0

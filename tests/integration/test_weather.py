@@ -89,8 +89,8 @@ def after_first_commit(monkeypatch):
     def schedule(then):
         plain, pending = AnswerCommitter.commit, [then]
 
-        def commit(self, rows):
-            table = plain(self, rows)
+        def commit(self, rows, **others):
+            table = plain(self, rows, **others)
             if pending:
                 pending.pop()()
             return table

@@ -165,8 +165,8 @@ def test_tokens_that_can_never_be_bought_are_let_go(make_job, model, monkeypatch
 
 
 def _spy(real, log):
-    def run(answer, index, held):
-        real(answer, index, held)
+    def run(answer, index, held, selector):
+        real(answer, index, held, selector)
         log.append(list(held))
 
     return run

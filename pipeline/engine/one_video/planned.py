@@ -23,6 +23,7 @@ from pipeline.engine.one_video.scoring_round import ScoringRound
 from pipeline.failures import Failure, PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore, Selector
+from pipeline.passes.group_prior import hear_groups
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.planning.question_check import QuestionCheck
@@ -177,8 +178,10 @@ class Planned:
         return limits
 
     def take_answer(self, index: int, final: FinalAnswer) -> None:
-        """A question is answered."""
-        self.questions[index].answer, self.questions[index].phase = final, QuestionPhase.DONE
+        """A question is answered, once its groups were heard if the selector wants that."""
+        question = self.questions[index]
+        question.answer = hear_groups(final, selector=self.selector, prefix=question.prefix, question=self.asked[index])
+        question.phase = QuestionPhase.DONE
         self.final.forget(index)
 
     def share_out(self) -> Limits:

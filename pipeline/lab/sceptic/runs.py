@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 METHODS = (
-    *("adapttoken", "adapttoken-lite", "no-entropy", "flexselect", "top-frames", "uniform"),
-    *("entropy-vote", "most-certain"),
+    *("adapttoken", "adapttoken-lite", "no-entropy", "equal-quota", "top-frames", "uniform"),
+    *("entropy-vote", "most-certain", "adapttoken-vote"),
 )
-SWEPT_METHODS = ("adapttoken", "no-entropy", "flexselect")
+SWEPT_METHODS = ("adapttoken", "no-entropy", "equal-quota")
 BUDGETS = (4, 16, 64, 256, 512)
 CEILING, FLOOR = "ceiling", "floor"
 _WINDOW_S = 4.0

@@ -20,6 +20,7 @@ _FOLDER = __name__.rpartition(".")[0]
 _ROWS: Mapping[str, tuple[str, str]] = {
     "adapttoken": ("adapttoken", "AdaptToken"),
     "adapttoken-lite": ("adapttoken_lite", "AdaptTokenLite"),
+    "adapttoken-vote": ("adapttoken_vote", "AdaptTokenVote"),
     "uniform": ("uniform", "Uniform"),
     "equal-quota": ("equal_quota", "EqualQuota"),
     "flexselect": ("flexselect", "FlexSelect"),

@@ -64,6 +64,7 @@ def test_every_selector_keeps_the_contract(name):
         ("no-entropy", True, True, None, 110, 100),
         ("entropy-vote", True, False, None, 0, 100),
         ("most-certain", True, False, None, 0, 100),
+        ("adapttoken-vote", True, True, None, 110, 100),
         ("uniform", False, False, None, 280, None),
         ("all", False, False, None, 280, None),
     ],
@@ -163,3 +164,20 @@ def test_an_open_answer_is_told_in_the_words_of_its_most_certain_group():
     scores = group_scores((-0.9, "It is Red.", 9), (-0.1, "it is red", 9), (-1.4, "blue", 9))
     voted = get_selector("entropy-vote").vote(scores, num_options=None)
     assert (voted.response, max(voted.shares, key=voted.shares.get)) == ("it is red", "it is red")
+
+
+def test_the_groups_vote_is_a_prior_of_the_final_pass():
+    """By hand: p times the square root of each option's share of the vote, plus a thousandth."""
+    final = (0.3, 0.4, 0.2, 0.1)
+    sums = slow_vote(VOTES, 4)
+    shares = [sums.get(letter, 0.0) / sum(sums.values()) for letter in "abcd"]
+    products = [p * math.sqrt(share + 1e-3) for p, share in zip(final, shares, strict=True)]
+    weighed = get_selector("adapttoken-vote").weigh(final, VOTES, "ABCD")
+    assert weighed == pytest.approx([product / sum(products) for product in products])
+    assert max(range(4), key=weighed.__getitem__) == 0  # the final pass alone would have said B
+
+
+def test_groups_that_know_nothing_leave_the_final_pass_its_answer():
+    scores = group_scores(*[(-math.log(4), letter, 9) for letter in "ABCD"])
+    weighed = get_selector("adapttoken-vote").weigh((0.1, 0.2, 0.3, 0.4), scores, "ABCD")
+    assert weighed == pytest.approx((0.1, 0.2, 0.3, 0.4))

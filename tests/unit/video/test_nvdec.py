@@ -35,7 +35,8 @@ def test_without_a_gpu_it_is_refused_by_name_and_with_a_remedy(videos):
 
 
 @pytest.mark.parametrize(
-    ("is_installed", "message"), [(False, "pip install torchcodec, or use 'auto'"), (True, "this machine shows none")]
+    ("is_installed", "message"),
+    [(False, r"pip install 'adapttoken-ray\[torchcodec\]', or use 'auto'"), (True, "this machine shows none")],
 )
 def test_a_run_that_asks_for_it_does_not_start(monkeypatch, is_installed, message):
     assert load_config(RunConfig(), sets=["decoder=nvdec"]).sampling.decoder == "nvdec"

@@ -62,7 +62,7 @@ def test_a_missing_file_is_not_found(tmp_path):
         "HTTPS://h/v.mp4",
         "concat://a|b",
         "rtsp://u:secret@h/v",
-        "gs://b/v.mp4",
+        "ftp://b/v.mp4",
         "zip://v.mp4::http://h/v.zip",
         "simplecache::s3://b/v.mp4",
     ],
@@ -71,7 +71,7 @@ def test_a_missing_file_is_not_found(tmp_path):
 def test_schemes_outside_the_allow_list_are_refused_with_the_list(uri, allow_http):
     if uri.lower().startswith("http") and allow_http:
         return
-    with pytest.raises(PipelineError, match=r"file://, s3:// and, with reading.allow_http") as caught:
+    with pytest.raises(PipelineError, match=r"file://, s3://, gs://, az:// and, with reading.allow_http") as caught:
         resolve(uri, ReadingConfig(allow_http=allow_http))
     assert caught.value.failure_class is FailureClass.UNSUPPORTED_MEDIA
     assert "secret" not in caught.value.message

@@ -107,21 +107,21 @@ def test_runs_have_names_of_their_own_and_methods_that_exist():
 def test_tables_show_every_kind_and_dashes_where_nothing_is_known(tmp_path):
     runs = {
         "adapttoken": [row(0), row(2, kind="order"), row(4, kind="absent", expected=None)],
-        "flexselect": [row(0, answer="B"), row(2, kind="order")],
+        "equal-quota": [row(0, answer="B"), row(2, kind="order")],
         "ceiling": [row(0)],
         "adapttoken-4": [row(0)],
-        "flexselect-4": [row(0, answer="B")],
+        "equal-quota-4": [row(0, answer="B")],
     }
     methods = analyze_methods(runs)
     assert methods.tables[0].header == ("method", "all", "needle", "order")
     assert [line[0] for line in methods.tables[0].rows] == [
         "the likeliest answer",
         "adapttoken",
-        "flexselect",
+        "equal-quota",
         "ceiling",
     ]
     assert methods.tables[0].rows[-1][-1] == "–"
-    assert methods.figures["gain_over"]["flexselect"]["needle"][0] == 1.0
+    assert methods.figures["gain_over"]["equal-quota"]["needle"][0] == 1.0
     assert analyze_budgets(runs, (4,)).tables[1].rows[0][1:] == ("+100", "+100")
     for analysis in (methods, analyze_certainty(runs), analyze_budgets(runs, (4,))):
         analysis.draw(tmp_path / f"{analysis.name}.png")
