@@ -118,8 +118,7 @@ def plan_video(
 ) -> VideoPlan:
     """Plan one video of a job with ``num_videos``, or the part of it that is asked about.
 
-    ``most_group_bytes``: what one group may take, else the buffer. ``room_bytes``: what frames may take where that is
-    less than the buffer; nothing is refused for it.
+    ``most_group_bytes``: of one group, else the buffer. ``room_bytes``: of frames, if less; nothing is refused for it.
 
     Raises:
         PipelineError: ``MANIFEST`` when that part begins after the video's end; ``TOO_LARGE`` when a group exceeds the
@@ -137,7 +136,8 @@ def plan_video(
     _check_context(probe, len(chosen) * geometry.tokens_per_patch, layout=layout, selector=selector, config=config)
     in_time = _cut_groups(chosen, layout=layout, selector=selector, config=config)
     _check_budget(probe, len(in_time), geometry, selector=selector, config=config)
-    groups = tuple(in_time[index] for index in (order := visiting_order(len(in_time))))
+    order = visiting_order(len(in_time))
+    groups = tuple(in_time[index] for index in order)
     decode_size = (geometry.height, geometry.width) if config.sampling.resize == "decode" else None
     passes = _plan_passes(
         probe,
