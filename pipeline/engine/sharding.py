@@ -1,7 +1,7 @@
 """How a job is split among several coordinators, and where a worker goes whose shard has run dry. Pure.
 
-One coordinator serves about 130 GPUs (``jobs/lab/bench_coordinator.py``); a shard is a job of its own with every n-th
-video, so that no row depends on how many there are.
+One coordinator is full at 82 GPUs, or 44 where questions stop early (docs/simulation.md), and half of that keeps calls
+from waiting; a shard is a job of its own with every n-th video, so that no row depends on how many there are.
 """
 
 import math
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from pipeline.settings.config import ExecutionConfig, RunConfig
 
-SCORERS_PER_SHARD = 64
-SCORERS_PER_STOPPING_SHARD = 32
+SCORERS_PER_SHARD = 32
+SCORERS_PER_STOPPING_SHARD = 20
 """Where questions stop early, a group is decided on one by one, which costs a coordinator twice as much."""
 
 FEWEST_VIDEOS = 4
@@ -29,7 +29,7 @@ class ShardLoad(NamedTuple):
 def count_shards(execution: ExecutionConfig, *, can_stop: bool, num_videos: int) -> int:
     """Coordinators of a job: as set, else by its scorers; never more than leave each a scorer, a decoder and a video.
 
-    ``200 scorers, 200 decoders -> 4; with early stopping 7; with 3 decoders 3; with 9 videos 2``
+    ``200 scorers, 200 decoders -> 7; with early stopping 10; with 3 decoders 3; with 9 videos 2``
     """
     wanted = execution.num_coordinators
     if wanted is None:

@@ -190,7 +190,7 @@ class ExecutionConfig:
             as many as the machines' GPUs hold, on the CPU ``min_scorers``.
         num_decoders: None: beside each scorer with a GPU as many as its share of the CPUs keeps busy, on the CPU one.
         gpus_per_scorer: None: 1 where there are any; 0: the CPU, whatever there is.
-        num_coordinators: each has its part of the videos; None: one per 64 scorers, or 32 where questions stop early,
+        num_coordinators: each has its part of the videos; None: one per 32 scorers, or 20 where questions stop early,
             with four videos each at least.
         num_answerers: processes for final passes only; None lets the plan decide, 0 leaves them to the scorers.
         groups_in_hand: groups a scorer is given at once; None: 3 on a GPU, where the next pass is queued and its frames

@@ -21,11 +21,11 @@ def execution(scorers=200, decoders=200, coordinators=None):
 @pytest.mark.parametrize(
     ("settings", "can_stop", "num_videos", "num"),
     [
-        (execution(64), False, 1000, 1),
-        (execution(65), False, 1000, 2),
-        (execution(64), True, 1000, 2),
-        (execution(1000, 1000), False, 10_000, 16),
-        (execution(1000, 1000), True, 10_000, 32),
+        (execution(32), False, 1000, 1),
+        (execution(33), False, 1000, 2),
+        (execution(64), True, 1000, 4),
+        (execution(1000, 1000), False, 10_000, 32),
+        (execution(1000, 1000), True, 10_000, 50),
         (execution(200, decoders=3), False, 1000, 3),  # each reads
         (execution(200), False, 9, 2),  # each has four videos
         (execution(200), False, 3, 1),
