@@ -153,7 +153,7 @@ def answer_of(question: Question, bought: dict[int, int]) -> AnswerDone:
     final = FinalAnswer(
         answer="A",
         answer_text=digest,
-        option_probabilities=(0.5, 0.5),
+        option_probabilities=(1 / len(question.options),) * len(question.options) if question.options else None,
         answer_entropy=int(digest[:4], 16) / 65_536,
         evidence=(),
         tokens=b"",

@@ -31,7 +31,7 @@ def test_certain_and_speculative_groups_together_suffice_for_all_scorers(num_vid
         (1, 128, 64, 128),  # one video: every decoder reads a piece of it
         (2, 128, 64, 64),
         (60, 128, 64, 32),  # four are read at once
-        (1_000, 2_000, 1_000, 77),  # and as many as feed the scorers
+        (1_000, 2_000, 1_000, 40),  # and as many as feed the scorers
         (10_000, 128, 64, 16),  # one for every decoder: each piece is a reference in each group
         (10_000, 12, 4, 12),  # few decoders cost nothing
         (10_000, 1, 1, 1),
@@ -76,7 +76,7 @@ PLENTY = {
     "mean_groups": 20.0,
     "num_queued": 0,
     "num_decoders": 8,
-    "num_ready": 127,
+    "num_ready": 255,
     "num_in_hand": 64,
 }
 
@@ -85,11 +85,11 @@ PLENTY = {
     ("changes", "wants"),
     [
         ({}, True),
-        ({"num_ready": 128}, False),
-        ({"num_ready": 7, "num_unprobed": 6}, True),  # 120 groups are expected of those not probed yet
-        ({"num_ready": 8, "num_unprobed": 6}, False),
-        ({"num_ready": 0, "num_unprobed": 7, "mean_groups": None}, True),  # 16 each are guessed at first
-        ({"num_ready": 16, "num_unprobed": 7, "mean_groups": None}, False),
+        ({"num_ready": 256}, False),
+        ({"num_ready": 135, "num_unprobed": 6}, True),  # 120 groups are expected of those not probed yet
+        ({"num_ready": 136, "num_unprobed": 6}, False),
+        ({"num_ready": 143, "num_unprobed": 7, "mean_groups": None}, True),  # 16 each are guessed at first
+        ({"num_ready": 144, "num_unprobed": 7, "mean_groups": None}, False),
         ({"is_short_of_room": True}, False),
         ({"num_unprobed": 8}, False),
         ({"num_queued": 8}, False),
