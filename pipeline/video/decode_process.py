@@ -97,11 +97,13 @@ def _fill(request: DecodeRequest | UnpackRequest, connection: "Connection[Any, A
     height, width = request.size
     num_frames = len(request.lengths if isinstance(request, UnpackRequest) else request.frame_indices)
     shape = (num_frames, height, width, 3)
+    num_bytes = int(np.prod(shape, dtype=np.int64))
+    num_packed = sum(request.lengths) if isinstance(request, UnpackRequest) else 0
     with os.fdopen(descriptor, "r+b") as file:
-        shared = mmap.mmap(file.fileno(), int(np.prod(shape, dtype=np.int64)))
-    out = np.frombuffer(shared, dtype=np.uint8).reshape(shape)
+        shared = mmap.mmap(file.fileno(), num_bytes + num_packed)
+    out = np.frombuffer(shared, dtype=np.uint8, count=num_bytes).reshape(shape)
     if isinstance(request, UnpackRequest):
-        return _unpack(request, out)
+        return _unpack(request, memoryview(shared)[num_bytes:], out)
     decoded = decode_stretch(request.probe, request.frame_indices, size=request.size, backend=request.backend, out=out)
     return DecodeReply(
         decoder=decoded.decoder, num_frames_decoded=decoded.num_frames_decoded, bad_frames=decoded.bad_frames
@@ -116,9 +118,9 @@ def _out_of_memory(path: str) -> PipelineError:
     )
 
 
-def _unpack(request: UnpackRequest, out: npt.NDArray[np.uint8]) -> DecodeReply:
+def _unpack(request: UnpackRequest, packed: memoryview, out: npt.NDArray[np.uint8]) -> DecodeReply:
     try:
-        unpack_pictures(request.packed, request.lengths, out, request.quality)
+        unpack_pictures(packed, request.lengths, out, request.quality)
     except ValueError as error:
         raise PipelineError(FailureClass.CORRUPT_MEDIA, str(error)) from error
     return DecodeReply(decoder="", num_frames_decoded=0, bad_frames=())

@@ -51,20 +51,20 @@ class DecodeRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class UnpackRequest:
-    """Pictures of a frame store, one after another; answered as a ``DecodeRequest``, and followed by what is filled.
+    """Pictures of a frame store; answered as a ``DecodeRequest``, and followed by what is filled.
 
-    ``path`` is the video's, for messages; no file is opened.
+    They lie one after another behind what is filled, so that they pass through no pipe. ``path`` is the video's, for
+    messages; no file is opened.
     """
 
     path: str
-    packed: bytes
     lengths: tuple[int, ...]
     size: tuple[int, int]
     quality: Quality
 
     @property
     def is_handed_over(self) -> bool:
-        """Never: the pictures are in the request."""
+        """Never: the pictures lie in the memory that is filled."""
         return False
 
 

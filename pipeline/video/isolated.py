@@ -6,7 +6,7 @@ Frames come back through shared memory. What another library did not survive is 
 import mmap
 import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
@@ -24,6 +24,7 @@ from pipeline.video.probe import VideoProbe
 from pipeline.video.video_file import open_to_hand_over
 
 Images = npt.NDArray[np.uint8]
+Buffer = bytes | memoryview
 
 
 class IsolatedReader:
@@ -116,25 +117,32 @@ class IsolatedReader:
             sandbox=self._sandbox,
         )
 
-    def unpack(
-        self, packed: bytes, lengths: tuple[int, ...], *, size: tuple[int, int], quality: Quality, path: str
-    ) -> Images:
-        """As ``unpack_pictures``; ``path`` is the video's, for messages.
+    def unpack(self, packed: Sequence[Buffer], *, size: tuple[int, int], quality: Quality, path: str) -> Images:
+        """As ``unpack_pictures``, of pictures one by one; ``path`` is the video's, for messages.
 
         Raises:
             ReaderLostError: they are more than the decoder survives.
             PipelineError: ``CORRUPT_MEDIA``: they are no such pictures.
         """
-        request = UnpackRequest(path=path, packed=packed, lengths=lengths, size=size, quality=quality)
-        return self._fill(request, (len(lengths), *size, 3))[0]
+        lengths = tuple(len(one) for one in packed)
+        request = UnpackRequest(path=path, lengths=lengths, size=size, quality=quality)
+        return self._fill(request, (len(lengths), *size, 3), packed)[0]
 
     def _fill(
-        self, request: DecodeRequest | UnpackRequest, shape: tuple[int, int, int, int]
+        self,
+        request: DecodeRequest | UnpackRequest,
+        shape: tuple[int, int, int, int],
+        packed: Sequence[Buffer] = (),
     ) -> tuple[Images, DecodeReply]:
+        """Frames in memory of their own; ``packed`` is laid behind them for as long as the child needs it."""
         with _open_shared_memory() as file:
             num_bytes = int(np.prod(shape, dtype=np.int64))
-            os.ftruncate(file.fileno(), num_bytes)
+            file.seek(num_bytes)
+            file.writelines(packed)
+            file.flush()
+            os.ftruncate(file.fileno(), num_bytes + sum(map(len, packed)))
             reply = cast(DecodeReply, self._ask(request, shared=file.fileno()))
+            os.ftruncate(file.fileno(), num_bytes)
             return np.frombuffer(mmap.mmap(file.fileno(), num_bytes), dtype=np.uint8).reshape(shape), reply
 
     def _ask(self, request: Request, *, shared: int | None = None) -> Reply:

@@ -62,7 +62,7 @@ def most_bytes(height: int, width: int) -> int:
     return 2 * height * width * 3 + _OVERHEAD_BYTES
 
 
-def unpack_pictures(packed: bytes, lengths: Sequence[int], out: Images, quality: Quality) -> None:
+def unpack_pictures(packed: bytes | memoryview, lengths: Sequence[int], out: Images, quality: Quality) -> None:
     """Decode n pictures that lie one after another into ``out`` (n, height, width, 3).
 
     Raises:

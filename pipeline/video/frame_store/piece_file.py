@@ -24,9 +24,12 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class FramePicture:
-    """One frame, coded. ``is_bad``: it shows a neighbour, or a picture that the decoder had to patch up."""
+    """One frame, coded. ``is_bad``: it shows a neighbour, or a picture that the decoder had to patch up.
 
-    content: bytes
+    ``content`` of a picture that was read is a part of the whole file's bytes: they are large, and not copied.
+    """
+
+    content: bytes | memoryview
     pixel_check: int
     is_bad: bool
 
@@ -74,7 +77,7 @@ def unpack_piece(packed: bytes, *, max_frames: int) -> StoredPiece:
     Raises:
         ValueError: These bytes are no whole piece.
     """
-    body, digest = packed[:-_DIGEST_BYTES], packed[-_DIGEST_BYTES:]
+    body, digest = memoryview(packed)[:-_DIGEST_BYTES], packed[-_DIGEST_BYTES:]
     if len(packed) < _FIXED_BYTES or body[: len(MAGIC)] != MAGIC:
         raise ValueError("no file of stored frames")
     if hashlib.sha256(body).digest() != digest:
@@ -84,12 +87,12 @@ def unpack_piece(packed: bytes, *, max_frames: int) -> StoredPiece:
     if stop > min(len(body), start + _HEADER_BYTES + max_frames * _PER_FRAME_BYTES):
         raise ValueError("the header is longer than it can be")
     try:
-        return _read_header(json.loads(body[start:stop]), body[stop:])
+        return _read_header(json.loads(bytes(body[start:stop])), body[stop:])
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"the header makes no sense ({type(error).__name__}: {error})") from error
 
 
-def _read_header(header: dict[str, object], content: bytes) -> StoredPiece:
+def _read_header(header: dict[str, object], content: memoryview) -> StoredPiece:
     frames, lengths, checks, bad = (_numbers(header[name]) for name in ("frames", "lengths", "checks", "bad"))
     height, width = _numbers(header["size"])
     is_ascending = all(one < other for one, other in pairwise(frames))

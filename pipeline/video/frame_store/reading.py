@@ -113,10 +113,9 @@ class FrameReader:
             PipelineError: The decoding process was killed from outside.
         """
         pictures = [piece.pictures[at] for at in positions.tolist()]
-        lengths = tuple(len(picture.content) for picture in pictures)
-        packed = b"".join(picture.content for picture in pictures)
+        contents = [picture.content for picture in pictures]
         try:
-            frames = self._reader.unpack(packed, lengths, size=piece.size, quality=self._quality, path=path)
+            frames = self._reader.unpack(contents, size=piece.size, quality=self._quality, path=path)
         except ReaderLostError as lost:
             if lost.failure.failure_class is FailureClass.OUT_OF_MEMORY:
                 raise lost.failure from lost
