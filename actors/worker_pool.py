@@ -22,7 +22,7 @@ from actors.shard import Shard, is_bug, most_patience_s
 from actors.store import RayStore
 from pipeline.engine.messages.keys import Role, WorkKey
 from pipeline.engine.one_video.tries import Rest
-from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
+from pipeline.engine.sharding import ShardLoad, choose_shard, home_of, most_workers
 from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.own_time import OwnTime
 
@@ -266,30 +266,34 @@ class WorkerPool:
             return
         self._has_begun = True
         told: dict[int, list[str]] = {}
-        serving = Counter((worker.role, worker.shard.index) for worker in self._workers.values() if worker.shard)
+        loads = self._loads(going_on)
         for worker in self._workers.values():
-            if worker.stage is _Stage.READY:
-                shard = worker.shard = self._shard_for(worker, going_on, serving)
-                serving[worker.role, shard.index] += 1
-                told.setdefault(shard.index, []).append(worker.name)
-                worker.stage, worker.asks = _Stage.RUNNING, shard.coordinator
-                worker.call = worker.actor.run.remote(worker.name, shard.coordinator)
+            if worker.stage is not _Stage.READY:
+                continue
+            chosen = self._shard_for(worker.place, loads[worker.role])
+            if chosen is None:
+                continue
+            load, shard = loads[worker.role][chosen], going_on[chosen]
+            loads[worker.role][chosen] = load._replace(num_workers=load.num_workers + 1)
+            told.setdefault(chosen, []).append(worker.name)
+            worker.stage, worker.shard, worker.asks = _Stage.RUNNING, shard, shard.coordinator
+            worker.call = worker.actor.run.remote(worker.name, shard.coordinator)
         for index, names in told.items():
             going_on[index].expect(names)
 
-    def _shard_for(
-        self, worker: _Worker, going_on: Mapping[int, Shard], serving: Mapping[tuple[Role, int], int]
-    ) -> Shard:
-        """Its home, or once that has ended the one with most left for each of its role."""
-        place = worker.place
-        loads = {
-            index: ShardLoad(shard.num_videos_left, serving.get((place.role, index), 0))
-            for index, shard in going_on.items()
+    def _loads(self, going_on: Mapping[int, Shard]) -> dict[Role, dict[int, ShardLoad]]:
+        """What each shard has left, and how many of each role serve it."""
+        serving = Counter((worker.role, worker.shard.index) for worker in self._workers.values() if worker.shard)
+        return {
+            role: {index: ShardLoad(shard.num_videos_left, serving[role, index]) for index, shard in going_on.items()}
+            for role in Role
         }
-        home = home_of(place.number, num_places=self._num_places[place.role], num_shards=len(self._shards))
-        chosen = choose_shard(loads, home=home)
-        assert chosen is not None, "there is one that goes on"
-        return going_on[chosen]
+
+    def _shard_for(self, place: _Place, loads: Mapping[int, ShardLoad]) -> int | None:
+        """Its home, or once that has ended the one with most left for each of its role; None where all are full."""
+        num_places, num_shards = self._num_places[place.role], len(self._shards)
+        home = home_of(place.number, num_places=num_places, num_shards=num_shards)
+        return choose_shard(loads, home=home, most=most_workers(num_places, num_shards=num_shards))
 
     def _is_left_behind(self, worker: _Worker) -> bool:
         """Whether it is busy for a coordinator that has gone, or has all it needs: nobody there waits for it."""

@@ -20,7 +20,8 @@ from cluster.ray_watch import LOCAL_RAY, watch_ray
 from pipeline.failures import FailureClass, PipelineError
 
 _SHUTDOWN_S = 30.0
-_KNOCK_S = 10.0
+_KNOCK_S, _GREETING_S = 10.0, 30.0
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # and empty settings
 _is_stuck = threading.Event()
 _log = logging.getLogger("adapttoken.ray")
 _HOME = Path(__file__).resolve().parents[__name__.count(".")]
@@ -106,15 +107,15 @@ class _Starting:
         self._is_local, self._address = is_local, address or os.environ.get("RAY_ADDRESS", "this job")
 
     def __enter__(self) -> None:
-        """Knock first: Ray itself waits for an address that is not there for longer than anybody does.
+        """Knock first: Ray itself waits for an address that is not there, or hangs, for longer than anybody does.
 
         Raises:
-            PipelineError: Nobody listens at the address.
+            PipelineError: Nobody listens at the address, or who does says nothing.
         """
         host, colon, port = self._address.removeprefix("ray://").rpartition(":")
         if not self._is_local and colon and port.isdecimal():
             try:
-                socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
+                _knock(host.strip("[]"), int(port))
             except OSError as error:
                 raise PipelineError(FailureClass.INTERNAL, self._unreachable(error)) from error
 
@@ -144,6 +145,21 @@ class _Starting:
             "runs, that RAY_ADDRESS names it, and that Ray and Python have the same versions there; export "
             "RAY_AUTH_MODE=token where it wants a token, or leave --address and RAY_ADDRESS away"
         )
+
+
+def _knock(host: str, port: int) -> None:
+    """Greet as a gRPC client does: a server greets back at once, one that wants TLS hangs up.
+
+    Raises:
+        OSError: There is nobody, or he says nothing.
+    """
+    with socket.create_connection((host, port), _KNOCK_S) as connection:
+        connection.settimeout(_GREETING_S)
+        connection.sendall(_HTTP2_GREETING)
+        try:
+            connection.recv(1)
+        except TimeoutError as error:
+            raise TimeoutError(f"it listens but has not answered for {_GREETING_S:g} s") from error
 
 
 def _reason(error: Exception) -> str:

@@ -15,6 +15,7 @@ SCORERS_PER_SHARD = 32
 SCORERS_PER_STOPPING_SHARD = 20
 """Where questions stop early, a group is decided on one by one, which costs a coordinator twice as much."""
 
+_CROWDING = 2
 FEWEST_VIDEOS = 4
 """Of a shard, unless set: with fewer, none would tell an outage of the storage from a bad video (``outage``)."""
 
@@ -70,13 +71,28 @@ def home_of(place: int, *, num_places: int, num_shards: int) -> int:
     return place * num_shards // num_places
 
 
-def choose_shard(loads: Mapping[int, ShardLoad], *, home: int) -> int | None:
+def most_workers(num_places: int, *, num_shards: int) -> int:
+    """Of one role in a shard that others join: twice those at home, or the last shards drown in calls of all workers.
+
+    ``8,000 places, 100 shards -> 160``
+    """
+    return _CROWDING * math.ceil(num_places / num_shards)
+
+
+def choose_shard(loads: Mapping[int, ShardLoad], *, home: int, most: int) -> int | None:
     """Where a worker that is free serves next: at home while that goes on, else where most is left per worker.
 
     Args:
         loads: by shard, of those that are not finished and have a coordinator.
         home: where it belongs.
+        most: workers of its role that a shard takes (``most_workers``); those at home may be more.
+
+    Returns:
+        None where it has to wait until one has room.
     """
-    if home in loads or not loads:
-        return home if loads else None
+    if home in loads:
+        return home
+    loads = {shard: load for shard, load in loads.items() if load.num_workers < most}
+    if not loads:
+        return None
     return max(loads, key=lambda shard: (loads[shard].num_videos_left / (loads[shard].num_workers + 1), -shard))

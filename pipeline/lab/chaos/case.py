@@ -56,7 +56,7 @@ class ChaosCase:
             if self.crew.zombies and self.rng.random() < 0.3:
                 self._report_late(self.rng.choice(self.crew.zombies))
             worker = self.crew.choose(self._now_s)
-            if worker is not None and self.crew.shard_of(worker) is not None:
+            if worker is not None and self.crew.is_sent(worker, self.shards):
                 self._step(worker)
             self._collect()
             for shard in self.shards:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.engine.messages.keys import Role, role_of
-from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
+from pipeline.engine.sharding import ShardLoad, choose_shard, home_of, most_workers
 from pipeline.lab.chaos.jobs import ChaosJob
 from pipeline.lab.chaos.shard import ChaosShard
 from pipeline.lab.chaos.worker import ChaosWorker
@@ -55,6 +55,13 @@ class Crew:
     def shard_of(self, worker: ChaosWorker) -> ChaosShard | None:
         """Whom it serves; None where all has ended, or where it is none of the crew any more."""
         return self._serving.get(worker.name) if self.workers.get(worker.name) is worker else None
+
+    def is_sent(self, worker: ChaosWorker, shards: Sequence[ChaosShard]) -> bool:
+        """Whether it serves a shard, now that the driver may send who had to wait until one has room."""
+        if worker.name not in self._serving:
+            self._serve(worker, shards)
+            self.num_moves += worker.name in self._serving
+        return worker.name in self._serving
 
     def serving(self, shard: ChaosShard) -> list[ChaosWorker]:
         """A shard's workers."""
@@ -115,8 +122,9 @@ class Crew:
         role = role_of(worker.name)
         num_serving = Counter(shard.index for name, shard in self._serving.items() if role_of(name) is role)
         loads = {s.index: ShardLoad(s.num_videos_left, num_serving[s.index]) for s in shards if not s.is_over}
-        home = home_of(worker.place, num_places=self._num_places[role], num_shards=len(shards))
-        chosen = choose_shard(loads, home=home)
+        num_places, num_shards = self._num_places[role], len(shards)
+        home = home_of(worker.place, num_places=num_places, num_shards=num_shards)
+        chosen = choose_shard(loads, home=home, most=most_workers(num_places, num_shards=num_shards))
         if chosen is not None:
             self._serving[worker.name] = shards[chosen]
             shards[chosen].expect(worker.name)

@@ -15,7 +15,7 @@ from pipeline.engine.messages.keys import WorkKey
 from pipeline.engine.messages.work import Batch, Cancelled, Completion, DecodeWork, ProbeWork, ScoreDone
 from pipeline.engine.policy import long_poll_s
 from pipeline.engine.rows import build_rows
-from pipeline.engine.sharding import ShardLoad, choose_shard, home_of
+from pipeline.engine.sharding import ShardLoad, choose_shard, home_of, most_workers
 from pipeline.lab.simulation.archive import Archive
 from pipeline.lab.simulation.coordinator import Coordinator, start_coordinators
 from pipeline.lab.simulation.fleet import Fleet, Worker
@@ -70,18 +70,22 @@ class Simulation:
     def _send(self, workers: Sequence[Worker], *, latency_s: float) -> None:
         """The driver has them ask a coordinator: as the product chooses it, by what it knew when it asked last."""
         serving, num_shards = self._fleet.count_serving(), len(self._coordinators)
+        going_on = [coordinator for coordinator in self._coordinators if not coordinator.is_over]
+        loads = {
+            role: {one.index: ShardLoad(one.num_videos_left, serving[role, one.index]) for one in going_on}
+            for role in {worker.role for worker in workers}
+        }
         for worker in workers:
-            role = worker.role
-            loads = {
-                coordinator.index: ShardLoad(coordinator.num_videos_left, serving[role, coordinator.index])
-                for coordinator in self._coordinators
-                if not coordinator.is_over
-            }
-            home = home_of(worker.place, num_places=self._fleet.num_places[role], num_shards=num_shards)
-            worker.shard = choose_shard(loads, home=home)
-            if worker.shard is not None:
-                serving[role, worker.shard] += 1
-                self._at(self._now_s + latency_s, self._call, worker, worker.token)
+            num_places = self._fleet.num_places[worker.role]
+            home = home_of(worker.place, num_places=num_places, num_shards=num_shards)
+            most = most_workers(num_places, num_shards=num_shards)
+            worker.shard = choose_shard(loads[worker.role], home=home, most=most)
+            if worker.shard is None:
+                self._free.append(worker)
+                continue
+            load = loads[worker.role][worker.shard]
+            loads[worker.role][worker.shard] = load._replace(num_workers=load.num_workers + 1)
+            self._at(self._now_s + latency_s, self._call, worker, worker.token)
 
     def _at(self, time_s: float, handle: Callable[..., None], *arguments: Any) -> None:
         heapq.heappush(self._events, (time_s, next(self._order), handle, arguments))

@@ -1,11 +1,13 @@
 """Ray that does not start ends in one line with a remedy, whatever it raises."""
 
 import socket
+import threading
 
 import pytest
 import ray
 from ray.exceptions import RpcError
 
+from cluster import session
 from cluster.session import ray_session
 from pipeline.failures import PipelineError
 
@@ -55,7 +57,18 @@ def test_a_cluster_that_cannot_be_reached_is_named(refusing, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         monkeypatch.setenv("RAY_ADDRESS", address)
+        threading.Thread(target=lambda: listening.accept()[0].close(), daemon=True).start()
         with pytest.raises(PipelineError, match=rf"{address} cannot be reached .*ray status"), ray_session():
+            pass
+
+
+def test_who_listens_and_says_nothing_is_not_waited_for_either(refusing, monkeypatch):
+    refusing(AssertionError("Ray was asked, which waits for minutes"))
+    monkeypatch.setattr(session, "_GREETING_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        with pytest.raises(PipelineError, match=rf":{port} cannot be reached .*not answered for 0.2 s"), ray_session():
             pass
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.progress import Progress, Tally
-from pipeline.engine.sharding import ShardLoad, choose_shard, count_shards, home_of, shard_config
+from pipeline.engine.sharding import ShardLoad, choose_shard, count_shards, home_of, most_workers, shard_config
 from pipeline.settings.config import ExecutionConfig, RunConfig
 from pipeline.settings.reading import config_hash
 
@@ -52,11 +52,19 @@ def test_homes_are_neighbours_and_differ_by_one_place_at_most(num_places, num_sh
 
 def test_a_worker_stays_at_home_while_that_goes_on_then_goes_where_most_is_left_for_each():
     loads = {0: ShardLoad(100, 10), 1: ShardLoad(30, 1), 2: ShardLoad(5, 0)}
-    assert choose_shard(loads, home=0) == 0
+    assert choose_shard(loads, home=0, most=20) == 0
     del loads[0]
-    assert choose_shard(loads, home=0) == 1  # 30 / 2 against 5 / 1
-    assert choose_shard(loads | {1: ShardLoad(30, 9)}, home=0) == 2
-    assert choose_shard({}, home=0) is None
+    assert choose_shard(loads, home=0, most=20) == 1  # 30 / 2 against 5 / 1
+    assert choose_shard(loads | {1: ShardLoad(30, 9)}, home=0, most=20) == 2
+    assert choose_shard({}, home=0, most=20) is None
+
+
+def test_a_shard_takes_twice_the_workers_that_are_at_home_there_and_the_others_wait():
+    assert [most_workers(places, num_shards=3) for places in (3, 7, 9)] == [2, 6, 6]
+    loads = {1: ShardLoad(300, 6), 2: ShardLoad(5, 5)}
+    assert choose_shard(loads, home=0, most=6) == 2  # where more is left there is no room
+    assert choose_shard(loads | {2: ShardLoad(5, 6)}, home=0, most=6) is None
+    assert choose_shard(loads, home=1, most=6) == 1  # who is at home always has room
 
 
 def test_shards_share_what_workers_may_hold_and_nothing_of_it_enters_the_hash():
