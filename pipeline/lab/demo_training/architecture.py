@@ -9,7 +9,9 @@ _EMBEDDING_STD = 0.5
 _LANGUAGE_STD = 0.06
 
 
-def demo_config(tokenizer: PreTrainedTokenizerFast, *, vision_depth: int = 2, text_layers: int = 4) -> Qwen2_5_VLConfig:
+def demo_config(
+    tokenizer: PreTrainedTokenizerFast, *, vision_depth: int = 2, vision_width: int = 96, text_layers: int = 4
+) -> Qwen2_5_VLConfig:
     """About 1.2 M parameters; every name and token role as in the published checkpoints."""
     ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("im_end", "endoftext")}
     return Qwen2_5_VLConfig(
@@ -30,8 +32,8 @@ def demo_config(tokenizer: PreTrainedTokenizerFast, *, vision_depth: int = 2, te
         },
         vision_config={
             "depth": vision_depth,
-            "hidden_size": 96,
-            "intermediate_size": 192,
+            "hidden_size": vision_width,
+            "intermediate_size": 2 * vision_width,
             "num_heads": 4,
             "patch_size": 14,
             "spatial_merge_size": 2,
@@ -69,12 +71,17 @@ def widen_vocabulary(
 
 
 def build_demo_model(
-    tokenizer: PreTrainedTokenizerFast, *, seed: int, vision_depth: int = 2, text_layers: int = 4
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    seed: int,
+    vision_depth: int = 2,
+    vision_width: int = 96,
+    text_layers: int = 4,
 ) -> Qwen2_5_VLForConditionalGeneration:
     """Random weights, float32; the tower starts at unit gain and word embeddings wide, or training sits on plateaus."""
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(
-        demo_config(tokenizer, vision_depth=vision_depth, text_layers=text_layers)
+        demo_config(tokenizer, vision_depth=vision_depth, vision_width=vision_width, text_layers=text_layers)
     )
     for module in model.model.visual.modules():
         if isinstance(module, nn.Linear):  # the stock 0.02 is meant for wide layers: here it would shut the blocks off

@@ -21,7 +21,7 @@ from pipeline.lab.moments.sprites import GLYPHS
 
 MOST_THINGS = 8
 FORMS: tuple[Form | None, ...] = (None, "object", "scene", "sign")
-_SHARES = (0.26, 0.40, 0.22, 0.12)  # of the pool, by form
+_SHARES = (0.18, 0.36, 0.24, 0.22)  # of the pool, by form
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

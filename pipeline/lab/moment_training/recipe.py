@@ -11,9 +11,10 @@ class MomentRecipe:
     """The seed makes a run repeatable on one machine; ``pool_counts`` are pictures by grid."""
 
     seed: int = 0
-    vision_depth: int = 3
+    vision_depth: int = 4
+    vision_width: int = 112
     text_layers: int = 6
-    pool_counts: tuple[int, ...] = (6_000, 4_000, 2_000, 2_000, 2_000)
+    pool_counts: tuple[int, ...] = (9_000, 6_000, 3_000, 3_000, 3_000)
     held_out_counts: tuple[int, ...] = (300, 200, 100, 100, 100)
     pictures_per_batch: int = 64
     clips_per_batch: int = 12
@@ -23,9 +24,9 @@ class MomentRecipe:
     look: StagePlan = StagePlan(  # noqa: RUF009  # frozen
         name="look",
         number=1,
-        steps=6_000,
+        steps=5_000,
         rate=2e-3,
-        checks={400: ("color", 0.9), 2_000: ("scene", 0.3), 4_000: ("single", 0.6)},
+        checks={400: ("color", 0.9), 1_500: ("scene", 0.3), 3_500: ("single", 0.5)},
     )
     read: StagePlan = StagePlan(  # noqa: RUF009  # frozen
         name="read",

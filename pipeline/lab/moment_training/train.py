@@ -52,7 +52,11 @@ def train(
     """
     tokenizer = build_tokenizer()
     model = build_demo_model(
-        tokenizer, seed=recipe.seed, vision_depth=recipe.vision_depth, text_layers=recipe.text_layers
+        tokenizer,
+        seed=recipe.seed,
+        vision_depth=recipe.vision_depth,
+        vision_width=recipe.vision_width,
+        text_layers=recipe.text_layers,
     )
     model.set_attn_implementation({"vision_config": WINDOW_ATTENTION, "text_config": "sdpa"})
     codes = make_codes(model, tokenizer, seed=recipe.seed)
@@ -93,7 +97,7 @@ def _look(
     return run_stage(
         recipe.look,
         {"tower": tower},
-        list(tower.parameters()),
+        list(tower.named_parameters()),
         take_step,
         measure,
         folder=work,
@@ -122,7 +126,9 @@ def _read(
     torch.manual_seed(recipe.seed)
     probe = TokenProbe(hidden_size=model.config.text_config.hidden_size)
     answer_probe = AnswerProbe(model, tokenizer)
-    language = [parameter for name, parameter in model.named_parameters() if "visual" not in name]
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if "visual" not in name]
+    for name, parameter in (*probe.named_parameters(), *answer_probe.named_parameters()):
+        trained.append((f"probe.{name}", parameter))
 
     def take_step(rng: np.random.Generator, done: float) -> tuple[Tensor, str]:
         number = int(rng.choice(len(pools), p=recipe.grid_shares))
@@ -140,7 +146,7 @@ def _read(
     return run_stage(
         recipe.read,
         {"model": model, "probe": probe, "answer_probe": answer_probe},
-        [*language, *probe.parameters(), *answer_probe.parameters()],
+        trained,
         take_step,
         measure,
         folder=work,

@@ -163,7 +163,7 @@ def run_counting(folder, plan, stop_at=None):
     run_stage(
         plan,
         {"module": module},
-        list(module.parameters()),
+        list(module.named_parameters()),
         take_step,
         lambda: {"figure": 0.4},
         folder=folder,
