@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.engine.messages.work import AnswerDone
 from pipeline.engine.sharding import count_shards, shard_config
-from pipeline.failures import Failure, FailureClass
+from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.manifest.questions import Question
 from pipeline.method.selectors.base import GroupScore
 from pipeline.method.selectors.registry import SELECTORS, get_selector
@@ -67,6 +67,14 @@ class ChaosJob:
         refused = {index: why for (video, index), why in self.refused.items() if video == video_id}
         lengths = tuple(len(question.text) for question in self.tasks[video_id].questions)
         return QuestionCheck(num_tokens=lengths, refused=refused)
+
+    def most_group_bytes(self, video_id: int) -> int:
+        """Frames of its largest group, which a method may choose itself; 0 where there is no plan."""
+        try:
+            plan = self.plan(video_id)
+        except PipelineError:
+            return 0
+        return max(map(plan.group_bytes, range(len(plan.groups))))
 
     def plan(self, video_id: int, *, room_bytes: int | None = None) -> VideoPlan:
         """What a probe yields; two frames per second, so that every frame is sampled."""

@@ -9,7 +9,7 @@ from pipeline.engine.messages.keys import Role, WorkKey
 from pipeline.engine.messages.work import Batch, Completion
 from pipeline.engine.patience import Overdue, WorkerPatience
 from pipeline.engine.sharding import shard_config
-from pipeline.lab.chaos.jobs import GROUP_BYTES, ChaosJob
+from pipeline.lab.chaos.jobs import ChaosJob
 from pipeline.lab.chaos.worker import BrokenPromiseError, ChaosWorker
 from pipeline.planning.tasks import VideoTask
 
@@ -30,6 +30,7 @@ class ChaosShard:
         self.index, self.tasks, self.now_s = index, tuple(tasks), now_s
         self._execution = shard_config(job.config, job.num_shards).execution
         self.state = JobState(self.tasks, config=shard_config(job.config, job.num_shards))
+        self._most_group_bytes = max((job.most_group_bytes(task.video_id) for task in self.tasks), default=0)
         self._patience = WorkerPatience(dict.fromkeys(Role, _MOST_S))
         self.done: set[int] = set()
         self.cancelled: set[WorkKey] = set()
@@ -72,7 +73,7 @@ class ChaosShard:
             BrokenPromiseError: it is not.
         """
         total, execution = self.state.holdings, self._execution
-        if not 0 <= total.frame_bytes <= max(GROUP_BYTES, execution.frame_room_bytes):
+        if not 0 <= total.frame_bytes <= max(self._most_group_bytes, execution.frame_room_bytes):
             raise BrokenPromiseError(f"{total.frame_bytes} bytes of frames, allowed {execution.frame_room_bytes}")
         if total.candidate_bytes > execution.candidate_bytes and self.state.num_admitted > 1:
             raise BrokenPromiseError(f"{total.candidate_bytes} bytes of candidates in {self.state.num_admitted} videos")
