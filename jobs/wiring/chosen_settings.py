@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import replace
 
+from pipeline.method.selectors.registry import get_selector, method_names
 from pipeline.settings.config import DEMO_MODEL, ModelConfig, RunConfig, SamplingConfig
 from pipeline.settings.reading import apply_overrides, load_config
 
@@ -53,6 +54,17 @@ def named_model(options: argparse.Namespace) -> ModelConfig:
     if not options.demo:
         raise ValueError(_NAME_A_MODEL)
     return replace(config.model, model=DEMO_MODEL)
+
+
+def check_method(options: argparse.Namespace) -> None:
+    """A method that a file or ``--set`` names; what a package brings is only found, not loaded.
+
+    Raises:
+        ValueError: There is none of that name; names the nearest.
+    """
+    method = layer_over(_BEFORE_PRESET, options).method
+    if method not in method_names():
+        get_selector(method)
 
 
 def addresses_of(options: argparse.Namespace) -> list[str]:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from jobs.wiring.chosen_settings import addresses_of, named_model
+from jobs.wiring.chosen_settings import addresses_of, check_method, named_model
 from jobs.wiring.cli import build_parser
 from jobs.wiring.exit_codes import EXIT_USAGE
 from jobs.wiring.logs import LOG, configure_logging
@@ -42,6 +42,7 @@ def check_at_a_glance(options: argparse.Namespace) -> None:
     check_installed(uri for uri in (options.config,) if uri)  # it is read next
     check_installed(addresses_of(options))
     named_model(options)
+    check_method(options)
     manifest = options.manifest
     if manifest and not has_scheme(manifest) and not Path(manifest).exists():
         from pipeline.manifest.problems import ManifestError

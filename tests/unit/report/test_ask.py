@@ -108,7 +108,6 @@ def test_what_the_job_refuses_is_refused(job, video, tmp_path, capsys):
         (["v.mp4", "Why?", "--options", "red"], "--options needs at least 2 answers to choose from, got ['red']"),
         (["v.mp4", "  "], "the question is empty"),
         (["v.mp4"], "required: question"),
-        (["v.mp4", "Why?", "--modle", "demo"], "usage: ask.py VIDEO QUESTION"),
         (["v.mp4", "Why?", "--modle", "demo"], "ask.py: error: unknown option --modle; did you mean --model?"),
         (["v.mp4", "Why?", "--storage-options", "{"], "not JSON"),
     ],
