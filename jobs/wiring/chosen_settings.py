@@ -74,6 +74,5 @@ def addresses_of(options: argparse.Namespace) -> list[str]:
         ValueError: A setting is wrong.
     """
     config = layer_over(_BEFORE_PRESET, options)
-    manifests = [options.manifest] if isinstance(options.manifest, str) else list(options.manifest or ())
     others = (options.output, config.model.model, config.frame_store.uri, options.config)
-    return [str(uri) for uri in (*manifests, *others) if uri]
+    return [str(uri) for uri in (*(options.manifest or ()), *others) if uri]
