@@ -98,7 +98,8 @@ def run(
     """Answer a manifest as ``adapttoken run`` does; called again with the same ``output`` it does only what is missing.
 
     Args:
-        manifest: path or address of one, or its rows: dictionaries, a ``pyarrow.Table`` or a pandas ``DataFrame``.
+        manifest: path or address of a file, a folder or a pattern, or a list of these; or its rows: dictionaries, a
+            ``pyarrow.Table`` or a pandas ``DataFrame``.
         model: a folder, a hub id, an address of a store, or ``demo``.
         output: folder or address that receives ``answers/`` and ``runs/``; None keeps nothing but what is returned.
         method: as ``--method``.

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import replace
 
+from pipeline.method.selectors.registry import get_selector, method_names
 from pipeline.settings.config import DEMO_MODEL, ModelConfig, RunConfig, SamplingConfig
 from pipeline.settings.reading import apply_overrides, load_config
 
@@ -55,6 +56,17 @@ def named_model(options: argparse.Namespace) -> ModelConfig:
     return replace(config.model, model=DEMO_MODEL)
 
 
+def check_method(options: argparse.Namespace) -> None:
+    """A method that a file or ``--set`` names; what a package brings is only found, not loaded.
+
+    Raises:
+        ValueError: There is none of that name; names the nearest.
+    """
+    method = layer_over(_BEFORE_PRESET, options).method
+    if method not in method_names():
+        get_selector(method)
+
+
 def addresses_of(options: argparse.Namespace) -> list[str]:
     """What a run's command line names: manifests, output, model, frame store; not the videos inside a manifest.
 
@@ -62,6 +74,5 @@ def addresses_of(options: argparse.Namespace) -> list[str]:
         ValueError: A setting is wrong.
     """
     config = layer_over(_BEFORE_PRESET, options)
-    manifests = [options.manifest] if isinstance(options.manifest, str) else list(options.manifest or ())
     others = (options.output, config.model.model, config.frame_store.uri, options.config)
-    return [str(uri) for uri in (*manifests, *others) if uri]
+    return [str(uri) for uri in (*(options.manifest or ()), *others) if uri]

@@ -9,7 +9,7 @@ from jobs.wiring.logs import FORMS, LEVELS
 from jobs.wiring.storage_options import add_storage_options
 from pipeline.method.selectors.registry import method_names
 
-_USAGE = "%(prog)s (--manifest FILE --output FOLDER | --demo) --model MODEL [more options]"
+_USAGE = "%(prog)s (--manifest FILE … --output FOLDER | --demo) --model MODEL [more options]"
 _SETTINGS = "What is not given is as the model's preset has it. The config.yaml of each run holds all settings."
 
 
@@ -30,7 +30,12 @@ def build_parser(prog: str = "run.py", usage: str = _USAGE) -> CommandParser:
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--manifest", metavar="FILE", help="Parquet, CSV, TSV or JSON: video, question, options, question_id, …"
+        "--manifest",
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="Parquet, CSV, TSV or JSON: video, question, options, question_id, …; "
+        "several, folders of them and patterns are one",
     )
     source.add_argument("--demo", action="store_true", help="make a small archive, answer it, print a table")
     parser.add_argument(

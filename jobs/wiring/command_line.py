@@ -10,11 +10,13 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
+from jobs.wiring.exit_codes import EXIT_USAGE
+
 _SCRIPT = re.compile(r"python jobs/(\w+)\.py")
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An ``ArgumentParser`` that names the nearest option when one does not exist.
+    """An ``ArgumentParser`` that names the nearest option or value when one does not exist, in one line.
 
     Attributes:
         elsewhere: Options that this parser leaves to another one, such as ``ask.py``'s to that of ``run.py``.
@@ -36,7 +38,13 @@ class CommandParser(argparse.ArgumentParser):
             nearest = difflib.get_close_matches(name, sorted(self._known_options()), n=1, cutoff=0.7)
             message = f"unknown option {name}" + (f"; did you mean {nearest[0]}?" if nearest else "")
             break
-        super().error(message)
+        more = "" if message.endswith("?") else " (--help lists the options)"
+        self.exit(EXIT_USAGE, f"{self.prog}: error: {message}{more}\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As ever, but with the value that was meant, or else with all of them."""
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, explain_value(str(value), list(map(str, action.choices))))
 
     def own_options(self) -> frozenset[str]:
         """Every ``--option``, those of sub-commands included."""
@@ -57,6 +65,15 @@ class CommandParser(argparse.ArgumentParser):
             is_short_form = self.allow_abbrev and any(option.startswith(name) for option in known)
             if is_option and name not in known and not is_short_form:
                 yield name
+
+
+def explain_value(value: str, allowed: Sequence[str]) -> str:
+    """``'seriel' is none of its values; did you mean 'serial'?``, or all of them where none is near."""
+    begun = [name for name in allowed if value and name.startswith(value.lower())]
+    nearest = difflib.get_close_matches(value.lower().replace("_", "-"), allowed, n=1) or begun
+    if nearest:
+        return f"{value!r} is none of its values; did you mean {nearest[0]!r}?"
+    return f"{value!r} is none of its values: {', '.join(allowed)}"
 
 
 class _PrintVersion(argparse.Action):

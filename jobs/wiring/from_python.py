@@ -31,22 +31,28 @@ def run_manifest(
     """One row per question of the manifest, in its order; see ``adapttoken.run``.
 
     Args:
-        manifest: an address, or rows.
+        manifest: an address or several, or rows.
         command: further options of ``run.py``.
         output: None: a temporary folder.
         storage_options: fsspec's.
     """
     with tempfile.TemporaryDirectory(prefix="adapttoken-") as folder:
-        if not isinstance(manifest, str | Path):
-            manifest = _write_rows(manifest, Path(folder) / "manifest.parquet")
+        manifests = _addresses(manifest) or [_write_rows(manifest, Path(folder) / "manifest.parquet")]
         target = output or folder
         before = list_run_ids(target, storage_options=storage_options)
-        job = ["--manifest", str(manifest), "--output", target, *command]
+        job = ["--manifest", *manifests, "--output", target, *command]
         _run(job if storage_options is None else [*job, "--storage-options", json.dumps(storage_options)])
         own = sorted(list_run_ids(target, storage_options=storage_options) - before)[-1:]
         (run,) = read_run_files(target, own, storage_options=storage_options)
         answers = read_answers(target, storage_options=storage_options)
-        return _of_manifest(answers, str(manifest), run, storage_options)
+        return _of_manifest(answers, manifests, run, storage_options)
+
+
+def _addresses(manifest: Any) -> list[str]:
+    """Of files; none where it is rows."""
+    several = [manifest] if isinstance(manifest, str | Path) else manifest
+    is_list = isinstance(several, list | tuple) and all(isinstance(one, str | Path) for one in several)
+    return [str(one) for one in several] if is_list else []
 
 
 def _write_rows(rows: Any, path: Path) -> str:
@@ -100,9 +106,11 @@ class _LastError(logging.Filter):
         return True
 
 
-def _of_manifest(answers: pa.Table, manifest: str, run: Mapping[str, Any], storage_options: StorageOptions) -> pa.Table:
+def _of_manifest(
+    answers: pa.Table, manifests: Sequence[str], run: Mapping[str, Any], storage_options: StorageOptions
+) -> pa.Table:
     """Answers of the run's settings to what the manifest asks; of a video that was changed meanwhile the newest."""
-    order = read_manifest(manifest, storage_options=storage_options, skip_bad_rows=True).row_indices()
+    order = read_manifest(manifests, storage_options=storage_options, skip_bad_rows=True).row_indices()
     newest: dict[int, tuple[Any, int]] = {}
     names = ("question_id", "config_hash", "finished_at")
     columns = (answers.column(name).to_pylist() for name in names)

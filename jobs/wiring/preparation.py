@@ -127,7 +127,7 @@ def make_demo(options: argparse.Namespace) -> None:
     options.output = options.output or "demo_output"
     folder = Path(options.output) / "archive"
     LOG.info("making the demo archive in %s …", folder)
-    options.manifest = str(write_archive(folder, demo_spec()))
+    options.manifest = [str(write_archive(folder, demo_spec()))]
 
 
 def _make_stamp(config: RunConfig, identity: ModelIdentity, started_at: datetime) -> RunStamp:

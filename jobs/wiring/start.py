@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from jobs.wiring.chosen_settings import addresses_of, named_model
+from jobs.wiring.chosen_settings import addresses_of, check_method, named_model
 from jobs.wiring.cli import build_parser
 from jobs.wiring.exit_codes import EXIT_USAGE
 from jobs.wiring.logs import LOG, configure_logging
 from jobs.wiring.storage_options import secret_values
+from pipeline.manifest.files import find_manifests
 from pipeline.stores import check_installed
 from pipeline.uris import has_scheme
 
@@ -42,8 +42,5 @@ def check_at_a_glance(options: argparse.Namespace) -> None:
     check_installed(uri for uri in (options.config,) if uri)  # it is read next
     check_installed(addresses_of(options))
     named_model(options)
-    manifest = options.manifest
-    if manifest and not has_scheme(manifest) and not Path(manifest).exists():
-        from pipeline.manifest.problems import ManifestError
-
-        raise ManifestError(manifest, ["there is no such file: check the path"])
+    check_method(options)
+    find_manifests([uri for uri in options.manifest or () if not has_scheme(uri)])

@@ -128,6 +128,33 @@ class QuestionTable(RecordTable[Question]):
             transcripts=transcripts,
         )
 
+    @classmethod
+    def joined(cls, tables: "Sequence[QuestionTable]", *, first_rows: Sequence[int]) -> "QuestionTable":
+        """Several manifests as one, one behind the other.
+
+        Args:
+            tables: at least one.
+            first_rows: added to the manifest rows of each.
+        """
+        code_of: dict[tuple[str, TimeRange | None], int] = {}
+        transcript_code_of: dict[Transcript | None, int] = {}
+        codes, transcript_codes = list[IntArray](), list[IntArray]()
+        for table in tables:
+            pairs = zip(table.videos, table.ranges, strict=True)
+            own = np.array([code_of.setdefault(pair, len(code_of)) for pair in pairs], np.int64)
+            codes.append(own[table.video_codes])
+            said = [transcript_code_of.setdefault(one, len(transcript_code_of)) for one in table.transcripts]
+            transcript_codes.append(np.array(said, np.int64)[table._transcript_codes])
+        return cls(
+            texts=pa.concat_tables([table._texts for table in tables]).combine_chunks(),
+            video_codes=np.concatenate(codes),
+            row_indices=np.concatenate([t.row_indices + first for t, first in zip(tables, first_rows, strict=True)]),
+            videos=tuple(uri for uri, _ in code_of),
+            ranges=tuple(part for _, part in code_of),
+            transcript_codes=np.concatenate(transcript_codes),
+            transcripts=tuple(transcript_code_of),
+        )
+
     def ids(self) -> pa.ChunkedArray:
         """The column ``question_id``."""
         return self._texts.column("question_id")

@@ -1,15 +1,17 @@
 """The manifest: which questions are asked about which videos.
 
-Files are read in ``manifest_tables``, cells checked in ``manifest_rows``, questions kept in ``manifest_questions``.
+Files are found in ``files`` and read in ``tables``, cells checked in ``rows``, several joined in ``joining``.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.manifest.files import find_manifests
+from pipeline.manifest.joining import Manifest, ReadFile, join_files, split_rejected
 from pipeline.manifest.problems import ManifestError
 from pipeline.manifest.questions import Question, QuestionTable, RejectedRow
 from pipeline.manifest.rows import REQUIRED_COLUMNS, CheckedRows, check_rows
@@ -29,44 +31,19 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
-    """A checked manifest.
-
-    Attributes:
-        questions: In manifest order; in columns, so that a million fit.
-        rejected: Empty unless bad rows were to be skipped.
-        pass_through: Every other column as it came, one row per manifest row: index with ``Question.row_index``.
-    """
-
-    questions: QuestionTable
-    rejected: tuple[RejectedRow, ...]
-    pass_through: pa.Table
-
-    def pass_through_of(self, questions: Sequence[Question]) -> pa.Table:
-        """The pass-through columns of ``questions``, in their order."""
-        return self.pass_through_rows([question.row_index for question in questions])
-
-    def pass_through_rows(self, row_indices: Sequence[int]) -> pa.Table:
-        """The pass-through columns of manifest rows, in the order given."""
-        if not self.pass_through.num_columns:
-            return self.pass_through
-        return self.pass_through.take(pa.array(row_indices, pa.int64()))
-
-    def row_indices(self) -> Mapping[str, int]:
-        """Question id -> manifest row, of questions and rejected rows; the last row of a repeated id."""
-        rows = dict(zip(self.questions.ids().to_pylist(), self.questions.row_indices.tolist(), strict=True))
-        return rows | {rejected.question.question_id: rejected.question.row_index for rejected in self.rejected}
-
-
 def read_manifest(
-    uri: str, *, storage_options: StorageOptions = None, limit: int | None = None, skip_bad_rows: bool = False
+    uris: str | Sequence[str],
+    *,
+    storage_options: StorageOptions = None,
+    limit: int | None = None,
+    skip_bad_rows: bool = False,
 ) -> Manifest:
     """Read and check a manifest: Parquet, CSV (commas, semicolons or tabs), JSON lines or a JSON array.
 
     Args:
-        uri: Local path or any fsspec address; relative videos resolve against its folder.
-        storage_options: For the file system of ``uri``.
+        uris: Local path or any fsspec address, of a file, a folder or a pattern (see ``files``), or several of these:
+            their rows one behind the other. Relative videos resolve against the folder of their own file.
+        storage_options: For the file systems of ``uris``.
         limit: Only the first rows; the others are not even checked.
         skip_bad_rows: Return rows with problems as ``rejected`` instead of raising.
 
@@ -75,13 +52,26 @@ def read_manifest(
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}: leave it out to read all rows")
+    files = find_manifests([uris] if isinstance(uris, str) else uris, storage_options=storage_options)
+    if len(files) > 1:
+        return join_files(files, partial(_read_file, storage_options=storage_options), limit, skip_bad_rows)
+    read = _read_file(files[0], limit, 0, storage_options=storage_options)
+    if read.problems and not skip_bad_rows:
+        raise ManifestError(files[0], [str(problem) for problem in read.problems])
+    return split_rejected(read.questions, read.problems, read.pass_through)
+
+
+def _read_file(uri: str, limit: int | None, first_row: int, *, storage_options: StorageOptions) -> ReadFile:
     columns = read_columns(uri, storage_options=storage_options, limit=limit)
     _check_columns(uri, columns)
-    checked = check_rows(columns.known, num_rows=columns.num_rows)
-    if checked.problems and not skip_bad_rows:
-        raise ManifestError(uri, [str(problem) for problem in checked.problems])
-    questions = _resolve(checked, containing_folder(uri))
-    return _split_rejected(questions, checked, _without_secrets(columns.pass_through))
+    checked = check_rows(columns.known, num_rows=columns.num_rows, first_row=first_row)
+    return ReadFile(
+        questions=_resolve(checked, containing_folder(uri)),
+        problems=checked.problems,
+        pass_through=_without_secrets(columns.pass_through),
+        num_rows=columns.num_rows,
+        are_ids_made="question_id" not in columns.known,
+    )
 
 
 def group_by_video(questions: Iterable[Question]) -> dict[str, tuple[Question, ...]]:
@@ -144,20 +134,3 @@ def _without_secrets(pass_through: pa.Table) -> pa.Table:
         return pass_through
     cells = [strip_secrets(cell) if cell is not None and is_address(cell) else cell for cell in column.to_pylist()]
     return pass_through.set_column(at, "transcript", pa.array(cells, pa.string()))
-
-
-def _split_rejected(questions: QuestionTable, checked: CheckedRows, pass_through: pa.Table) -> Manifest:
-    """Part the rows that have problems from those that have none."""
-    messages: dict[int, list[str]] = {}
-    for problem in checked.problems:
-        messages.setdefault(problem.row_index, []).append(str(problem))
-    bad = np.array(sorted(messages), np.int64)
-    is_bad = np.isin(questions.row_indices, bad)
-    return Manifest(
-        questions=questions.take(np.flatnonzero(~is_bad)) if len(bad) else questions,
-        rejected=tuple(
-            RejectedRow(question=question, message="; ".join(messages[question.row_index]))
-            for question in questions.take(np.flatnonzero(is_bad))
-        ),
-        pass_through=pass_through,
-    )

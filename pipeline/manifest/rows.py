@@ -98,20 +98,21 @@ class _Codes(Generic[Value]):
         return np.concatenate(self._blocks)
 
 
-def check_rows(known: Mapping[str, Cells], *, num_rows: int) -> CheckedRows:
+def check_rows(known: Mapping[str, Cells], *, num_rows: int, first_row: int = 0) -> CheckedRows:
     """Check the known columns block by block, so that only one block at a time is Python objects.
 
     Args:
         known: `KNOWN_COLUMNS` as Arrow columns or Python values; all but `REQUIRED_COLUMNS` may be missing. Without
             ``question_id`` ids follow from what the rows ask.
         num_rows: of each.
+        first_row: rows of manifests before this one, counted where an unusable row is named by its place.
     """
     problems: list[CellProblem] = []
     blocks: list[_Block] = []
     videos, ranges, transcripts = _Codes[str](), _Codes[TimeRange | None](), _Codes[str | None]()
     for start in range(0, num_rows, BLOCK_ROWS):
         cells = {name: _slice(column, start) for name, column in known.items()}
-        block, found = _check_block(cells, range(start, min(start + BLOCK_ROWS, num_rows)))
+        block, found = _check_block(cells, range(first_row + start, first_row + min(start + BLOCK_ROWS, num_rows)))
         problems += [replace(problem, row_index=problem.row_index + start) for problem in found]
         blocks.append(replace(block, rows=block.rows + start, videos=(), ranges=(), transcripts=()))
         videos.add(block.videos)

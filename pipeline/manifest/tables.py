@@ -32,10 +32,7 @@ def read_columns(uri: str, *, storage_options: StorageOptions, limit: int | None
     Raises:
         ManifestError: The file is missing, empty, of an unknown type or not readable as what its suffix says.
     """
-    name = strip_secrets(uri).partition("?versionId=")[0].lower()  # which S3 has behind a key
-    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
-    if suffix is None:
-        raise ManifestError(uri, [f"the name must end in {', '.join(SUFFIXES)}: rename or convert the file"])
+    suffix = suffix_of(uri)
     content = _read_bytes(uri, storage_options)
     if not content.strip():
         raise ManifestError(uri, ["the file is empty: write a header and at least one row"])
@@ -54,6 +51,19 @@ def read_columns(uri: str, *, storage_options: StorageOptions, limit: int | None
         pass_through=table.drop_columns([name for name in present if name not in CARRIED_COLUMNS]).combine_chunks(),
         num_rows=table.num_rows,
     )
+
+
+def suffix_of(uri: str) -> str:
+    """Which of `SUFFIXES` the file has.
+
+    Raises:
+        ManifestError: None of them.
+    """
+    name = strip_secrets(uri).partition("?versionId=")[0].lower()  # which S3 has behind a key
+    for suffix in SUFFIXES:
+        if name.endswith(suffix):
+            return suffix
+    raise ManifestError(uri, [f"the name must end in {', '.join(SUFFIXES)}: rename or convert the file"])
 
 
 def _read_bytes(uri: str, storage_options: StorageOptions) -> bytes:

@@ -23,6 +23,7 @@ from pipeline.models.devices.timer import DeviceTimer
 from pipeline.models.devices.transfer import FrameUpload, staging, upload
 from pipeline.models.interface import Encoded, LaunchedResponses, QuestionPrompt, Response, VideoModel, styled
 from pipeline.passes.candidates import GroupCandidates
+from pipeline.passes.kept_groups import KeptGroups
 from pipeline.passes.picture_change import luma_change
 from pipeline.passes.ranking import RankedGroup, by_attention, by_rule, profile_of
 from pipeline.passes.records import GroupInput
@@ -142,20 +143,25 @@ def assemble_on_device(pieces: Sequence[DevicePiece], *, num_frames: int) -> Ten
 class GroupScorer:
     """Launches groups one after the other; a group's frames are copied while the one before is computed."""
 
-    def __init__(self, model: VideoModel, config: RunConfig) -> None:
-        self._model, self._config = model, config
+    def __init__(self, model: VideoModel, config: RunConfig, kept: KeptGroups | None = None) -> None:
+        self._model, self._config, self._kept = model, config, kept
         is_cuda = model.device.type == "cuda"
         self._copies = torch.cuda.Stream(model.device) if is_cuda else None  # type: ignore[no-untyped-call]
 
     def launch(self, pieces: Sequence[FramePiece] | Sequence[DevicePiece], group: GroupInput) -> LaunchedGroup:
-        """Put the frames together, copy them to the device unless they are there, and queue the group's pass."""
+        """Put the frames together, copy them to the device unless they are there, and queue the group's pass.
+
+        Of a group that is kept there are no pieces.
+        """
+        if not pieces:
+            return launch_group(self._model, None, group, self._config, self._kept)
         device, num_frames = self._model.device, len(group.patches) * self._model.frames_per_patch
         if isinstance(pieces[0][2], Tensor):
             frames = assemble_on_device(cast(Sequence[DevicePiece], pieces), num_frames=num_frames)
-            return launch_group(self._model, frames, group, self._config)
+            return launch_group(self._model, frames, group, self._config, self._kept)
         frames = assemble_frames(cast(Sequence[FramePiece], pieces), num_frames=num_frames, device=device)
         on_their_way = FrameUpload(frames, device, self._copies)
-        return launch_group(self._model, on_their_way.wait(), group, self._config)
+        return launch_group(self._model, on_their_way.wait(), group, self._config, self._kept)
 
 
 def score_group(
@@ -170,26 +176,47 @@ def score_group(
 
 
 def launch_group(
-    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], group: GroupInput, config: RunConfig
+    model: VideoModel,
+    frames_FHW3: Tensor | npt.NDArray[np.uint8] | None,
+    group: GroupInput,
+    config: RunConfig,
+    kept: KeptGroups | None = None,
 ) -> LaunchedGroup:
-    """Queue the pass of one group: encode, prefill, and all questions of its micro-batches."""
+    """Queue the pass of one group: encode, prefill, and all questions of its micro-batches.
+
+    Args:
+        model: loaded.
+        frames_FHW3: None where ``kept`` has the group.
+        group: what is asked of it.
+        config: of the run.
+        kept: what earlier questions left here, and what this one does.
+    """
     scoring = config.scoring
     timer = DeviceTimer(model.devices)
     selector = get_selector(config.method)
     # 1. encode (1 group → visual tokens)
     with timer.stage("encode"):
-        encoded = _encode(model, frames_FHW3, group, selector, batch_patches=scoring.encode_patches >> group.rung)
+        encoded = None if kept is None else kept.encoded(group.group_index, model.device)
+        if encoded is None:
+            assert frames_FHW3 is not None, "a group without frames is not kept either"
+            encoded = _encode(model, frames_FHW3, group, selector, batch_patches=scoring.encode_patches >> group.rung)
+            if kept is not None:
+                kept.keep_encoded(group.group_index, encoded)
     responses, separators = [], model.separators_per_patch if selector.ranks_separators else 0
     if selector.needs_scores and group.batches:
         # 2. prefill (visual tokens → keys and values of everything before the questions)
         with timer.stage("prefill"):
-            prefix = model.prefill(
-                encoded.features_ND,
-                group.geometry,
-                patch_s=model.frames_per_patch / config.sampling.sample_fps,
-                center_s_P=group.patch_centers_s,
-                **({"rank_separators": True} if separators else {}),
-            )
+            prefix = None if kept is None else kept.prefix(group.group_index)
+            if prefix is None:
+                prefix = model.prefill(
+                    encoded.features_ND,
+                    group.geometry,
+                    patch_s=model.frames_per_patch / config.sampling.sample_fps,
+                    center_s_P=group.patch_centers_s,
+                    **({"rank_separators": True} if separators else {}),
+                )
+                if kept is not None:
+                    kept.keep_prefix(group.group_index, prefix)
         # 3. score (1 micro-batch of questions at a time)
         with timer.stage("score"):
             for batch in _micro_batches(group, size=max(1, scoring.question_batch >> group.rung)):

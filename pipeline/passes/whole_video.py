@@ -28,6 +28,7 @@ from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import DevicePiece, GroupScorer, LaunchedGroup
 from pipeline.passes.group_prior import hear_groups
 from pipeline.passes.group_vote import answer_by_vote
+from pipeline.passes.kept_groups import KeptGroups
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, begin_answer, to_questions
 from pipeline.planning.video_plan import VideoPlan, plan_video
@@ -79,7 +80,7 @@ def answer_video(
         decode = partial(
             FrameReader(reader, config.frame_store).decode, fingerprint=video_fingerprint(uri), uri=strip_secrets(uri)
         )
-        frames = _read_groups(decode, plan, config, bad_frames)
+        frames = read_frames(decode, plan, config, bad_frames)
         return answer_groups(plan, frames, asked, model=model, config=config, bad_frames=bad_frames)
 
 
@@ -93,28 +94,32 @@ def answer_groups(
     bad_frames: set[int] | None = None,
     num_ahead: int = 0,
     stage: Stage = lambda name: nullcontext(),
+    kept: KeptGroups | None = None,
 ) -> tuple[VideoAnswer, ...]:
     """Steps 3 to 8 over a planned video.
 
     Args:
         plan: what ``plan_video`` returned.
-        frames: each group's, in visiting order, as one or in pieces; none is taken once every question has stopped.
+        frames: each group's, in visiting order, as one or in pieces; none is taken once every question has stopped,
+            and none of a group that is ``kept``.
         questions: about this video.
         model: loaded.
         config: of the run.
         bad_frames: frames of the video that ``frames`` lacks; may still grow while they are taken.
         num_ahead: passes queued on the device before the one in front is waited for.
         stage: opened around each step, e.g. to time it.
+        kept: of earlier questions about this plan; what these need is added.
     """
     selector, held = get_selector(config.method), list[GroupCandidates]()
     answers = tuple(begin_answer(question, plan) for question in questions)
-    launched, scorer, groups = list[LaunchedGroup](), GroupScorer(model, config), iter(frames)
+    launched, scorer, groups = list[LaunchedGroup](), GroupScorer(model, config, kept), iter(frames)
     while len(held) < len(plan.groups) and not all(answer.has_stopped for answer in answers):
         # 3. attention rank, 4. response entropy (1 group × its open questions → scores, ranked tokens)
         while len(held) + len(launched) < len(plan.groups) and len(launched) <= num_ahead:
             with stage("assemble frames"):
                 group = _input_of(plan, len(held) + len(launched), answers, config)
-                launched.append(scorer.launch(_as_pieces(next(groups)), group))
+                is_kept = kept is not None and kept.has(group.group_index)
+                launched.append(scorer.launch([] if is_kept else _as_pieces(next(groups)), group))
         with stage("candidates and shares"):
             scored = launched.pop(0).finish()
             held.append(scored.candidates)
@@ -205,16 +210,25 @@ def _final_of(plan: VideoPlan, question: Question, selector: Selector, config: R
     )
 
 
-def _read_groups(
-    decode: Callable[..., DecodedFrames], plan: VideoPlan, config: RunConfig, bad_frames: set[int]
+def read_frames(
+    decode: Callable[..., DecodedFrames],
+    plan: VideoPlan,
+    config: RunConfig,
+    bad_frames: set[int],
+    kept: KeptGroups | None = None,
 ) -> Iterator[FramesFHW3]:
-    """Frames of each group; one reading of the video per decode pass, each as large as the frame buffer allows."""
+    """Frames of each group that is not kept; one reading per decode pass, each as large as the frame buffer allows."""
     for reading in plan.passes:
-        wanted = reading.frame_indices
+        positions, wanted = tuple(reading.group_positions), reading.frame_indices
+        if kept is not None:
+            positions = tuple(p for p in positions if not kept.has(plan.group_indices[p]))
+            if not positions:
+                continue
+            wanted = np.unique(np.concatenate([plan.group_frames(position) for position in positions]))
         backend = "pyav" if config.sampling.decoder == "nvdec" else config.sampling.decoder  # NVDEC has refused it
         decoded = decode(plan.probe, wanted, size=plan.decode_size, backend=backend)
         bad_frames.update(int(wanted[row]) for row in decoded.bad_frames)
-        for position in reading.group_positions:
+        for position in positions:
             yield decoded.frames[np.searchsorted(wanted, plan.group_frames(position))]
 
 

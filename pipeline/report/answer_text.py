@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.report.cards import list_entry
+from pipeline.report.cards import shown_answer
 from pipeline.results.clock import format_clock
 from pipeline.results.query_output import printable
 from pipeline.results.summary import DEVICE_STAGES
@@ -15,12 +15,11 @@ def describe_answer(row: Mapping[str, Any]) -> str:
     """Answer, confidence, evidence and cost; or what failed and what to do.
 
     Args:
-        row: of the view ``answers``.
+        row: of the view ``answers``; of its seconds ``total_s`` alone will do.
     """
     if row["status"] != "ok":
         return printable(f"no answer: {row['error_class']}: {row['error_message']}")
-    entry = list_entry(row)
-    lines = [entry["answer"], ""]
+    lines = [shown_answer(row) or "", ""]
     sure = f"entropy {row['answer_entropy']:.3g} nats; 0 is certain"
     if row["option_probabilities"]:
         sure = f"{100 * max(row['option_probabilities']):.1f} % ({sure})"
@@ -34,8 +33,9 @@ def describe_answer(row: Mapping[str, Any]) -> str:
         early = ", stopped early" if row["stop_reason"] == "confident" else ""
         lines.append(_line("groups", f"{row['num_groups_scored']} of {row['num_groups']} scored{early}"))
     lines.append(_line("tokens", f"{row['num_tokens_kept']:,} kept of {row['num_tokens_offered']:,}"))
-    device_s = sum(row[stage] for stage in DEVICE_STAGES)
-    lines.append(_line("cost", f"{row['total_s']:.1f} s, {device_s:.1f} s of them on the device"))
+    stages = [row[stage] for stage in DEVICE_STAGES if stage in row]
+    on_device = f", {sum(stages):.1f} s of them on the device" if stages else ""
+    lines.append(_line("cost", f"{row['total_s']:.1f} s{on_device}"))
     lines.append(_line("model", f"{row['model']}, method {row['method']}"))
     lines += [_line("warning", warning) for warning in row["warnings"] or ()]
     return "\n".join(printable(line) for line in lines)

@@ -36,7 +36,7 @@ def list_entry(row: Mapping[str, Any]) -> Json:
         "question": row["question"] or "(no question)",
         "video": row["video"] or "(no video)",
         "status": row["status"],
-        "answer": _shown_answer(row),
+        "answer": shown_answer(row),
         "expected": None if expected is None else str(expected),
         "is_right": judge_row(row),
         "probability": _short(max(probabilities)) if probabilities else None,
@@ -94,7 +94,7 @@ def frame(patch: EvidencePatch, image: str | None, reason: str | None) -> Json:
     }
 
 
-def _shown_answer(row: Mapping[str, Any]) -> str | None:
+def shown_answer(row: Mapping[str, Any]) -> str | None:
     """``B. red`` for a choice, the text for an open question."""
     answer, options = row["answer"], row["options"]
     for index, option in enumerate(options or ()):

@@ -190,6 +190,9 @@ def _checked(key: str, value: object) -> object:
         if isinstance(value, str) and value in get_args(hint):
             return value
         allowed = "one of " + ", ".join(map(repr, get_args(hint)))
+        meant = difflib.get_close_matches(str(value).lower(), get_args(hint), n=1)
+        if meant:
+            raise ValueError(f"{key} must be {allowed}, got {value!r}; did you mean {meant[0]!r}?")
     elif get_origin(hint) in (Union, types.UnionType):
         kind = next(member for member in get_args(hint) if member is not types.NoneType)
         if value is None or (type(value) is kind and kind is not float):

@@ -207,7 +207,7 @@ def test_a_missing_file_and_an_unknown_scheme_are_refused(tmp_path):
     with pytest.raises(ManifestError, match="this kind of address is not supported"):
         read_manifest("nosuch://u:secret@x/v.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ManifestError, match="this is a folder"):
+    with pytest.raises(ManifestError, match="this folder holds no manifest"):
         read_manifest(f"{tmp_path}/folder.csv")
 
 

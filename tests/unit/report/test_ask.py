@@ -78,6 +78,19 @@ def test_an_open_question_has_no_options_and_a_given_executor_counts(job, video,
     assert not (tmp_path / "report").exists()
 
 
+def test_a_part_of_the_video_and_what_is_said_in_it_are_asked_about(job, video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["--start", "1:30", "--end", "95.5", "--transcript", "talk.srt"]
+    assert ask.main([video, "Why?", "--output", str(tmp_path), "--no-report", *given]) == 0
+    assert ask.main([video, "Why?", "--output", str(tmp_path), "--no-report", "--transcript", "Hello."]) == 0
+    assert ask.main([video, "Why?", "--output", str(tmp_path), "--no-report"]) == 0
+    asked = [question for _, question in job]
+    assert (asked[0]["start_s"], asked[0]["end_s"], asked[0]["transcript"]) == (90.0, 95.5, f"{tmp_path}/talk.srt")
+    assert asked[1]["transcript"] == "Hello."
+    assert not {"start_s", "end_s", "transcript"} & asked[2].keys()
+    assert len({question["question_id"] for question in asked}) == 3
+
+
 def test_an_answer_of_other_settings_or_of_an_older_file_is_not_shown(job, video, tmp_path, capsys):
     arguments = [video, "Why?", "--output", str(tmp_path), "--no-report"]
     assert ask.main(arguments) == 0
@@ -107,8 +120,7 @@ def test_what_the_job_refuses_is_refused(job, video, tmp_path, capsys):
     [
         (["v.mp4", "Why?", "--options", "red"], "--options needs at least 2 answers to choose from, got ['red']"),
         (["v.mp4", "  "], "the question is empty"),
-        (["v.mp4"], "required: question"),
-        (["v.mp4", "Why?", "--modle", "demo"], "usage: ask.py VIDEO QUESTION"),
+        ([], "required: video"),
         (["v.mp4", "Why?", "--modle", "demo"], "ask.py: error: unknown option --modle; did you mean --model?"),
         (["v.mp4", "Why?", "--storage-options", "{"], "not JSON"),
     ],
