@@ -27,7 +27,8 @@ class Job:
     """Everything an executor needs to run. Workers get one without tasks, which may be a million.
 
     ``num_shards``: coordinators that share it; a worker may serve any of them. ``num_parameters``: of the model;
-    0: not counted. ``is_told_cpu``: the user has said that it is to run there.
+    0: not counted. ``is_told_cpu``: the user has said that it is to run there. ``is_traced``: outcomes hold their
+    video's stages.
     """
 
     tasks: TaskTable | tuple[VideoTask, ...]
@@ -41,6 +42,7 @@ class Job:
     num_shards: int = 1
     num_parameters: int = 0
     is_told_cpu: bool = False
+    is_traced: bool = False
 
     @property
     def num_questions(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from actors.outcomes import VideoOutcome, take_outcomes
+from actors.stage_clock import StageClock
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role, WorkKey, role_of
 from pipeline.engine.messages.stage_seconds import StageSeconds
@@ -54,6 +55,7 @@ class CoordinatorService:
         stamp: RunStamp,
         patience_s: Mapping[Role, float],
         least_s: Mapping[Role, float] = MappingProxyType({}),
+        is_traced: bool = False,
     ) -> None:
         """Build the state here, in the coordinator's own process.
 
@@ -62,11 +64,13 @@ class CoordinatorService:
             stamp: what all rows of the run carry.
             patience_s: wall seconds that a batch may take at most.
             least_s: what is waited for one whatever others took.
+            is_traced: outcomes say when their video's stages began and ended.
         """
         self._state, self._stamp, self._patience = build(), stamp, WorkerPatience(patience_s, least_s)
         self._waiting: dict[Role, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
         self._is_wake_due, self._own_time = False, OwnTime()
         self._spent: list[StageSeconds] = []
+        self._clock = StageClock() if is_traced else None
 
     async def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
         """See ``JobState``; an empty batch comes back after ``long_poll_s`` at the latest.
@@ -75,12 +79,16 @@ class CoordinatorService:
         """
         self._patience.note_call(worker, [completion.key for completion in completions], now_s=self._now_s())
         self._spent += [completion.seconds for completion in completions]
+        if self._clock is not None:
+            self._clock.note_done(completions)
         self._state.tell_time(self._now_s())
         batch = self._state.exchange(worker, completions)
         if completions:
             self._notify()
         if is_empty(batch) and not self._patience.num_held(worker):
             batch = await self._wait(worker)
+        if self._clock is not None:
+            self._clock.note_given(work.key for work in batch.work)
         if batch.is_finished:
             self._patience.forget(worker)  # it does not ask again
         else:
@@ -118,7 +126,7 @@ class CoordinatorService:
             self._notify()
         spent, self._spent = tuple(self._spent), []
         return JobStatus(
-            outcomes=tuple(take_outcomes(self._state, self._stamp)),
+            outcomes=tuple(take_outcomes(self._state, self._stamp, self._clock)),
             progress=self._state.progress,
             is_finished=self._state.is_finished,
             overdue=tuple(self._patience.overdue(now_s)),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from actors.stage_clock import StageClock, StageSpan
 from pipeline.engine.job_state import JobState
 from pipeline.engine.rows import build_rows
 from pipeline.failures import Failure, OutageError
@@ -13,17 +14,19 @@ from pipeline.results.rows import QuestionResult, RunStamp
 class VideoOutcome:
     """All rows of one finished video: what one commit holds; ``notes`` are for the log.
 
-    ``planned_keys``: of the rows, where they have others now, as the video was replaced while it was read.
+    ``planned_keys``: of the rows, where they have others now, as the video was replaced while it was read. ``stages``:
+    where the run is traced.
     """
 
     video_id: int
     rows: tuple[QuestionResult, ...]
     notes: tuple[str, ...] = ()
     planned_keys: tuple[str, ...] = ()
+    stages: tuple[StageSpan, ...] = ()
 
 
-def take_outcomes(state: JobState, stamp: RunStamp) -> list[VideoOutcome]:
-    """Videos that finished since the last call."""
+def take_outcomes(state: JobState, stamp: RunStamp, clock: StageClock | None = None) -> list[VideoOutcome]:
+    """Videos that finished since the last call; ``clock``: of a run that is traced."""
     now = datetime.now(UTC)
     return [
         VideoOutcome(
@@ -31,6 +34,7 @@ def take_outcomes(state: JobState, stamp: RunStamp) -> list[VideoOutcome]:
             rows=tuple(build_rows(video, stamp=stamp, finished_at=now)),
             notes=tuple(video.spent.notes),
             planned_keys=() if video.found is None else video.task.question_keys,
+            stages=() if clock is None else clock.take(video.task.video_id),
         )
         for video in state.take_finished()
     ]

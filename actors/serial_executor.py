@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from actors.builders import Job, OnReady, build_decode_worker, build_model_worker, ignore
 from actors.local_store import LocalStore
 from actors.outcomes import VideoOutcome, check_outage, take_outcomes
+from actors.stage_clock import StageClock
 from actors.worker import DecodeWorker, ModelWorker
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role
@@ -30,13 +31,16 @@ def run_serial(job: Job, *, on_ready: OnReady = ignore) -> Iterator[VideoOutcome
     for worker in workers.values():
         on_ready(worker.ways)
     try:
-        yield from _run(state, job.stamp, workers)
+        yield from _run(state, job.stamp, workers, StageClock() if job.is_traced else None)
     finally:
         decode_worker.close()
 
 
 def _run(
-    state: JobState, stamp: RunStamp, workers: dict[str, DecodeWorker | ModelWorker]
+    state: JobState,
+    stamp: RunStamp,
+    workers: dict[str, DecodeWorker | ModelWorker],
+    clock: StageClock | None,
 ) -> Iterator[VideoOutcome | Progress]:
     completions: dict[str, list[Completion]] = {name: [] for name in workers}
     while not state.is_finished:
@@ -45,11 +49,15 @@ def _run(
         for name, worker in workers.items():
             state.tell_time(time.monotonic())
             batch = state.exchange(name, completions[name])
+            if clock is not None:
+                clock.note_given(work.key for work in batch.work)
             worked |= bool(batch.work or completions[name])
             completions[name] = worker.run_batch(batch)
+            if clock is not None:
+                clock.note_done(completions[name])
             worked |= bool(completions[name])  # held back until there was nothing else to do
             state.take_cancelled()  # nothing runs beside this loop that could be broken off
-            yield from take_outcomes(state, stamp)
+            yield from take_outcomes(state, stamp, clock)
             yield state.progress
             if batch.work:
                 break  # scoring first: decoding ahead would only fill memory
@@ -57,5 +65,5 @@ def _run(
             due_s = state.wakes_at_s
             assert due_s is not None, "there is work left, but none is handed out"
             time.sleep(max(0.0, due_s - time.monotonic()))
-    yield from take_outcomes(state, stamp)
+    yield from take_outcomes(state, stamp, clock)
     yield state.progress

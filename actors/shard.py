@@ -89,6 +89,7 @@ class Shard:
             stamp=job.stamp,
             patience_s=most_patience_s(job.config),
             least_s=least_patience_s(job.config),
+            is_traced=job.is_traced,
         )
         self._question, self._told = None, []
         self._limit_s = job.config.execution.score_timeout_s  # its process has to start first

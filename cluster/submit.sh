@@ -16,6 +16,14 @@ if ray job status "$name" >/dev/null 2>&1; then
     ray job stop "$name" || true # it may have ended by itself
     ray job delete "$name"
 fi
+commit= # what is sent has no history: the run's provenance.json gets the commit from here
+if commit=$(git -C "$code_folder" rev-parse HEAD 2>/dev/null); then
+    if [ -n "$(git -C "$code_folder" status --porcelain --untracked-files=no)" ]; then
+        commit="$commit changed"
+    fi
+fi
+environment="{\"env_vars\": {\"ADAPTTOKEN_GIT_COMMIT\": \"${commit:-${ADAPTTOKEN_GIT_COMMIT:-}}\"}}"
+
 trap 'ray job stop "$name" || true' TERM INT
-ray job submit --submission-id "$name" --working-dir "$code_folder" -- "$@" &
+ray job submit --submission-id "$name" --working-dir "$code_folder" --runtime-env-json "$environment" -- "$@" &
 wait "$!"

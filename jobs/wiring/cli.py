@@ -7,6 +7,7 @@ from cluster.shape import SHAPE_FORM, parse_shape
 from jobs.wiring.command_line import CommandParser, command_parser
 from jobs.wiring.logs import FORMS, LEVELS
 from jobs.wiring.storage_options import add_storage_options
+from jobs.wiring.tracking import TRACKERS
 from pipeline.method.selectors.registry import method_names
 
 _USAGE = "%(prog)s (--manifest FILE … --output FOLDER | --demo) --model MODEL [more options]"
@@ -134,6 +135,14 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         default=10.0,
         metavar="S",
         help="between updates of progress.json; default: 10",
+    )
+    group.add_argument(
+        "--track",
+        choices=TRACKERS,
+        help="tell MLflow or Weights & Biases of the run, as their own variables say",
+    )
+    group.add_argument(
+        "--otel", action="store_true", help="OpenTelemetry spans of videos and stages, sent as OTEL_… variables say"
     )
     group.add_argument("--log-level", type=str.lower, choices=LEVELS, default="info", help="default: info")
     group.add_argument(

@@ -20,6 +20,7 @@ from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from jobs.wiring.plan import print_plan
 from jobs.wiring.preparation import PreparedRun, make_demo, prepare_run
 from jobs.wiring.provenance import Provenance
+from jobs.wiring.watchers import Watchers, start_watchers
 from pipeline.engine.progress import Progress
 from pipeline.failures import OutageError, PipelineError, with_store_errors
 from pipeline.models.checkpoints.files import CheckpointError
@@ -67,17 +68,23 @@ def run_from(options: argparse.Namespace) -> int:
             )
             folder.write_config(run.config)
             origin = Provenance(folder, options, run_id=run.stamp.run_id, started_at=run.started_at)
+            watchers = start_watchers(run, options, origin.content)
         except KeyboardInterrupt:
             return guard.exit_code
         except (CheckpointError, OutageError) as error:
             return _complain(error, EXIT_JOB)
         except with_store_errors(ValueError, OSError, PipelineError) as error:  # a ManifestError is a ValueError
             return _complain(error, EXIT_USAGE)
-        return _run(run, options, folder, guard, origin)
+        return _run(run, options, folder, guard, origin, watchers)
 
 
 def _run(
-    run: PreparedRun, options: argparse.Namespace, folder: RunFolder, guard: SignalGuard, origin: Provenance
+    run: PreparedRun,
+    options: argparse.Namespace,
+    folder: RunFolder,
+    guard: SignalGuard,
+    origin: Provenance,
+    watchers: Watchers,
 ) -> int:
     """Answer what is pending; whatever happens, the run's files are written, with the code it ends with."""
     code, written = EXIT_JOB, WrittenRows()
@@ -86,7 +93,7 @@ def _run(
     give_up = GivingUp(guard, lambda exit_code: _write_summary(run, written, folder, exit_code))
     try:
         with guard.farewell.in_case(f"ERROR {ENDED_WITHOUT_A_WORD}") if options.executor == "ray" else nullcontext():
-            _execute(run, options, folder, guard, written, give_up, origin)
+            _execute(run, options, folder, guard, written, give_up, origin, watchers)
         code = EXIT_FAILURES if written.num_failed > options.max_failures else EXIT_OK
         code = _keep_table(run, options, code)
     except KeyboardInterrupt:
@@ -98,6 +105,7 @@ def _run(
     finally:  # a bug passes on with its traceback, and exit code 1
         summary = _write_summary(run, written, folder, code)
         _report(run, summary, written, is_demo=options.demo)
+        watchers.end(summary)
     give_up.leave_if_stuck(code)
     return code
 
@@ -131,6 +139,7 @@ def _execute(
     written: WrittenRows,
     give_up: GivingUp,
     origin: Provenance,
+    watchers: Watchers,
 ) -> None:
     """Commit video by video; a signal waits until the commit under way is on record."""
     is_warned, waits = False, LongWaits(give_up)
@@ -142,7 +151,9 @@ def _execute(
             waits.over(f"a commit to {strip_secrets(run.output)}", limit_s=COMMIT_S, remedy=_COMMIT_REMEDY),
         ):
             folder.check_is_there()
-            written.add(run.committer.commit(rows, planned_keys=planned_keys))
+            table = run.committer.commit(rows, planned_keys=planned_keys)
+            written.add(table)
+        watchers.note_rows(table)
         LOG.info("%s", describe_commit(rows))
         if not is_warned and count_demo_warnings(row.warnings for row in rows):
             is_warned = True
@@ -155,7 +166,7 @@ def _execute(
     stream = LogLines() if options.log_format == "json" else None
     pace, display = Pace(), ProgressDisplay(stream, every_s=options.progress_every)
     events = run_job(
-        _make_job(run),
+        _make_job(run, is_traced=options.otel),
         options.executor,
         address=options.address,
         on_lost=give_up,
@@ -171,6 +182,7 @@ def _execute(
             else:
                 for note in event.notes:
                     LOG.warning("%s", note)
+                watchers.note_video(event)
                 if (left := _still_asked(event, run.plan.answered)).rows:
                     commit(left.rows, left.planned_keys)
     folder.check_is_there()
@@ -185,7 +197,7 @@ def _still_asked(outcome: VideoOutcome, answered: KeySet) -> VideoOutcome:
     return replace(outcome, rows=tuple(row for row, _ in left), planned_keys=tuple(key for _, key in left))
 
 
-def _make_job(run: PreparedRun) -> Job:
+def _make_job(run: PreparedRun, *, is_traced: bool) -> Job:
     return Job(
         tasks=run.plan.tasks,
         num_videos=len(run.plan.tasks),
@@ -197,6 +209,7 @@ def _make_job(run: PreparedRun) -> Job:
         storage_options=run.storage_options,
         num_parameters=run.identity.size.num_parameters if run.identity.size else 0,
         is_told_cpu=run.config.execution.gpus_per_scorer == 0,
+        is_traced=is_traced,
     )
 
 

@@ -29,6 +29,9 @@ _STORAGE_OPTIONS = "--storage-options"
 _COMMIT = Path(__file__).resolve().parents[2] / "commit.txt"
 """What a wheel was built from; a clone asks git."""
 
+COMMIT_VARIABLE = "ADAPTTOKEN_GIT_COMMIT"
+"""Of a copy without its history, such as what ``ray job submit`` sends: whoever sends it says which commit it is."""
+
 _HIDDEN = "***"
 _MAX_FILES = 10_000
 _PROGRAM_S = 10
@@ -93,15 +96,25 @@ def redact_command(words: Sequence[str], *, secrets: Sequence[str] = ()) -> list
 def find_commit(folder: Path = _COMMIT.parent, *, commit_file: Path = _COMMIT) -> dict[str, object]:
     """Of the clone that the code lies in, and whether files of it were changed; of a wheel that it was built from.
 
-    Both are None where nobody knows: a copy without its history, or no git.
+    Of a copy without its history what ``COMMIT_VARIABLE`` says, such as ``0123abc`` or ``0123abc changed``; it is never
+    believed where the code itself knows. All are None where nobody knows.
     """
     with suppress(OSError):
-        commit, _, changed = commit_file.read_text(encoding="utf-8").strip().partition(" ")
-        return {"git_commit": commit, "git_is_changed": bool(changed)}
-    if not (folder / ".git").exists():
-        return {"git_commit": None, "git_is_changed": None}
-    found, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"git_commit": found or None, "git_is_changed": None if changes is None else bool(changes)}
+        return _said(commit_file.read_text(encoding="utf-8"), source="wheel")
+    if (folder / ".git").exists():
+        found = _git(folder, "rev-parse", "HEAD")
+        changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        is_changed = None if changes is None else bool(changes)
+        return {"git_commit": found or None, "git_is_changed": is_changed, "git_source": "clone" if found else None}
+    return _said(os.environ.get(COMMIT_VARIABLE, ""), source=COMMIT_VARIABLE)
+
+
+def _said(text: str, *, source: str) -> dict[str, object]:
+    """A commit, and perhaps ``changed`` behind it."""
+    commit, _, changed = text.strip().partition(" ")
+    if not commit:
+        return {"git_commit": None, "git_is_changed": None, "git_source": None}
+    return {"git_commit": commit, "git_is_changed": changed == "changed", "git_source": source}
 
 
 def _git(folder: Path, *words: str) -> str | None:

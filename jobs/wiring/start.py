@@ -8,6 +8,7 @@ from jobs.wiring.cli import build_parser
 from jobs.wiring.exit_codes import EXIT_USAGE
 from jobs.wiring.logs import LOG, configure_logging
 from jobs.wiring.storage_options import secret_values
+from jobs.wiring.watchers import check_watchers
 from pipeline.manifest.files import find_manifests
 from pipeline.stores import check_installed
 from pipeline.uris import has_scheme
@@ -35,10 +36,11 @@ def check_at_a_glance(options: argparse.Namespace) -> None:
     """What needs neither the model's files nor a look at a video.
 
     Raises:
-        ValueError: A store's client is not installed, no model is named, a setting is unknown or out of range, or the
-            manifest is not there.
+        ValueError: A store's client or an extra is not installed, no model is named, a setting is unknown or out of
+            range, or the manifest is not there.
         OSError: The file of settings cannot be read.
     """
+    check_watchers(options)
     check_installed(uri for uri in (options.config,) if uri)  # it is read next
     check_installed(addresses_of(options))
     named_model(options)

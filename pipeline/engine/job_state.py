@@ -29,7 +29,7 @@ from pipeline.engine.one_video.phases import At
 from pipeline.engine.one_video.planned import Limits, Planned
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.engine.progress import Progress, Tally, measure_progress
-from pipeline.failures import Failure, FailureClass
+from pipeline.failures import Failure, FailureClass, PipelineError
 from pipeline.method.selectors.registry import get_selector
 from pipeline.planning.task_queue import count_questions
 from pipeline.planning.tasks import VideoTask
@@ -241,7 +241,10 @@ class JobState:
             planned.final.take_gathered(key, worker, result.pieces)
         else:
             assert isinstance(result, AnswerDone)
-            planned.take_answer(key.index, result.final)
+            try:
+                planned.take_answer(key.index, result.final)
+            except PipelineError as error:  # of a selector that is not this project's: its question fails, not the job
+                self._take_failure(video, key, error.to_failure(), worker=worker)
 
     def _share_out(self, video: VideoState) -> None:
         if video.planned is not None:

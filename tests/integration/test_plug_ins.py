@@ -63,7 +63,7 @@ def offer(folder, package, group, name, value, code=""):
 def test_nothing_is_offered_until_a_package_is_installed(installed, use):
     assert "late" not in method_names()
     use(installed)
-    assert method_names()[-1] == "late"
+    assert method_names()[-2:] == ["late", "late-heard"]
     assert "example_late_selector" not in sys.modules  # names alone import nothing
     assert "example_tuned_vl" in known_families()
 
@@ -78,6 +78,26 @@ def test_an_own_method_answers_from_the_command_line(installed, use, archive, mo
         assert len(row["groups"]) == 4
         assert sum(group["num_tokens_bought"] > 0 for group in row["groups"]) == 1  # AdaptToken buys from all four
     assert can_stop_early("late") is False
+
+
+def test_an_own_method_can_let_the_groups_have_a_say_in_the_answer(installed, use, archive, model_folder, tmp_path):
+    use(installed)
+    rows = {}
+    for method in ("late", "late-heard"):
+        words = ["--manifest", str(archive), "--output", str(tmp_path), "--model", str(model_folder), "--limit", "2"]
+        words += ["--method", method, "--executor", "serial", "--max-frames", "64", "--frames-per-group", "16"]
+        assert run(words) == 0
+    for row in read_answers(str(tmp_path)).to_pylist():
+        rows.setdefault(row["question_id"], {})[row["method"]] = row
+    choices = [pair for pair in rows.values() if pair["late"]["option_probabilities"]]
+    assert choices
+    for pair in choices:
+        final, heard = (pair[method]["option_probabilities"] for method in ("late", "late-heard"))
+        last = pair["late-heard"]["groups"][-1]["response"].strip()
+        said = [float(last.startswith(letter)) for letter in "ABCDEFGH"[: len(final)]]
+        expected = [p + s for p, s in zip(final, said, strict=True)]
+        assert heard == pytest.approx([p / sum(expected) for p in expected], abs=1e-5)
+        assert pair["late-heard"]["answer_entropy"] == pair["late"]["answer_entropy"]
 
 
 def save_as_own(model_folder, folder):
@@ -110,6 +130,12 @@ def test_an_own_family_loads_and_answers_as_the_one_that_it_is_made_of(installed
 BROKEN = [
     ("lost", "example_lost:Thing", "raise ImportError('no module named\\n torch9')", "lost 1.0 cannot be imported"),
     ("gone", "example_gone:Thing", "", "gone 1.0 cannot be imported (example_gone:Thing: AttributeError"),
+    (
+        "deaf",
+        "example_deaf:Thing",
+        "from adapttoken import AdaptToken\nclass Thing(AdaptToken):\n    name = 'deaf'\n    weigh = 1\n",
+        "it lacks weigh;",
+    ),
     ("half", "example_half:Thing", "class Thing:\n    name = 'half'\n    can_stop = False\n", "it lacks needs_scores,"),
     ("other", "example_other:Thing", "class Thing: name = 'x'\n", "name = 'other'"),
     ("uniform", "example_uniform:Thing", "", "'uniform' is offered by uniform 1.0, and adapttoken has one of that"),

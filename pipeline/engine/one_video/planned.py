@@ -178,7 +178,11 @@ class Planned:
         return limits
 
     def take_answer(self, index: int, final: FinalAnswer) -> None:
-        """A question is answered, once its groups were heard if the selector wants that."""
+        """A question is answered, once its groups were heard if the selector wants that.
+
+        Raises:
+            PipelineError: What the selector makes of them is no answer.
+        """
         question = self.questions[index]
         question.answer = hear_groups(final, selector=self.selector, prefix=question.prefix, question=self.asked[index])
         question.phase = QuestionPhase.DONE

@@ -4,7 +4,7 @@ One file per method, one row in ``registry``. Selectors are stateless; settings 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -156,4 +156,23 @@ class Selector(Protocol):
 
     def final_budget(self, config: BudgetConfig) -> int | None:
         """Tokens that remain after removal; None: all that were bought."""
+        ...
+
+
+@runtime_checkable
+class GroupHearing(Protocol):
+    """What a selector has besides, whose groups have a say in the answer to a question with options."""
+
+    name: str
+
+    def weigh(
+        self, probabilities: Sequence[float], prefix: Sequence[GroupScore], letters: Sequence[str]
+    ) -> tuple[float, ...]:
+        """Probabilities of the options, which sum to 1, after the groups were heard.
+
+        Args:
+            probabilities: of the final pass.
+            prefix: all groups that count, at least one.
+            letters: of the options.
+        """
         ...

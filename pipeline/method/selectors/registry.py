@@ -85,6 +85,7 @@ _FLAGS = (
     "ranks_separators",
 )
 _CALLS = ("choose_patches", "stop_after", "allocate", "allocate_tokens", "allocate_patches", "final_budget", "refusal")
+_MAY_CALL = ("weigh",)  # of a ``GroupHearing``
 
 
 def method_names() -> list[str]:
@@ -127,6 +128,7 @@ def _check(name: str, found: Any) -> "Selector":
     selector = found() if isinstance(found, type) else found
     lacks = [flag for flag in _FLAGS if not isinstance(getattr(selector, flag, None), bool)]
     lacks += [call for call in _CALLS if not callable(getattr(selector, call, None))]
+    lacks += [call for call in _MAY_CALL if not callable(getattr(selector, call, len))]
     if getattr(selector, "name", None) != name:
         lacks.append(f"name = {name!r}")
     if lacks:

@@ -1,4 +1,4 @@
-"""AdaptToken whose tokens come from the most certain group alone; ``--method late`` once it is installed."""
+"""``--method late`` and ``--method late-heard`` once it is installed: tokens of one group, and one group's say."""
 
 import numpy as np
 
@@ -17,3 +17,15 @@ class Late(adapttoken.AdaptToken):
         shares_G = np.zeros(len(certainty_G), np.int64)
         shares_G[best] = min(int(num_tokens_G[best]), config.token_budget)
         return shares_G
+
+
+class LateHeard(Late):
+    """Besides, what the last group said counts as much as the final pass; only ``weigh`` makes the groups heard."""
+
+    name = "late-heard"
+
+    def weigh(self, probabilities, prefix, letters):
+        """Probabilities of the options, which sum to 1."""
+        said = [float(prefix[-1].response.strip().startswith(letter)) for letter in letters]
+        mixed = [p + s for p, s in zip(probabilities, said, strict=True)]
+        return tuple(p / sum(mixed) for p in mixed)

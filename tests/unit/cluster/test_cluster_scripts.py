@@ -1,5 +1,6 @@
 """The shell scripts, really run, with stand-ins for Slurm, Ray and Python that write down what they are asked."""
 
+import json
 import os
 import shlex
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs.wiring.cli import build_parser
+from jobs.wiring.provenance import find_commit
 
 FOLDER = Path(__file__).resolve().parents[3] / "cluster"
 NOTE = """#!/usr/bin/env bash
@@ -117,8 +119,14 @@ def ray_stand_in(*, is_known, code=0):
 def test_a_job_is_submitted_with_the_code_beside_the_script_and_its_exit_code_counts(bench, code):
     bench.stand_in("ray", ray_stand_in(is_known=False, code=code))
     assert bench.start("submit.sh", "night-1", "python", "jobs/run.py", "--output=a b").wait(60) == code
-    submit = ["job", "submit", "--submission-id", "night-1", "--working-dir", str(FOLDER.parent), "--"]
-    assert bench.calls("ray") == [["job", "status", "night-1"], [*submit, "python", "jobs/run.py", "--output=a b"]]
+    known, sent = bench.calls("ray")
+    assert known == ["job", "status", "night-1"]
+    submit = ["job", "submit", "--submission-id", "night-1", "--working-dir", str(FOLDER.parent), "--runtime-env-json"]
+    assert sent[: len(submit)] == submit
+    assert sent[len(submit) + 1 :] == ["--", "python", "jobs/run.py", "--output=a b"]
+    said = json.loads(sent[len(submit)])["env_vars"]["ADAPTTOKEN_GIT_COMMIT"]
+    commit = find_commit(commit_file=FOLDER / "none.txt")
+    assert said.split() == [commit["git_commit"], "changed"][: 1 + commit["git_is_changed"]]
 
 
 def test_a_job_that_an_earlier_submitter_left_is_ended_first(bench):

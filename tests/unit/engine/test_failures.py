@@ -18,6 +18,8 @@ from pipeline.engine.messages.work import (
     ScoreWork,
 )
 from pipeline.failures import RETRYABLE, Failure, FailureClass
+from pipeline.method.selectors.adapttoken import AdaptToken
+from pipeline.method.selectors.registry import SELECTORS
 from pipeline.results.demo_warning import DEMO_MODEL_WARNING
 from tests.unit.engine.fakes import STAMP, World, make_config, make_probe, make_tasks, stable
 
@@ -227,3 +229,16 @@ def test_progress_counts_end_at_the_totals_even_after_a_restart():
     progress = world.state.progress
     assert (progress.num_videos_done, progress.num_questions_done) == (2, 6)
     assert progress.num_groups_planned == progress.num_groups_scored == 2 * 13
+
+
+def test_a_selector_of_another_package_that_weighs_wrongly_fails_its_questions_and_not_the_job(monkeypatch):
+    class Broken(AdaptToken):
+        name = "broken"
+
+        def weigh(self, probabilities, prefix, letters):
+            return (2.0,) * len(letters)
+
+    monkeypatch.setitem(SELECTORS, "broken", Broken())
+    rows = World(make_config("broken", max_attempts=2), make_tasks(num_videos=2)).run(random.Random(1))
+    assert {(row.status, row.error_class) for row in rows} == {("failed", "internal")}
+    assert all("weigh of method 'broken' must return 2 probabilities" in row.error_message for row in rows)

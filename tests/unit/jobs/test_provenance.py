@@ -25,24 +25,45 @@ def test_no_secret_is_in_the_command(typed, shown):
     assert redact_command(typed.split(), secrets=("secret-x",)) == shown.split()
 
 
-def test_the_commit_is_that_of_the_clone_and_says_whether_it_was_changed(tmp_path):
+NOBODY_KNOWS = {"git_commit": None, "git_is_changed": None, "git_source": None}
+
+
+def test_the_commit_is_that_of_the_clone_and_says_whether_it_was_changed(tmp_path, monkeypatch):
+    monkeypatch.delenv("ADAPTTOKEN_GIT_COMMIT", raising=False)
+
     def git(*words):
         identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
         command = ["git", "-C", str(tmp_path), *identity, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     none = tmp_path / "no-commit.txt"
-    assert find_commit(tmp_path, commit_file=none) == {"git_commit": None, "git_is_changed": None}
+    assert find_commit(tmp_path, commit_file=none) == NOBODY_KNOWS
     git("init")
     (tmp_path / "a.py").write_text("a = 1\n")
     git("add", ".")
     git("commit", "-m", "a")
-    assert find_commit(tmp_path, commit_file=none) == {"git_commit": git("rev-parse", "HEAD"), "git_is_changed": False}
+    clean = {"git_commit": git("rev-parse", "HEAD"), "git_is_changed": False, "git_source": "clone"}
+    assert find_commit(tmp_path, commit_file=none) == clean
+    monkeypatch.setenv("ADAPTTOKEN_GIT_COMMIT", "f00d")  # of another checkout: the clone knows better
+    assert find_commit(tmp_path, commit_file=none) == clean
     (tmp_path / "a.py").write_text("a = 2\n")
     assert find_commit(tmp_path, commit_file=none)["git_is_changed"] is True
     (tmp_path / "commit.txt").write_text("0123 changed\n")  # as a wheel has it
     found = find_commit(tmp_path / "away", commit_file=tmp_path / "commit.txt")
-    assert found == {"git_commit": "0123", "git_is_changed": True}
+    assert found == {"git_commit": "0123", "git_is_changed": True, "git_source": "wheel"}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("0123abc", {"git_commit": "0123abc", "git_is_changed": False, "git_source": "ADAPTTOKEN_GIT_COMMIT"}),
+        ("0123abc changed", {"git_commit": "0123abc", "git_is_changed": True, "git_source": "ADAPTTOKEN_GIT_COMMIT"}),
+        (" ", NOBODY_KNOWS),
+    ],
+)
+def test_of_a_copy_without_its_history_the_one_who_sent_it_says_the_commit(said, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("ADAPTTOKEN_GIT_COMMIT", said)
+    assert find_commit(tmp_path, commit_file=tmp_path / "none.txt") == expected
 
 
 def test_a_folder_a_pattern_and_a_list_of_manifests_are_hashed_file_by_file(tmp_path):

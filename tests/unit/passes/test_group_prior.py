@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from pipeline.failures import PipelineError
 from pipeline.manifest.questions import Question
+from pipeline.method.selectors.adapttoken import AdaptToken
 from pipeline.method.selectors.base import GroupScore
 from pipeline.method.selectors.registry import SELECTORS, get_selector
 from pipeline.passes.group_prior import hear_groups
@@ -44,3 +46,30 @@ def test_no_other_method_hears_the_groups(name):
 
 def test_an_open_answer_is_left_alone():
     assert hear_groups(FINAL, selector=get_selector("adapttoken-vote"), prefix=PREFIX, question=question(None)) is FINAL
+
+
+class Reversing(AdaptToken):
+    """Of another package: its own idea of what the groups say."""
+
+    name = "reversing"
+
+    def weigh(self, probabilities, prefix, letters):
+        assert (len(prefix), letters) == (2, ["A", "B", "C", "D"])
+        return tuple(reversed(probabilities))
+
+
+def test_any_selector_that_weighs_is_heard_whatever_its_class():
+    found = hear_groups(FINAL, selector=Reversing(), prefix=PREFIX, question=question(("1", "2", "3", "4")))
+    assert (found.answer, found.option_probabilities) == ("C", (0.1, 0.2, 0.4, 0.3))
+
+
+@pytest.mark.parametrize("weighed", [(1.0,), (0.5, 0.5, 0.5, 0.5), (1.5, -0.5, 0.0, 0.0), (math.nan, 0.0, 0.0, 1.0)])
+def test_what_is_no_probabilities_is_refused_with_the_method(weighed):
+    class Broken(AdaptToken):
+        name = "broken"
+
+        def weigh(self, probabilities, prefix, letters):
+            return weighed
+
+    with pytest.raises(PipelineError, match="weigh of method 'broken' must return 4 probabilities"):
+        hear_groups(FINAL, selector=Broken(), prefix=PREFIX, question=question(("1", "2", "3", "4")))
