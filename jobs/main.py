@@ -10,6 +10,7 @@ from jobs.wiring.version import PACKAGE, project_version
 COMMANDS = {
     "run": "answer a manifest of questions about long videos; --demo makes its own",
     "ask": "ask one question about one video",
+    "serve": "a page in the browser: ask, see groups being scored, browse the answers of an output folder",
     "report": "write one HTML page about the answers of an output folder",
     "query": "ask the answers in SQL",
     "compact": "merge the small answer files of an output folder",

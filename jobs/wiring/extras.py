@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-EXTRAS = {"plots": "matplotlib", "torchcodec": "torchcodec", "gcs": "gcsfs", "azure": "adlfs"}
+EXTRAS = {"plots": "matplotlib", "torchcodec": "torchcodec", "gcs": "gcsfs", "azure": "adlfs", "serve": "aiohttp"}
 """Extra of this project -> the package that it installs."""
 
 

@@ -24,7 +24,7 @@ function timeAxis(scale, duration, left, width, y) {
   return marks;
 }
 
-function timeline(detail, width, moment = null) {
+function timeline(detail, width, moment = null, lanes = ["Attention", "Kept tokens"]) {
   const left = width < 520 ? 0 : 104;
   const right = width - 8;
   const duration = detail.duration_s || 1;
@@ -54,7 +54,7 @@ function timeline(detail, width, moment = null) {
     const place = { ...span(start, end, 2), y: tokens - height, height };
     const data = { "data-start": start, "data-tokens": number, "data-entropy": entropy };
     const said = entropy === null ? "" : `, of a group with entropy ${figure(entropy)} nats`;
-    const title = `${clock(start)}: ${plural(number, "token", "tokens")}, ${percent(weight)} of the attention${said}`;
+    const title = `${clock(start)}: ${plural(number, "token", "tokens")}${weight === null ? "" : `, ${percent(weight)} of the attention`}${said}`;
     const level = `patch unsure-${unsureness(entropy, largest)}`;
     marks.push(shape("rect", { class: level, ...place, ...data }, shape("title", {}, title)));
   }
@@ -64,8 +64,8 @@ function timeline(detail, width, moment = null) {
   }
   marks.push(...framePins(detail.frames.map((one) => scale(one.start_s)), pins, right));
   if (left) {
-    marks.push(shape("text", { class: "label", x: left - 10, y: attention - 20, "text-anchor": "end" }, "Attention"));
-    marks.push(shape("text", { class: "label", x: left - 10, y: tokens - 12, "text-anchor": "end" }, "Kept tokens"));
+    marks.push(shape("text", { class: "label", x: left - 10, y: attention - 20, "text-anchor": "end" }, lanes[0]));
+    marks.push(shape("text", { class: "label", x: left - 10, y: tokens - 12, "text-anchor": "end" }, lanes[1]));
   }
   marks.push(...timeAxis(scale, duration, left, right - left, axis));
   const name = `The video from 0:00:00 to ${clock(duration)}: ${plural(detail.spans.length, "evidence span", "evidence spans")}`;
