@@ -10,9 +10,9 @@ from jobs.wiring.version import PACKAGE, project_version
 COMMANDS = {
     "run": "answer a manifest of questions about long videos; --demo makes its own",
     "ask": "ask one question about one video",
-    "serve": "a page in the browser: ask, see groups being scored, browse the answers of an output folder",
     "report": "write one HTML page about the answers of an output folder",
     "query": "ask the answers in SQL",
+    "serve": "a page in the browser to ask in, and to browse an output folder",
     "compact": "merge the small answer files of an output folder",
     "evaluate": "score runs about a benchmark, or compare them",
     "import-benchmark": "make a manifest of VideoMME, LongVideoBench, LVBench or MLVU",

@@ -1,6 +1,7 @@
 // The drawings: the video as a strip of time, entropy by group, pictures with tokens, bars.
 
 const LEVELS = 6;
+const LEAST_UNSURE = 0.1; // nats: where all groups are surer than that, none is drawn as unsure
 const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
 // 0 is sure, LEVELS - 1 is not; colours are in the style sheet.
@@ -34,12 +35,12 @@ function timeline(detail, width, moment = null, lanes = ["Attention", "Kept toke
     const size = Math.max(least, scale(end) - x);
     return { x: Math.min(x, right - size), width: size };
   };
-  const [pins, attention, tokens, axis] = [18, 74, 116, 122];
+  const [pins, attention, tokens, axis] = lanes[0] ? [18, 74, 116, 122] : [0, 0, 38, 44];
   const heaviest = Math.max(...detail.spans.map((one) => one[2]), 1e-12);
   const most = Math.max(...detail.patches.map((one) => one[2]), 1);
-  const largest = largestEntropy(detail);
+  const largest = Math.max(largestEntropy(detail), detail.stop_entropy || 0, LEAST_UNSURE);
   const marks = [
-    shape("rect", { class: "lane", x: left, width: right - left, y: attention - 52, height: 52 }),
+    lanes[0] ? shape("rect", { class: "lane", x: left, width: right - left, y: attention - 52, height: 52 }) : null,
     shape("rect", { class: "lane", x: left, width: right - left, y: tokens - 34, height: 34 }),
   ];
   for (const [start, end, weight, number] of detail.spans) {
@@ -64,12 +65,12 @@ function timeline(detail, width, moment = null, lanes = ["Attention", "Kept toke
   }
   marks.push(...framePins(detail.frames.map((one) => scale(one.start_s)), pins, right));
   if (left) {
-    marks.push(shape("text", { class: "label", x: left - 10, y: attention - 20, "text-anchor": "end" }, lanes[0]));
+    if (lanes[0]) marks.push(shape("text", { class: "label", x: left - 10, y: attention - 20, "text-anchor": "end" }, lanes[0]));
     marks.push(shape("text", { class: "label", x: left - 10, y: tokens - 12, "text-anchor": "end" }, lanes[1]));
   }
   marks.push(...timeAxis(scale, duration, left, right - left, axis));
   const name = `The video from 0:00:00 to ${clock(duration)}: ${plural(detail.spans.length, "evidence span", "evidence spans")}`;
-  return chart(name, width, 146, ...marks);
+  return chart(name, width, axis + 24, ...marks.filter(Boolean));
 }
 
 // Numbers of the pictures, moved apart where they would cover each other.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from pipeline.engine.rows import group_rows, kept_tokens
 from pipeline.method.selectors.registry import get_selector
@@ -56,6 +57,18 @@ class WorkDone:
         self.decoders.add(decoded.decoder)
         self.sandboxes.add(decoded.sandbox or "")
 
+    def columns(self) -> dict[str, Any]:
+        """What a row says of it."""
+        return {
+            "decoder": "+".join(sorted(self.decoders)) or None,
+            "sandbox": ", ".join(sorted(self.sandboxes - {""})) or None,
+            "video_num_frames_decoded": self.num_frames_decoded,
+            "video_num_decode_passes": self.num_passes,
+            **{f"{stage}_s": self.seconds[stage] for stage in ("decode", "encode", "prefill", "score")},
+            "answer_s": self.seconds["merge and prune"],
+            "total_s": self.total_s,
+        }
+
 
 def answer_row(
     answer: VideoAnswer,
@@ -71,7 +84,7 @@ def answer_row(
     finished_at: datetime,
 ) -> QuestionResult:
     """All that is known of a question that has its answer."""
-    final, seconds, needs_scores = answer.final, work.seconds, get_selector(config.method).needs_scores
+    final, needs_scores = answer.final, get_selector(config.method).needs_scores
     assert final is not None
     return QuestionResult(
         **asked_columns(answer.question),
@@ -91,25 +104,16 @@ def answer_row(
         num_groups=len(plan.groups),
         num_groups_scored=len(answer.scores) if needs_scores else 0,
         stop_reason="confident" if answer.has_stopped else "all_groups",
-        num_sampled_frames=plan.sample.num_frames,
         num_tokens_offered=sum(score.num_tokens for score in answer.scores),
         num_tokens_kept=sum(final.kept.values()),
+        num_sampled_frames=plan.sample.num_frames,
         num_token_rows=plan.geometry.token_rows,
         num_token_columns=plan.geometry.token_columns,
         duration_s=plan.probe.duration_s,
-        decoder="+".join(sorted(work.decoders)) or None,
-        sandbox=", ".join(sorted(work.sandboxes - {""})) or None,
         memory_rung=0,
-        video_num_frames_decoded=work.num_frames_decoded,
-        video_num_decode_passes=work.num_passes,
         video_num_groups_encoded=len(answer.scores),
         video_num_groups_prefilled=len(answer.scores) if needs_scores else 0,
-        decode_s=seconds["decode"],
-        encode_s=seconds["encode"],
-        prefill_s=seconds["prefill"],
-        score_s=seconds["score"],
-        answer_s=seconds["merge and prune"],
-        total_s=work.total_s,
+        **work.columns(),
         model=strip_secrets(model.name),
         model_revision=model.revision,
         method=config.method,

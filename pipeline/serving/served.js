@@ -141,7 +141,14 @@ class ServedDetail {
 function drawHead(head) {
   const methods = [...new Set(head.totals.methods.map((one) => `${one.method}, model ${one.model}`))];
   byId("subheading").textContent = [head.output, methods.join(", ")].filter(Boolean).join(" · ");
-  if (head.totals.num_questions) drawSummary(head);
+  if (!head.totals.num_questions) return;
+  const isOpen = document.querySelector("#summary details.figures")?.open ?? false;
+  drawSummary(head);
+  const box = byId("summary");
+  const [notices, rest] = [[...box.childNodes].filter((one) => one.classList?.contains("notice")), [...box.childNodes].filter((one) => !one.classList?.contains("notice"))];
+  const figures = node("details", { class: "figures" }, node("summary", {}, "All answers in figures"), ...rest);
+  figures.open = isOpen;
+  box.replaceChildren(...notices, figures);
 }
 
 function startServed() {
