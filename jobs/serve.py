@@ -41,9 +41,9 @@ def main(arguments: list[str] | None = None, *, prog: str = "serve.py") -> int:
     try:
         check_extra("serve")
         check_installed([*addresses_of(settings), *options.places])
+        _check_places(options.places)
         if not options.no_ask:
             named_model(settings)
-        _check_places(options.places)
     except (ValueError, OSError) as error:
         return _complain(error, EXIT_USAGE)
     from jobs.wiring.serving import prepare, run_server  # torch, transformers: seconds that a typo need not wait for

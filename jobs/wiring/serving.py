@@ -2,10 +2,9 @@
 
 import argparse
 import asyncio
-import copy
 import signal
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,23 +12,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from jobs.wiring.configuration import resolve_config
-from jobs.wiring.model_source import load_configured_model, load_tokenizer
-from jobs.wiring.sandbox import check_sandbox
 from pipeline.results.part_files import AnswersFolder
 from pipeline.serving.answer_lines import AnswerLines
-from pipeline.serving.desk import Desk
 from pipeline.serving.guard import Guard, is_loopback, make_token
 from pipeline.serving.library import Library
-from pipeline.serving.room import Room
 from pipeline.serving.server import PageServer
-from pipeline.serving.video_session import Asker
-from pipeline.settings.config import RunConfig
-from pipeline.settings.reading import config_hash
 from pipeline.settings.sources import ReadingConfig
 from pipeline.uris import has_scheme, strip_secrets
-
-_TWO_WAYS = ("adapttoken", "adapttoken-lite")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -61,7 +50,9 @@ def prepare(options: argparse.Namespace, settings: argparse.Namespace, stack: Ex
     run_id = f"served-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
     desk, config = None, None
     if not options.no_ask:
-        desk, config = _open_desk(options, settings, run_id)
+        from jobs.wiring.asking import open_desk  # torch, transformers: not for who only looks
+
+        desk, config = open_desk(settings, keep_bytes=int(options.keep_gib * 1024**3), run_id=run_id)
         stack.callback(desk.close)
     lines = AnswerLines(output, storage_options=settings.storage_options)
     library = Library(
@@ -131,36 +122,3 @@ def _is_output(place: str, settings: argparse.Namespace) -> bool:
     if place.startswith(("http://", "https://")):
         return False
     return AnswersFolder(place, settings.storage_options).is_there()
-
-
-def _open_desk(options: argparse.Namespace, settings: argparse.Namespace, run_id: str) -> tuple[Desk, RunConfig]:
-    """The method that was chosen, and where that is AdaptToken the other way of it, with one model for both."""
-    rooms = {name: Room(int(options.keep_gib * 1024**3)) for name in ("frames", "tensors")}
-    askers: list[Asker] = []
-    for config in _configs(settings):
-        if config.sampling.decoder == "nvdec":
-            raise ValueError("sampling.decoder nvdec is not for single questions: leave it out")
-        if not askers:
-            check_sandbox(config.reading)
-            model = load_configured_model(config, storage_options=settings.storage_options)
-            tokenizer = load_tokenizer(config, storage_options=settings.storage_options)
-        asker = Asker(
-            model=model,
-            tokenizer=tokenizer,
-            config=config,
-            config_hash=config_hash(config, model_revision=model.revision),
-            run_id=run_id,
-            storage_options=settings.storage_options,
-            **rooms,
-        )
-        askers.append(asker)
-    return Desk(askers), askers[0].config
-
-
-def _configs(settings: argparse.Namespace) -> Iterator[RunConfig]:
-    chosen, _ = resolve_config(settings)
-    yield chosen
-    if chosen.method in _TWO_WAYS:
-        other = copy.copy(settings)
-        other.method = next(name for name in _TWO_WAYS if name != chosen.method)
-        yield resolve_config(other)[0]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import duckdb
 
 PAGE_LINES = 100
+_MOST_PAGES = 10**9
 _JUDGED_AT_ONCE = 50_000
 _LONG = ("kept_tokens", "groups", "evidence")
 _SORTS = {
@@ -61,8 +62,8 @@ class LineQuery:
         for name, value, known in (("sort", self.sort, _SORTS), ("show", self.show, _FILTERS)):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-        if self.page < 0:
-            raise ValueError(f"page must be at least 0, got {self.page}")
+        if not 0 <= self.page <= _MOST_PAGES:
+            raise ValueError(f"page must be from 0 to {_MOST_PAGES:,}, got {self.page}")
 
     @property
     def is_all(self) -> bool:

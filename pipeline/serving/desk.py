@@ -4,43 +4,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.manifest.columns import FEWEST_OPTIONS
 from pipeline.manifest.questions import Question
 from pipeline.results.keys import question_key, video_fingerprint
-from pipeline.serving.video_session import Asker, Tell, VideoSession, WithdrawnError
+from pipeline.serving.asked import Ask, Tell, WithdrawnError
+from pipeline.serving.video_session import Asker, VideoSession
 from pipeline.uris import has_scheme
 
 MAX_SESSIONS = 8
 """Videos whose decoding processes stay; how much of them is kept is another bound."""
-_MAX_CHARS = 20_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ask:
-    """What somebody wants to know; open without ``options``.
-
-    Raises:
-        ValueError: It cannot be asked; says why.
-    """
-
-    video: str
-    text: str
-    method: str
-    options: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise ValueError("the question is empty")
-        num_chars = len(self.text) + sum(map(len, self.options or ()))
-        if num_chars > _MAX_CHARS:
-            raise ValueError(f"the question has {num_chars:,} characters, at most {_MAX_CHARS:,} can be asked")
-        if self.options is not None and len(self.options) < FEWEST_OPTIONS:
-            raise ValueError(f"options needs at least {FEWEST_OPTIONS} answers to choose from, or none at all")
 
 
 class Desk:

@@ -4,8 +4,9 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -13,12 +14,14 @@ from aiohttp import web
 
 from pipeline.failures import PipelineError, with_store_errors
 from pipeline.serving.answer_lines import LineQuery
-from pipeline.serving.desk import Ask, Desk
+from pipeline.serving.asked import Ask, WithdrawnError
 from pipeline.serving.guard import Guard, Handler
 from pipeline.serving.library import Library
 from pipeline.serving.page import served_page
-from pipeline.serving.video_session import WithdrawnError
 from pipeline.uris import redact_text
+
+if TYPE_CHECKING:
+    from pipeline.serving.desk import Desk
 
 Json = dict[str, Any]
 
@@ -39,7 +42,7 @@ class Refusal(ValueError):  # noqa: N818 - it is what is said, not what broke
 class PageServer:
     """Handlers over a library of answers and videos, and the desk where questions are answered."""
 
-    def __init__(self, library: Library, desk: Desk | None, guard: Guard, *, title: str) -> None:
+    def __init__(self, library: Library, desk: "Desk | None", guard: Guard, *, title: str) -> None:
         self._library, self._desk, self._guard, self._title = library, desk, guard, title
         self._withdrawals: set[threading.Event] = set()
 
@@ -63,6 +66,13 @@ class PageServer:
         """End the work on every open question soon."""
         for withdrawal in self._withdrawals:
             withdrawal.set()
+
+    def wait_until_idle(self, timeout_s: float, *, num_open: int = 0) -> bool:
+        """Whether so few questions are open before the time is over; from another thread."""
+        end_s = time.monotonic() + timeout_s
+        while len(self._withdrawals) > num_open and time.monotonic() < end_s:
+            time.sleep(0.01)
+        return len(self._withdrawals) <= num_open
 
     async def _page(self, request: web.Request) -> web.Response:
         head = await asyncio.to_thread(self._describe)

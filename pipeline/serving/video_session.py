@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from pipeline.planning.question_check import check_questions
 from pipeline.planning.video_plan import VideoPlan, plan_video
 from pipeline.results.schema import results_table
 from pipeline.serving.answer_row import WorkDone, answer_row
+from pipeline.serving.asked import Tell, WithdrawnError
 from pipeline.serving.remembering_model import RememberingModel
 from pipeline.serving.room import Room
 from pipeline.settings.config import RunConfig
@@ -34,12 +35,6 @@ from pipeline.video.isolated import IsolatedReader
 from pipeline.video.sources import local_video
 
 Json = dict[str, Any]
-Tell = Callable[[str, Json], None]
-"""Told the name of what has happened, and what there is to say of it."""
-
-
-class WithdrawnError(Exception):
-    """Nobody waits for the answer any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -76,7 +76,7 @@ def test_the_own_page_and_scripts_are_answered_and_a_link_may_lead_here():
 
 
 def test_nothing_is_open_to_a_network_without_a_token():
-    with pytest.raises(ValueError, match="0.0.0.0 can be reached by others: a token is needed"):
+    with pytest.raises(ValueError, match=r"0\.0\.0\.0 can be reached by others: a token is needed"):
         Guard(host="0.0.0.0", token=None)
     with pytest.raises(ValueError, match="the token has 5 characters, at least 16"):
         Guard(host="127.0.0.1", token="short")
