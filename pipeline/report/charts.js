@@ -95,14 +95,15 @@ function isSame(response, detail) {
 
 function entropyChart(detail, width) {
   const groups = detail.groups;
-  const [left, right, top, bottom, height] = [44, width - 8, 14, 168, 226];
+  const hasKept = groups.num_tokens_kept.some(Boolean);
+  const [left, right, top, bottom, height] = [44, width - 8, 14, 168, hasKept ? 226 : 192];
   const visited = groups.entropy.length;
   const planned = Math.max(groups.num_planned || 0, visited, 1);
   const drawn = Math.min(planned, Math.max(24, Math.ceil(visited * 1.25))); // the rest has nothing to show
   const limit = Math.max(largestEntropy(detail), (detail.stop_entropy || 0) * 1.25, 0.1) * 1.06;
   const x = (visit) => left + ((visit - 0.5) / drawn) * (right - left);
   const y = (entropy) => bottom - (entropy / limit) * (bottom - top);
-  const marks = entropyAxes(limit, y, left, right, bottom);
+  const marks = entropyAxes(limit, y, left, right, bottom, hasKept);
   if (visited < planned) {
     const start = x(visited + 0.5);
     marks.push(
@@ -139,7 +140,7 @@ function keptBar(x, base, height, kept) {
   return shape("rect", { class: "kept", ...place, "data-kept": kept }, shape("title", {}, plural(kept, "token", "tokens")));
 }
 
-function entropyAxes(limit, y, left, right, bottom) {
+function entropyAxes(limit, y, left, right, bottom, hasKept) {
   const step = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4].find((one) => limit / one <= 5) || limit;
   const marks = [];
   for (let value = 0; value <= limit; value += step) {
@@ -147,6 +148,7 @@ function entropyAxes(limit, y, left, right, bottom) {
     marks.push(shape("text", { class: "tick", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value ? value.toFixed(step < 0.1 ? 2 : 1) : "0"));
   }
   marks.push(shape("text", { class: "tick", x: left, y: bottom + 17 }, "first visited"));
+  if (!hasKept) return marks;
   marks.push(shape("text", { class: "tick", x: left - 6, y: bottom + 42, "text-anchor": "end" }, "kept"));
   marks.push(shape("line", { class: "axis", x1: left, x2: right, y1: bottom + 44, y2: bottom + 44 }));
   return marks;

@@ -46,16 +46,10 @@ class WorkDone:
         self.seconds["prefill"] += scored.prefill_s
         self.seconds["score"] += scored.score_s
 
-    def note_decoded(self, decoded: DecodedFrames) -> None:
-        """One reading of the video."""
-        self.num_passes += 1
-        self.num_frames_decoded += decoded.num_frames_decoded
-        self.note_kept(decoded)
-
-    def note_kept(self, decoded: DecodedFrames) -> None:
-        """Frames that were read for an earlier question."""
+    def note_reading(self, decoded: DecodedFrames) -> None:
+        """Frames that were used, whenever they were read."""
         self.decoders.add(decoded.decoder)
-        self.sandboxes.add(decoded.sandbox or "")
+        self.sandboxes.add(decoded.sandbox)
 
     def columns(self) -> dict[str, Any]:
         """What a row says of it."""

@@ -74,6 +74,10 @@ class AskForm {
       event.preventDefault();
       this.ask();
     });
+    byId("ask-show").addEventListener("click", () => {
+      byId("detail").focus();
+      byId("detail").scrollIntoView();
+    });
     byId("ask-stop").addEventListener("click", () => this.abort?.abort());
     byId("ask-text").addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey) return;
@@ -109,6 +113,7 @@ class AskForm {
     const question = { video: byId("ask-video").value, method: byId("ask-method").value, question: byId("ask-text").value, options: options.length ? options : null };
     byId("ask-submit").disabled = true;
     byId("ask-stop").disabled = false;
+    byId("ask-show").hidden = true;
     this.complain("");
     this.say("Asked.");
     try {
@@ -151,7 +156,8 @@ class AskForm {
         live = new LiveAnswer(said);
         const kept = said.num_kept ? `; ${count(said.num_kept)} are in reach from an earlier question` : "";
         this.say(`${clock(said.duration_s)} long, ${plural(said.num_frames, "frame", "frames")} in ${plural(said.num_groups, "group", "groups")}${kept}.`);
-      } else if (name === "scored") {
+      } else if (name === "reading" && said.num_stretches > 1) byId("ask-live").replaceChildren(node("p", { class: "muted" }, `Reading the video: ${percent(said.num_read / said.num_stretches)}`)); // seen, not read out
+      else if (name === "scored") {
         live.add(said);
         if (isDrawn) {
           isDrawn = false;
@@ -162,6 +168,7 @@ class AskForm {
         isOver = true;
         const stopped = said.entry.stop_reason === "confident" ? `, stopped early after ${count(said.entry.num_scored)} of ${count(said.entry.num_groups)} groups` : "";
         this.say(`${said.entry.answer} (${said.entry.method}, ${said.model}; ${seconds(said.entry.total_s)}${stopped})`);
+        byId("ask-show").hidden = false;
         this.onAnswer(said.entry);
       } else if (name === "failed") {
         isOver = true;

@@ -30,6 +30,7 @@ from pipeline.serving.room import Room
 from pipeline.settings.config import RunConfig
 from pipeline.uris import StorageOptions, strip_secrets
 from pipeline.video.decode import DecodedFrames
+from pipeline.video.decode_plan import DecodePass
 from pipeline.video.frame_store.reading import FrameReader
 from pipeline.video.isolated import IsolatedReader
 from pipeline.video.sources import local_video
@@ -67,7 +68,7 @@ class VideoSession:
         """
         self._asker, self._uri, self._fingerprint = asker, uri, fingerprint
         self._holder = f"{asker.config.method} {fingerprint}"
-        self._decoded: dict[int, DecodedFrames] = {}
+        self._kept: dict[int, DecodedFrames] = {}
         self._bad_frames: set[int] = set()
         config = asker.config
         with ExitStack() as stack:
@@ -80,14 +81,14 @@ class VideoSession:
                 reader.probe(path), layout=asker.model, selector=get_selector(config.method), config=config
             )
             self._reader = FrameReader(reader, config.frame_store, asker.storage_options)
-            asker.frames.enter(self._holder, self._decoded.clear)
+            asker.frames.enter(self._holder, self._kept.clear)
             self._model = RememberingModel(asker.model, asker.tensors, self._holder)
             asker.tensors.enter(self._holder, self._model.forget)
             self._stack = stack.pop_all()
 
     def close(self) -> None:
         """Keep nothing."""
-        self._decoded.clear()
+        self._kept.clear()
         self._model.forget()
         self._asker.frames.leave(self._holder)
         self._asker.tensors.leave(self._holder)
@@ -99,15 +100,15 @@ class VideoSession:
         Args:
             question: about this video.
             key: of the row.
-            tell: told ``planned``, then ``scored`` for each group, and ``answering``.
-            is_withdrawn: looked at before each group.
+            tell: told ``planned``, ``reading`` for each stretch of the video, ``scored`` for each group, ``answering``.
+            is_withdrawn: looked at before each group and each stretch.
 
         Raises:
             WithdrawnError: It was set.
             PipelineError: The video cannot be read.
         """
         config, work, started_s = self._asker.config, WorkDone(), time.perf_counter()
-        self._asker.frames.enter(self._holder, self._decoded.clear)
+        self._asker.frames.enter(self._holder, self._kept.clear)
         self._asker.tensors.enter(self._holder, self._model.forget)
         tell("planned", self._describe_plan())
 
@@ -119,7 +120,7 @@ class VideoSession:
 
         (answer,) = answer_groups(
             self.plan,
-            self._frames(work, is_withdrawn),
+            self._frames(work, tell, is_withdrawn),
             (question,),
             model=cast(VideoModel, self._model),
             config=config,
@@ -158,37 +159,51 @@ class VideoSession:
         for failure in checked.refused.values():
             raise PipelineError(failure.failure_class, failure.message)
 
-    def _frames(self, work: WorkDone, is_withdrawn: threading.Event) -> Iterator[npt.NDArray[np.uint8]]:
+    def _frames(self, work: WorkDone, tell: Tell, is_withdrawn: threading.Event) -> Iterator[npt.NDArray[np.uint8]]:
         """Each group's frames in visiting order, decoded where they are not kept; whoever withdraws ends it."""
         for number, reading in enumerate(self.plan.passes):
-            decoded = None
+            decoded, wanted = None, reading.frame_indices
             for position in reading.group_positions:
                 if is_withdrawn.is_set():
                     raise WithdrawnError
                 if decoded is None:
-                    decoded = self._decode(number, reading.frame_indices, work)
+                    decoded = self._kept.get(number) or self._decode(reading, work, tell, is_withdrawn)
+                    self._keep(number, decoded)
+                    work.note_reading(decoded)
                 self._model.position = position
-                yield decoded.frames[np.searchsorted(reading.frame_indices, self.plan.group_frames(position))]
+                yield decoded.frames[np.searchsorted(wanted, self.plan.group_frames(position))]
 
-    def _decode(self, number: int, wanted: npt.NDArray[np.int64], work: WorkDone) -> DecodedFrames:
-        if number in self._decoded:
-            work.note_kept(self._decoded[number])
-            return self._decoded[number]
-        config = self._asker.config
-        with work.stage("decode"):
-            decoded = self._reader.decode(
-                self.plan.probe,
-                wanted,
-                size=self.plan.decode_size,
-                backend=cast(Any, config.sampling.decoder),
-                fingerprint=self._fingerprint,
-                uri=strip_secrets(self._uri),
-            )
-        work.note_decoded(decoded)
-        self._bad_frames.update(int(wanted[row]) for row in decoded.bad_frames)
-        if self._asker.frames.take(self._holder, decoded.frames.nbytes):
-            self._decoded[number] = decoded
-        return decoded
+    def _decode(self, reading: DecodePass, work: WorkDone, tell: Tell, is_withdrawn: threading.Event) -> DecodedFrames:
+        """One reading of the video, stretch by stretch, so that nobody waits long for its end."""
+        decoder, height_width = self._asker.config.sampling.decoder, self.plan.decode_size
+        parts: list[DecodedFrames] = []
+        for number, stretch in enumerate(reading.stretches):
+            if is_withdrawn.is_set():
+                raise WithdrawnError
+            tell("reading", {"num_read": number, "num_stretches": len(reading.stretches)})
+            with work.stage("decode"):
+                part = self._reader.decode(
+                    self.plan.probe,
+                    stretch.frame_indices,
+                    size=height_width,
+                    backend=decoder,
+                    fingerprint=self._fingerprint,
+                    uri=strip_secrets(self._uri),
+                )
+            self._bad_frames.update(int(stretch.frame_indices[row]) for row in part.bad_frames)
+            parts.append(part)
+        work.num_passes += 1
+        work.num_frames_decoded += sum(part.num_frames_decoded for part in parts)
+        return DecodedFrames(
+            frames=parts[0].frames if len(parts) == 1 else np.concatenate([part.frames for part in parts]),
+            decoder="+".join(sorted({part.decoder for part in parts})),
+            num_frames_decoded=0,
+            sandbox=parts[-1].sandbox,
+        )
+
+    def _keep(self, number: int, decoded: DecodedFrames) -> None:
+        if number not in self._kept and self._asker.frames.take(self._holder, decoded.frames.nbytes):
+            self._kept[number] = decoded
 
     def _describe_plan(self) -> Json:
         plan, stopping = self.plan, self._asker.config.stopping
