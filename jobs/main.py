@@ -12,6 +12,7 @@ COMMANDS = {
     "ask": "ask one question about one video",
     "report": "write one HTML page about the answers of an output folder",
     "query": "ask the answers in SQL",
+    "serve": "a page in the browser to ask in, and to browse an output folder",
     "compact": "merge the small answer files of an output folder",
     "evaluate": "score runs about a benchmark, or compare them",
     "import-benchmark": "make a manifest of VideoMME, LongVideoBench, LVBench or MLVU",

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 EXTRAS = {
     **{"plots": "matplotlib", "torchcodec": "torchcodec", "gcs": "gcsfs", "azure": "adlfs"},
-    **{"mlflow": "mlflow", "wandb": "wandb", "otel": "opentelemetry.exporter.otlp.proto.http"},
+    **{"serve": "aiohttp", "mlflow": "mlflow", "wandb": "wandb", "otel": "opentelemetry.exporter.otlp.proto.http"},
 }
 """Extra of this project -> the package that it installs, as it is imported."""
 

@@ -1,5 +1,6 @@
 """From a finished video to its result rows: one per question, costs that questions share split evenly."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -10,6 +11,7 @@ import numpy as np
 from pipeline.engine.one_video.question_state import QuestionState
 from pipeline.engine.one_video.video_state import VideoState
 from pipeline.manifest.questions import Question
+from pipeline.method.selectors.base import GroupScore, IntArray
 from pipeline.passes.token_record import unpack_tokens
 from pipeline.planning.video_plan import VideoPlan
 from pipeline.planning.video_warnings import warn_about, warn_about_letters
@@ -64,8 +66,8 @@ def _build_row(
             EvidenceRow(start_s=span.start_s, end_s=span.end_s, weight=span.weight, num_tokens=span.num_tokens)
             for span in answer.evidence
         ),
-        kept_tokens=_kept_tokens(video.plan, answer.tokens),
-        groups=_group_rows(state) if needs_scores else (),
+        kept_tokens=kept_tokens(video.plan, answer.tokens),
+        groups=group_rows(state.prefix, _bought(state), answer.kept) if needs_scores else (),
         num_groups_scored=len(state.prefix) if needs_scores else 0,
         num_groups_wasted=state.num_wasted,
         stop_reason=state.stop_reason,
@@ -108,7 +110,7 @@ def _known_of_video(video: VideoState, state: QuestionState, stamp: RunStamp) ->
     return columns
 
 
-def _kept_tokens(plan: VideoPlan | None, packed: bytes) -> KeptTokens | None:
+def kept_tokens(plan: VideoPlan | None, packed: bytes) -> KeptTokens | None:
     """Tokens by time instead of patch, with the group that each comes from."""
     tokens = unpack_tokens(packed)
     if plan is None or not len(tokens):
@@ -126,9 +128,8 @@ def _kept_tokens(plan: VideoPlan | None, packed: bytes) -> KeptTokens | None:
     )
 
 
-def _group_rows(state: QuestionState) -> tuple[GroupRow, ...]:
-    assert state.bought is not None
-    assert state.answer is not None
+def group_rows(scores: Sequence[GroupScore], bought: IntArray, kept: Mapping[int, int]) -> tuple[GroupRow, ...]:
+    """Of the groups that counted, in visiting order: what each sold, and what of it remained by position."""
     return tuple(
         GroupRow(
             group_index=score.group_index,
@@ -136,11 +137,16 @@ def _group_rows(state: QuestionState) -> tuple[GroupRow, ...]:
             certainty=score.certainty,
             response=score.response,
             num_tokens_offered=score.num_tokens,
-            num_tokens_bought=int(state.bought[position]),
-            num_tokens_kept=state.answer.kept.get(position, 0),
+            num_tokens_bought=int(bought[position]),
+            num_tokens_kept=kept.get(position, 0),
         )
-        for position, score in enumerate(state.prefix)
+        for position, score in enumerate(scores)
     )
+
+
+def _bought(state: QuestionState) -> IntArray:
+    assert state.bought is not None
+    return state.bought
 
 
 def _warnings(video: VideoState, state: QuestionState, stamp: RunStamp) -> tuple[str, ...]:

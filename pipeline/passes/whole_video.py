@@ -25,7 +25,7 @@ from pipeline.models.loading import is_demo_model
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.device_frames import DeviceFrames, read_groups
 from pipeline.passes.final_pass import answer_question
-from pipeline.passes.group_pass import DevicePiece, GroupScorer, LaunchedGroup
+from pipeline.passes.group_pass import DevicePiece, GroupScorer, LaunchedGroup, ScoredGroup
 from pipeline.passes.group_prior import hear_groups
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.kept_groups import KeptGroups
@@ -45,6 +45,7 @@ from pipeline.video.slot_table import FramePiece
 FramesFHW3 = npt.NDArray[np.uint8]
 Pieces = Sequence[FramePiece] | Sequence[DevicePiece]
 Stage = Callable[[str], AbstractContextManager[None]]
+Note = Callable[[Sequence[VideoAnswer], ScoredGroup], None]
 
 
 def answer_video(
@@ -95,6 +96,7 @@ def answer_groups(
     num_ahead: int = 0,
     stage: Stage = lambda name: nullcontext(),
     kept: KeptGroups | None = None,
+    note: Note = lambda answers, scored: None,
 ) -> tuple[VideoAnswer, ...]:
     """Steps 3 to 8 over a planned video.
 
@@ -109,6 +111,7 @@ def answer_groups(
         num_ahead: passes queued on the device before the one in front is waited for.
         stage: opened around each step, e.g. to time it.
         kept: of earlier questions about this plan; what these need is added.
+        note: told of each group once it counts; what it raises ends the work.
     """
     selector, held = get_selector(config.method), list[GroupCandidates]()
     answers = tuple(begin_answer(question, plan) for question in questions)
@@ -126,6 +129,7 @@ def answer_groups(
             for index, score in scored.scores.items():
                 _visit(answers[index], score, selector=selector, config=config)
                 _drop_beyond_shares(answers[index], index, held, selector)
+        note(answers, scored)
     for index, answer in enumerate(answers):
         _judge_video(plan, answer, bad_frames or set(), config, is_demo_model=is_demo_model(model.name))
         if not selector.needs_final_pass:

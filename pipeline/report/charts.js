@@ -1,6 +1,7 @@
 // The drawings: the video as a strip of time, entropy by group, pictures with tokens, bars.
 
 const LEVELS = 6;
+const LEAST_UNSURE = 0.1; // nats: where all groups are surer than that, none is drawn as unsure
 const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
 // 0 is sure, LEVELS - 1 is not; colours are in the style sheet.
@@ -24,7 +25,7 @@ function timeAxis(scale, duration, left, width, y) {
   return marks;
 }
 
-function timeline(detail, width, moment = null) {
+function timeline(detail, width, moment = null, lanes = ["Attention", "Kept tokens"]) {
   const left = width < 520 ? 0 : 104;
   const right = width - 8;
   const duration = detail.duration_s || 1;
@@ -34,12 +35,12 @@ function timeline(detail, width, moment = null) {
     const size = Math.max(least, scale(end) - x);
     return { x: Math.min(x, right - size), width: size };
   };
-  const [pins, attention, tokens, axis] = [18, 74, 116, 122];
+  const [pins, attention, tokens, axis] = lanes[0] ? [18, 74, 116, 122] : [0, 0, 38, 44];
   const heaviest = Math.max(...detail.spans.map((one) => one[2]), 1e-12);
   const most = Math.max(...detail.patches.map((one) => one[2]), 1);
-  const largest = largestEntropy(detail);
+  const largest = Math.max(largestEntropy(detail), detail.stop_entropy || 0, LEAST_UNSURE);
   const marks = [
-    shape("rect", { class: "lane", x: left, width: right - left, y: attention - 52, height: 52 }),
+    lanes[0] ? shape("rect", { class: "lane", x: left, width: right - left, y: attention - 52, height: 52 }) : null,
     shape("rect", { class: "lane", x: left, width: right - left, y: tokens - 34, height: 34 }),
   ];
   for (const [start, end, weight, number] of detail.spans) {
@@ -54,7 +55,7 @@ function timeline(detail, width, moment = null) {
     const place = { ...span(start, end, 2), y: tokens - height, height };
     const data = { "data-start": start, "data-tokens": number, "data-entropy": entropy };
     const said = entropy === null ? "" : `, of a group with entropy ${figure(entropy)} nats`;
-    const title = `${clock(start)}: ${plural(number, "token", "tokens")}, ${percent(weight)} of the attention${said}`;
+    const title = `${clock(start)}: ${plural(number, "token", "tokens")}${weight === null ? "" : `, ${percent(weight)} of the attention`}${said}`;
     const level = `patch unsure-${unsureness(entropy, largest)}`;
     marks.push(shape("rect", { class: level, ...place, ...data }, shape("title", {}, title)));
   }
@@ -64,12 +65,12 @@ function timeline(detail, width, moment = null) {
   }
   marks.push(...framePins(detail.frames.map((one) => scale(one.start_s)), pins, right));
   if (left) {
-    marks.push(shape("text", { class: "label", x: left - 10, y: attention - 20, "text-anchor": "end" }, "Attention"));
-    marks.push(shape("text", { class: "label", x: left - 10, y: tokens - 12, "text-anchor": "end" }, "Kept tokens"));
+    if (lanes[0]) marks.push(shape("text", { class: "label", x: left - 10, y: attention - 20, "text-anchor": "end" }, lanes[0]));
+    marks.push(shape("text", { class: "label", x: left - 10, y: tokens - 12, "text-anchor": "end" }, lanes[1]));
   }
   marks.push(...timeAxis(scale, duration, left, right - left, axis));
   const name = `The video from 0:00:00 to ${clock(duration)}: ${plural(detail.spans.length, "evidence span", "evidence spans")}`;
-  return chart(name, width, 146, ...marks);
+  return chart(name, width, axis + 24, ...marks.filter(Boolean));
 }
 
 // Numbers of the pictures, moved apart where they would cover each other.
@@ -94,14 +95,15 @@ function isSame(response, detail) {
 
 function entropyChart(detail, width) {
   const groups = detail.groups;
-  const [left, right, top, bottom, height] = [44, width - 8, 14, 168, 226];
+  const hasKept = groups.num_tokens_kept.some(Boolean);
+  const [left, right, top, bottom, height] = [44, width - 8, 14, 168, hasKept ? 226 : 192];
   const visited = groups.entropy.length;
   const planned = Math.max(groups.num_planned || 0, visited, 1);
   const drawn = Math.min(planned, Math.max(24, Math.ceil(visited * 1.25))); // the rest has nothing to show
   const limit = Math.max(largestEntropy(detail), (detail.stop_entropy || 0) * 1.25, 0.1) * 1.06;
   const x = (visit) => left + ((visit - 0.5) / drawn) * (right - left);
   const y = (entropy) => bottom - (entropy / limit) * (bottom - top);
-  const marks = entropyAxes(limit, y, left, right, bottom);
+  const marks = entropyAxes(limit, y, left, right, bottom, hasKept);
   if (visited < planned) {
     const start = x(visited + 0.5);
     marks.push(
@@ -138,7 +140,7 @@ function keptBar(x, base, height, kept) {
   return shape("rect", { class: "kept", ...place, "data-kept": kept }, shape("title", {}, plural(kept, "token", "tokens")));
 }
 
-function entropyAxes(limit, y, left, right, bottom) {
+function entropyAxes(limit, y, left, right, bottom, hasKept) {
   const step = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4].find((one) => limit / one <= 5) || limit;
   const marks = [];
   for (let value = 0; value <= limit; value += step) {
@@ -146,6 +148,7 @@ function entropyAxes(limit, y, left, right, bottom) {
     marks.push(shape("text", { class: "tick", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value ? value.toFixed(step < 0.1 ? 2 : 1) : "0"));
   }
   marks.push(shape("text", { class: "tick", x: left, y: bottom + 17 }, "first visited"));
+  if (!hasKept) return marks;
   marks.push(shape("text", { class: "tick", x: left - 6, y: bottom + 42, "text-anchor": "end" }, "kept"));
   marks.push(shape("line", { class: "axis", x1: left, x2: right, y1: bottom + 44, y2: bottom + 44 }));
   return marks;

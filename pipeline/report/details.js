@@ -28,6 +28,10 @@ function verdict(entry) {
   return entry.is_right ? chip(`✓ right, expected ${entry.expected}`, "good") : chip(`✗ wrong, expected ${entry.expected}`, "bad");
 }
 
+function factOf(detail, name) {
+  return detail.facts.find(([one]) => one === name)?.[1];
+}
+
 function answerBlock(entry, detail) {
   if (entry.status !== "ok") {
     return node("div", { class: "notice bad" }, node("strong", {}, `Failed: ${entry.error_class}`), node("p", {}, detail.error_message));
@@ -41,6 +45,7 @@ function answerBlock(entry, detail) {
       detail.probabilities ? chip(`${percent(entry.probability)} probable`) : null,
       chip(`entropy ${figure(entry.entropy)} nats`),
       verdict(entry),
+      chip(`${entry.method}, model ${factOf(detail, "model") ?? "unknown"}`),
       groups ? chip(stopped ? `stopped early: ${groups} of ${count(entry.num_groups)} groups` : `all ${count(groups)} groups`) : null,
     ),
     detail.options && detail.answer_text !== detail.answer ? node("p", { class: "muted" }, `The model wrote: ${detail.answer_text}`) : null,

@@ -103,7 +103,7 @@ class QuestionList {
       "div",
       {
         id: `line-${number}`, class: "line", role: "option", "aria-selected": String(number === this.chosen),
-        "aria-setsize": this.order.length, "aria-posinset": line + 1, onclick: () => this.choose(number),
+        "aria-setsize": this.total(), "aria-posinset": this.numBefore() + line + 1, onclick: () => this.choose(number),
       },
       node("span", { class: `mark ${style}` }, mark),
       node("span", { class: "question" }, entry.question),
@@ -113,6 +113,15 @@ class QuestionList {
     );
     element.style.transform = `translateY(${line * LINE_HEIGHT}px)`;
     return element;
+  }
+
+  // Lines of the whole, of which ``order`` may be a part, and how many of them stand before it.
+  total() {
+    return this.order.length;
+  }
+
+  numBefore() {
+    return 0;
   }
 
   choose(number, moment = null) {

@@ -9,6 +9,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib import resources
 
 from pipeline.report.cards import Json
@@ -16,8 +17,31 @@ from pipeline.report.cards import Json
 _SCRIPTS = ("elements.js", "charts.js", "player.js", "details.js", "list.js", "page.js")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Additions:
+    """What makes a page of these parts something else than a report.
+
+    Attributes:
+        script: instead of the one that ties list and details of a report together.
+        style: after the report's.
+        above: markup before the summary; ``below``: behind the list.
+        policy: what the page may do besides, such as ``connect-src 'self'; ``.
+    """
+
+    script: str
+    style: str = ""
+    above: str = ""
+    below: str = ""
+    policy: str = ""
+
+
 def assemble_page(
-    *, title: str, head: Json, details: Iterable[Json], media_sources: Iterable[str] = ()
+    *,
+    title: str,
+    head: Json,
+    details: Iterable[Json],
+    media_sources: Iterable[str] = (),
+    additions: Additions | None = None,
 ) -> Iterator[str]:
     """The page in pieces, in order.
 
@@ -26,16 +50,18 @@ def assemble_page(
         head: what is drawn at once: ``totals``, ``runs`` and ``entries``, the lines of the list.
         details: one per entry, parsed when it is opened.
         media_sources: where videos may be played from, as the policy names them: ``file:``, ``https://host``.
+        additions: None makes a report.
     """
-    style, script = _read("page.css"), "".join(_read(name) for name in _SCRIPTS)
+    added = additions or Additions(script=_read("start.js"))
+    style, script = _read("page.css") + added.style, "".join([*map(_read, _SCRIPTS), added.script])
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
         + (f"media-src {' '.join(sorted(set(media_sources)))}; " if media_sources else "")
-        + "base-uri 'none'; form-action 'none'"
+        + f"{added.policy}base-uri 'none'; form-action 'none'"
     )
     before, _, after = _read("page.html").partition("<!-- data and script -->")
-    parts = {"policy": policy, "title": html.escape(title), "style": style}
-    yield re.sub(r"\{(policy|title|style)\}", lambda found: parts[found[1]], before)
+    parts = {"policy": policy, "title": html.escape(title), "style": style, "above": added.above, "below": added.below}
+    yield re.sub(r"\{(policy|title|style|above|below)\}", lambda found: parts[found[1]], before)
     yield _data("head", head)
     yield f"<script>{script}</script>\n"
     for number, one in enumerate(details):

@@ -61,7 +61,9 @@ class ReportOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Card:
+class Card:
+    """One question: its line, its details, and the moments whose pictures are wanted."""
+
     video: Video
     entry: Json
     detail: Json
@@ -91,7 +93,7 @@ def make_report(
     answers = select_rows(read_answers(output_uri, storage_options=storage_options), options, output_uri)
     runs = read_run_files(output_uri, answers.column("run_id").to_pylist(), storage_options=storage_options)
     # 2. what is said (1 question → a line, details, at most num_thumbnails moments)
-    cards = [_make_card(answers, index, runs, options) for index in range(answers.num_rows)]
+    cards = [make_card(answers, index, runs, options) for index in range(answers.num_rows)]
     # 3. pictures (1 video → those of all its questions)
     wanted: dict[Video, set[float]] = {}
     for card in cards:
@@ -128,7 +130,7 @@ def make_report(
     return "".join(assemble_page(title=title, head=head, details=details, media_sources=sources)).encode()
 
 
-def _make_card(answers: pa.Table, index: int, runs: Sequence[Json], options: ReportOptions) -> _Card:
+def make_card(answers: pa.Table, index: int, runs: Sequence[Json], options: ReportOptions) -> Card:
     """One row at a time becomes Python objects: a row of thousands of tokens takes a megabyte of them."""
     (row,) = answers.slice(index, 1).drop_columns(["kept_tokens"]).to_pylist()
     tokens = answers.column("kept_tokens")[index].values
@@ -136,7 +138,7 @@ def _make_card(answers: pa.Table, index: int, runs: Sequence[Json], options: Rep
     chosen = choose_frames(patches, row["evidence"] or (), limit=options.num_thumbnails)
     can_stop = can_stop_early(row["method"])
     stop_entropy = next((run["stop_entropy"] for run in runs if run["run_id"] == row["run_id"] and can_stop), None)
-    return _Card(
+    return Card(
         video=(row["video"], row["video_fingerprint"]),
         entry=list_entry(row),
         detail=detail(row, patches, stop_entropy=stop_entropy),

@@ -26,11 +26,16 @@ _SQL_TYPES = {pa.string(): "VARCHAR", pa.int32(): "INTEGER", pa.int64(): "BIGINT
     pa.float64(): "DOUBLE",
     pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
 }
+_ANSWERS = "answers/**/part-*.parquet"
 _NO_RUNS = "CREATE OR REPLACE VIEW runs AS SELECT NULL::VARCHAR AS run_id WHERE false"
 
 
 def open_database(
-    output_uri: str, *, storage_options: StorageOptions = None, num_threads: int | None = None
+    output_uri: str,
+    *,
+    storage_options: StorageOptions = None,
+    num_threads: int | None = None,
+    with_rows: bool = False,
 ) -> "duckdb.DuckDBPyConnection":
     """A DuckDB in memory that has the views; what is queried is read from the files at that moment.
 
@@ -38,6 +43,8 @@ def open_database(
         output_uri: Folder of all results.
         storage_options: For its file system.
         num_threads: Of DuckDB; default one per core.
+        with_rows: Also a view ``rows_of_files``, of all rows that lie there, those that do not count included: finding
+            one of them by key and time reads little, where ``answers`` has to rank all.
 
     Raises:
         ImportError: DuckDB is not installed.
@@ -58,7 +65,12 @@ def open_database(
     if not isinstance(folder.filesystem, LocalFileSystem):
         root = output_uri.rstrip("/")
         connection.register_filesystem(_fresh_filesystem(output_uri, storage_options))
-    _create_views(connection, root, folder)
+    parts = _create_views(connection, root, folder)
+    if with_rows:
+        connection.execute(
+            f"CREATE VIEW rows_of_files AS FROM read_parquet({_paths(root, parts, default=_ANSWERS)}, "
+            "union_by_name = true, hive_partitioning = false)"
+        )
     return connection
 
 
@@ -77,22 +89,28 @@ def views_sql(output_uri: str, *, parts: Sequence[str] | None = None, summaries:
         f"NULL::{_sql_type(field.type)} AS {field.name}" for field in ANSWERS_SCHEMA if field.name in ADDED_COLUMNS
     ]
     root = output_uri.rstrip("/")
-    answers = _paths(root, parts, default="answers/**/part-*.parquet")
+    answers = _paths(root, parts, default=_ANSWERS)
     runs = _paths(root, summaries, default="runs/*/summary.json")
     template = template.replace("{added_columns}", ", ".join(added)).replace("{asked}", ", ".join(ASKED_COLUMNS))
     return template.replace("{answers}", answers).replace("{runs}", runs)
 
 
-def _create_views(connection: "duckdb.DuckDBPyConnection", root: str, folder: AnswersFolder) -> None:
-    """Over all files there are and will be; if one of them is broken, over the others, and a warning names it."""
+def _create_views(connection: "duckdb.DuckDBPyConnection", root: str, folder: AnswersFolder) -> list[str] | None:
+    """Over all files there are and will be; if one of them is broken, over the others, and a warning names it.
+
+    Returns:
+        Those others, where it is so.
+    """
     import duckdb
 
+    parts = None
     *views, runs = views_sql(root).split(";\n\n")
     try:
         for statement in views:
             connection.execute(statement)
     except duckdb.Error:
-        for statement in views_sql(root, parts=sound_parts(folder)).split(";\n\n")[:-1]:
+        parts = list(sound_parts(folder))
+        for statement in views_sql(root, parts=parts).split(";\n\n")[:-1]:
             connection.execute(statement)
     try:
         connection.execute(runs)
@@ -104,6 +122,7 @@ def _create_views(connection: "duckdb.DuckDBPyConnection", root: str, folder: An
         summaries = sound_summaries(folder)
         found = views_sql(root, summaries=summaries).split(";\n\n")[-1]
         connection.execute(found if summaries else _NO_RUNS)
+    return parts
 
 
 def _paths(root: str, names: Sequence[str] | None, *, default: str) -> str:

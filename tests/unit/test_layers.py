@@ -19,7 +19,7 @@ MIDDLE = DATA | {"method", "video"}
 PLANNING = MIDDLE | {"models", "results"}
 PASSES = PLANNING | {"planning"}
 ENGINE = PASSES | {"passes"}
-JOB = ENGINE | {"engine", "watch", "report", "evaluation", "demo", "doctor"}
+JOB = ENGINE | {"engine", "watch", "report", "evaluation", "demo", "doctor", "serving"}
 EVALUATION = ("benchmarks", "statistics")
 DOORS = {
     "failures": set(),
@@ -41,6 +41,7 @@ DOORS = {
     "evaluation": MIDDLE | {"results"},
     "demo": MIDDLE,
     "doctor": ENGINE | {"demo"},
+    "serving": ENGINE | {"engine", "report", "evaluation"},
     "lab": JOB,
     "pipeline": {"settings", "models", "manifest", "method", "passes"},  # the Python API
     "actors": ENGINE | {"engine", "pipeline"},

@@ -117,7 +117,7 @@ def test_no_text_becomes_markup_and_no_connection_is_allowed(page):
 def test_the_front_end_writes_text_only():
     """No way from a string to markup or code is used."""
     files = [one for one in resources.files("pipeline.report").iterdir() if one.name.endswith((".js", ".html"))]
-    assert len(files) == 7
+    assert len(files) == 8
     for one in files:
         code = one.read_text()
         assert not re.search(
