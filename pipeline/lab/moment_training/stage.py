@@ -83,18 +83,10 @@ def run_stage(
         log(f"{plan.name}: goes on from step {first} of {plan.steps}")
     started, figures = time.monotonic(), {}
     for index in range(first, plan.steps):
-        warm = min(1.0, (index + 1) / _WARM_UP)
-        cosine = plan.floor + (1 - plan.floor) * 0.5 * (1 + math.cos(math.pi * index / plan.steps))
-        for optimizer, rate in zip(optimizers, (2 * plan.rate, plan.rate), strict=True):
-            optimizer.param_groups[0]["lr"] = rate * warm * cosine
+        _set_rates(optimizers, plan, index)
         rng = np.random.default_rng([seed, plan.number, index])
         loss, note = take_step(rng, index / plan.steps)
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_([parameter for _, parameter in parameters], 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
+        _follow(loss, optimizers, [parameter for _, parameter in parameters])
         done = index + 1
         if done % _LOG_EVERY == 0 or done == plan.steps:
             seconds = time.monotonic() - started
@@ -120,6 +112,22 @@ def _optimizers(parameters: Sequence[tuple[str, nn.Parameter]], rate: float) -> 
         torch.optim.Muon(inner, lr=2 * rate, weight_decay=_DECAY, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=_DECAY),
     ]
+
+
+def _set_rates(optimizers: list[torch.optim.Optimizer], plan: StagePlan, index: int) -> None:
+    warm = min(1.0, (index + 1) / _WARM_UP)
+    cosine = plan.floor + (1 - plan.floor) * 0.5 * (1 + math.cos(math.pi * index / plan.steps))
+    for optimizer, rate in zip(optimizers, (2 * plan.rate, plan.rate), strict=True):
+        optimizer.param_groups[0]["lr"] = rate * warm * cosine
+
+
+def _follow(loss: Tensor, optimizers: list[torch.optim.Optimizer], parameters: list[nn.Parameter]) -> None:
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
 
 
 def _check(plan: StagePlan, done: int, figures: dict[str, float]) -> None:
