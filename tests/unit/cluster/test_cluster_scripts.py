@@ -80,7 +80,7 @@ def test_a_slurm_job_starts_one_head_and_joins_the_other_nodes(bench, slurm):
     [[script, *arguments]] = bench.calls("python")
     assert script == "jobs/run.py"
     options = build_parser().parse_args(arguments)
-    assert (options.manifest, options.output, options.method) == ("s3://b/m.parquet", "s3://b/out", "adapttoken-lite")
+    assert (options.manifest, options.output, options.method) == (["s3://b/m.parquet"], "s3://b/out", "adapttoken-lite")
     assert options.num_scorers == 8
     assert options.sets == ["execution.gpus_per_scorer=1", "execution.num_decoders=32"]
     assert [words[0] for words in bench.calls("scontrol")] == ["show"]
