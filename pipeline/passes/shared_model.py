@@ -4,8 +4,9 @@ Every method sees what it would have seen alone; what that would have cost is co
 Shape suffixes: N = visual tokens of a group, E = feature columns
 """
 
+import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from pipeline.models.interface import (
     Encoded,
+    FinalTokens,
     FrameGeometry,
     LaunchedResponses,
     QuestionPrompt,
@@ -79,7 +81,7 @@ class SharedModel:
     patches: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     spent: SharedSeconds = field(default_factory=SharedSeconds)
     _encoded: dict[int, _Patch] = field(default_factory=dict)
-    _responses: dict[tuple[object, ...], tuple[list[Response], float]] = field(default_factory=dict)
+    _made: dict[tuple[object, ...], tuple[Any, float]] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
         """All else is the model's own."""
@@ -133,18 +135,52 @@ class SharedModel:
 
     def launch(self, prefix: Any, prompts: Sequence[QuestionPrompt], config: ScoringConfig) -> LaunchedResponses:
         """See ``VideoModel``; what was asked before is not asked again."""
-        key = (*prefix.key, tuple(prompts), config)
-        if key not in self._responses:
-            started = time.perf_counter()
+
+        def ask() -> list[Response]:
             if prefix.made is None:
                 prefix.made = prefix.make()
-            responses = self.model.launch(prefix.made, prompts, config).read()
+            return self.model.launch(prefix.made, prompts, config).read()
+
+        return _Known(responses=self._once(("launch", *prefix.key, tuple(prompts), config), ask))
+
+    def build_question(self, question: str, options: Sequence[str] | None, **arguments: Any) -> QuestionPrompt:
+        """See ``VideoModel``."""
+        key = "question", question, None if options is None else tuple(options), *sorted(arguments.items())
+        made: QuestionPrompt = self._once(key, lambda: self.model.build_question(question, options, **arguments))
+        return made
+
+    def embed_question(self, prompt: QuestionPrompt) -> Tensor:
+        """See ``VideoModel``."""
+        made: Tensor = self._once(("embed", prompt), lambda: self.model.embed_question(prompt))
+        return made
+
+    def answer(self, tokens: FinalTokens, prompt: QuestionPrompt, **arguments: Any) -> Response:
+        """See ``VideoModel``; where two methods kept the same tokens, they get the same answer."""
+        key = "answer", _digest(tokens), prompt, *sorted(arguments.items())
+        made: Response = self._once(key, lambda: self.model.answer(tokens, prompt, **arguments))
+        return made
+
+    def _once(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:
+        """What was made before is not made again; whose turn it is pays for it as if it had been."""
+        if key not in self._made:
+            started = time.perf_counter()
+            made = make()
             seconds = time.perf_counter() - started
             self.spent.shared_s += seconds
-            self._responses[key] = (responses, seconds)
-        responses, seconds = self._responses[key]
+            self._made[key] = made, seconds
+        made, seconds = self._made[key]
         self.spent.alone_s += seconds
-        return _Known(responses=responses)
+        return made
+
+
+def _digest(tokens: FinalTokens) -> bytes:
+    """Of everything that a final pass depends on, bit by bit."""
+    features_KD = tokens.features_KD.detach().contiguous().cpu().view(torch.uint8)
+    found = hashlib.blake2b(features_KD.numpy().data)
+    found.update(repr((tokens.features_KD.dtype, features_KD.shape, tokens.geometry, tokens.num_patches)).encode())
+    for values in (tokens.patch_K, tokens.time_s_K, tokens.row_K, tokens.column_K, tokens.center_s_K):
+        found.update(b"none" if values is None else np.ascontiguousarray(values).data)
+    return found.digest()
 
 
 def _cut(encoded: Encoded, rows: slice) -> Encoded:

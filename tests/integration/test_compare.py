@@ -8,6 +8,7 @@ from jobs import compare
 from jobs.wiring.model_source import load_configured_model
 from pipeline.evaluation.analysis.field import FieldEntry, analyse_field
 from pipeline.lab.synthetic.benchmark import BenchmarkSpec, write_benchmark
+from pipeline.passes.shared_model import SharedModel
 from pipeline.passes.side_by_side import compare_on_video
 from pipeline.passes.whole_video import answer_video
 from tests.integration.stock_answers import write_fixture
@@ -31,6 +32,28 @@ def test_side_by_side_each_method_says_what_it_says_alone(make_job):
             assert [(span.start_s, span.end_s) for span in ours.evidence] == [
                 (span.start_s, span.end_s) for span in expected.evidence
             ]
+
+
+def test_what_two_methods_both_chose_is_answered_once(make_job, monkeypatch):
+    """Whatever the budget, ``all`` keeps the same tokens; prompts, too, are built once for everyone."""
+    few, many = (make_job("all", **{"budget.token_budget": budget}) for budget in (16, 64))
+    model, asked, built = load_configured_model(few.config), [], []
+    answer, build = type(model).answer, type(model).build_question
+    monkeypatch.setattr(type(model), "answer", lambda *a, **k: asked.append(1) or answer(*a, **k))
+    monkeypatch.setattr(type(model), "build_question", lambda *a, **k: built.append(1) or build(*a, **k))
+    task = next(iter(few.tasks))
+    configs = {"few": few.config, "many": many.config}
+    found = compare_on_video(task.uri, task.questions, model=model, configs=configs)
+    assert len(asked) == len(built) == len(task.questions)
+    first, second = (found.methods[label].answers for label in configs)
+    assert [one.final for one in first] == [one.final for one in second]
+
+
+def test_what_was_made_once_is_charged_to_each_that_wanted_it(make_job):
+    shared = SharedModel(model=load_configured_model(make_job("all").config))
+    for _ in range(3):
+        shared.build_question("What color is the star?", ("red", "blue"), response_tokens=4)
+    assert shared.spent.alone_s == pytest.approx(3 * shared.spent.shared_s)
 
 
 @pytest.fixture(scope="module")
