@@ -15,6 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.failures import FailureClass, PipelineError
+from pipeline.models.devices.map import usable_bytes
+from pipeline.models.devices.memory import free_bytes
 from pipeline.models.interface import (
     Encoded,
     FinalTokens,
@@ -71,6 +74,7 @@ class SharedModel:
     Attributes:
         model: that computes.
         saliency: some method wants it, ``tower`` likewise: all are then encoded with it.
+        num_patches: that will be encoded in the end, all of which are held; 0: not known.
         patches: of the group whose frames come next; set before each.
         spent: since it was last replaced.
     """
@@ -78,6 +82,7 @@ class SharedModel:
     model: VideoModel
     saliency: bool = False
     tower: bool = False
+    num_patches: int = 0
     patches: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     spent: SharedSeconds = field(default_factory=SharedSeconds)
     _encoded: dict[int, _Patch] = field(default_factory=dict)
@@ -102,7 +107,11 @@ class SharedModel:
         saliency: bool = False,
         tower: bool = False,
     ) -> Encoded:
-        """See ``VideoModel``; patches that were encoded before are not encoded again."""
+        """See ``VideoModel``; patches that were encoded before are not encoded again.
+
+        Raises:
+            PipelineError: ``OUT_OF_MEMORY`` where those that are still to come will not fit.
+        """
         patches: list[int] = self.patches.tolist()
         new = [row for row, patch in enumerate(patches) if patch not in self._encoded]
         if new:
@@ -111,9 +120,13 @@ class SharedModel:
             found = self._encode(torch.as_tensor(frames_FHW3)[slots], geometry, batch_patches=batch_patches)
             seconds = (time.perf_counter() - started) / len(new)
             self.spent.shared_s += seconds * len(new)
+            is_first = not self._encoded
             for place, row in enumerate(new):
                 rows = slice(place * geometry.tokens_per_patch, (place + 1) * geometry.tokens_per_patch)
                 self._encoded[patches[row]] = _Patch(encoded=_cut(found, rows), seconds=seconds)
+            if is_first:
+                to_come = 2 * max(0, self.num_patches - len(new))  # the method in hand holds them as candidates, too
+                check_room("visual tokens", _bytes_of(found) * to_come // len(new), device=str(self.model.device))
         parts = [self._encoded[patch] for patch in patches]
         self.spent.alone_s += sum(part.seconds for part in parts)
         return _join([part.encoded for part in parts])
@@ -181,6 +194,26 @@ def _digest(tokens: FinalTokens) -> bytes:
     for values in (tokens.patch_K, tokens.time_s_K, tokens.row_K, tokens.column_K, tokens.center_s_K):
         found.update(b"none" if values is None else np.ascontiguousarray(values).data)
     return found.digest()
+
+
+def check_room(what: str, num_bytes: int, *, device: str) -> None:
+    """Refuse what will not fit beside all else, before the machine ends the process.
+
+    Raises:
+        PipelineError: Class ``out_of_memory``.
+    """
+    free = free_bytes(device)
+    if free is not None and num_bytes > usable_bytes(free):
+        raise PipelineError(
+            FailureClass.OUT_OF_MEMORY,
+            f"{what} of the whole video need {num_bytes / 1024**3:.1f} GiB on {device}, {free / 1024**3:.1f} GiB are "
+            "free, and a comparison holds them all; lower sampling.max_frames or sampling.max_pixels, or free memory",
+        )
+
+
+def _bytes_of(encoded: Encoded) -> int:
+    parts = (encoded.features_ND, encoded.saliency_N, encoded.tower_NC)
+    return sum(part.numel() * part.element_size() for part in parts if part is not None)
 
 
 def _cut(encoded: Encoded, rows: slice) -> Encoded:
