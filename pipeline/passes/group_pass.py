@@ -24,7 +24,7 @@ from pipeline.models.devices.transfer import FrameUpload, staging, upload
 from pipeline.models.interface import Encoded, LaunchedResponses, QuestionPrompt, Response, VideoModel, styled
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.picture_change import luma_change
-from pipeline.passes.ranking import RankedGroup, by_attention, by_rule, profile_of
+from pipeline.passes.ranking import RankedGroup, RankOnce, by_attention, by_rule, profile_of, rank_anew
 from pipeline.passes.records import GroupInput
 from pipeline.settings.config import RunConfig
 from pipeline.video.slot_table import FramePiece
@@ -59,6 +59,7 @@ class LaunchedGroup:
     questions: Mapping[int, Tensor]
     similarity_dim: int
     separators: int
+    once: RankOnce = rank_anew
 
     def finish(self) -> ScoredGroup:
         """Read the responses and rank the tokens.
@@ -113,6 +114,7 @@ class LaunchedGroup:
             questions=self.questions,
             config=self.config,
             similarity_dim=self.similarity_dim,
+            once=self.once,
         )
 
 
@@ -142,8 +144,8 @@ def assemble_on_device(pieces: Sequence[DevicePiece], *, num_frames: int) -> Ten
 class GroupScorer:
     """Launches groups one after the other; a group's frames are copied while the one before is computed."""
 
-    def __init__(self, model: VideoModel, config: RunConfig) -> None:
-        self._model, self._config = model, config
+    def __init__(self, model: VideoModel, config: RunConfig, *, once: RankOnce = rank_anew) -> None:
+        self._model, self._config, self._once = model, config, once
         is_cuda = model.device.type == "cuda"
         self._copies = torch.cuda.Stream(model.device) if is_cuda else None  # type: ignore[no-untyped-call]
 
@@ -152,10 +154,10 @@ class GroupScorer:
         device, num_frames = self._model.device, len(group.patches) * self._model.frames_per_patch
         if isinstance(pieces[0][2], Tensor):
             frames = assemble_on_device(cast(Sequence[DevicePiece], pieces), num_frames=num_frames)
-            return launch_group(self._model, frames, group, self._config)
+            return launch_group(self._model, frames, group, self._config, once=self._once)
         frames = assemble_frames(cast(Sequence[FramePiece], pieces), num_frames=num_frames, device=device)
         on_their_way = FrameUpload(frames, device, self._copies)
-        return launch_group(self._model, on_their_way.wait(), group, self._config)
+        return launch_group(self._model, on_their_way.wait(), group, self._config, once=self._once)
 
 
 def score_group(
@@ -170,7 +172,12 @@ def score_group(
 
 
 def launch_group(
-    model: VideoModel, frames_FHW3: Tensor | npt.NDArray[np.uint8], group: GroupInput, config: RunConfig
+    model: VideoModel,
+    frames_FHW3: Tensor | npt.NDArray[np.uint8],
+    group: GroupInput,
+    config: RunConfig,
+    *,
+    once: RankOnce = rank_anew,
 ) -> LaunchedGroup:
     """Queue the pass of one group: encode, prefill, and all questions of its micro-batches."""
     scoring = config.scoring
@@ -206,6 +213,7 @@ def launch_group(
         questions={index: model.embed_question(prompt) for index, prompt in to_embed.items()},
         similarity_dim=model.similarity_dim,
         separators=separators,
+        once=once,
     )
 
 

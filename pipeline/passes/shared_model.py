@@ -86,6 +86,7 @@ class SharedModel:
     patches: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     spent: SharedSeconds = field(default_factory=SharedSeconds)
     _encoded: dict[int, _Patch] = field(default_factory=dict)
+    _groups: dict[bytes, Encoded] = field(default_factory=dict)
     _made: dict[tuple[object, ...], tuple[Any, float]] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
@@ -127,9 +128,11 @@ class SharedModel:
             if is_first:
                 to_come = 2 * max(0, self.num_patches - len(new))  # the method in hand holds them as candidates, too
                 check_room("visual tokens", _bytes_of(found) * to_come // len(new), device=str(self.model.device))
+            if len(new) == len(patches):  # patches are views of it
+                self._groups[self.patches.tobytes()] = found
         parts = [self._encoded[patch] for patch in patches]
         self.spent.alone_s += sum(part.seconds for part in parts)
-        return _join([part.encoded for part in parts])
+        return self._groups.get(self.patches.tobytes()) or _join([part.encoded for part in parts])
 
     def _encode(self, frames: Tensor, geometry: FrameGeometry, *, batch_patches: int) -> Encoded:
         if self.saliency or self.tower:
@@ -154,26 +157,26 @@ class SharedModel:
                 prefix.made = prefix.make()
             return self.model.launch(prefix.made, prompts, config).read()
 
-        return _Known(responses=self._once(("launch", *prefix.key, tuple(prompts), config), ask))
+        return _Known(responses=self.once(("launch", *prefix.key, tuple(prompts), config), ask))
 
     def build_question(self, question: str, options: Sequence[str] | None, **arguments: Any) -> QuestionPrompt:
         """See ``VideoModel``."""
         key = "question", question, None if options is None else tuple(options), *sorted(arguments.items())
-        made: QuestionPrompt = self._once(key, lambda: self.model.build_question(question, options, **arguments))
+        made: QuestionPrompt = self.once(key, lambda: self.model.build_question(question, options, **arguments))
         return made
 
     def embed_question(self, prompt: QuestionPrompt) -> Tensor:
         """See ``VideoModel``."""
-        made: Tensor = self._once(("embed", prompt), lambda: self.model.embed_question(prompt))
+        made: Tensor = self.once(("embed", prompt), lambda: self.model.embed_question(prompt))
         return made
 
     def answer(self, tokens: FinalTokens, prompt: QuestionPrompt, **arguments: Any) -> Response:
         """See ``VideoModel``; where two methods kept the same tokens, they get the same answer."""
         key = "answer", _digest(tokens), prompt, *sorted(arguments.items())
-        made: Response = self._once(key, lambda: self.model.answer(tokens, prompt, **arguments))
+        made: Response = self.once(key, lambda: self.model.answer(tokens, prompt, **arguments))
         return made
 
-    def _once(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:
+    def once(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:
         """What was made before is not made again; whose turn it is pays for it as if it had been."""
         if key not in self._made:
             started = time.perf_counter()

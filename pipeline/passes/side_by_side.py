@@ -93,7 +93,13 @@ def compare_on_video(
         begun, shared.spent = time.perf_counter(), SharedSeconds()
         frames = _groups_of(plan, read, shared)
         answers = answer_groups(
-            plan, frames, questions, model=cast(VideoModel, shared), config=config, bad_frames=read.bad_frames
+            plan,
+            frames,
+            questions,
+            model=cast(VideoModel, shared),
+            config=config,
+            bad_frames=read.bad_frames,
+            once=shared.once,
         )
         own_s = time.perf_counter() - begun - shared.spent.shared_s
         share = len(_frames_of([plan])) / len(read.indices)
