@@ -12,6 +12,7 @@ from pipeline.evaluation.analysis.field_picture import _apart
 from pipeline.failures import FailureClass, PipelineError
 from pipeline.lab.synthetic.benchmark import BenchmarkSpec, write_benchmark
 from pipeline.manifest.time_range import time_range
+from pipeline.method.selectors.registry import SELECTORS
 from pipeline.passes import shared_model
 from pipeline.passes.shared_model import SharedModel
 from pipeline.passes.side_by_side import compare_on_video
@@ -52,6 +53,19 @@ def test_what_two_methods_both_chose_is_answered_once(make_job, monkeypatch):
     assert len(asked) == len(built) == len(task.questions)
     first, second = (found.methods[label].answers for label in configs)
     assert [one.final for one in first] == [one.final for one in second]
+
+
+def test_a_ranker_is_asked_once_about_a_group_whatever_the_budget(make_job, monkeypatch):
+    few, many = (make_job("evs", **{"budget.token_budget": budget}) for budget in (16, 17))
+    ranker, seen = SELECTORS["evs"].ranker, []
+    rank = type(ranker).rank
+    monkeypatch.setattr(type(ranker), "rank", lambda self, view: seen.append(view.patches[0]) or rank(self, view))
+    task, model = next(iter(few.tasks)), load_configured_model(few.config)
+    configs = {"few": few.config, "many": many.config}
+    found = compare_on_video(task.uri, task.questions, model=model, configs=configs).methods
+    assert len(seen) == len(set(seen)) == found["few"].answers[0].num_groups
+    alone = answer_video(task.uri, task.questions, model=model, config=many.config)
+    assert [one.final.tokens for one in found["many"].answers] == [one.final.tokens for one in alone]
 
 
 def test_what_was_made_once_is_charged_to_each_that_wanted_it(make_job):
