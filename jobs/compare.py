@@ -5,7 +5,8 @@
 
 The first method is what the others are compared with. Methods that thin every frame are run as published (a tenth of
 the tokens of as many frames as the budget holds) and, with --dense, over all frames too. All settings of run.py apply.
-Writes comparison.json, comparison.md and comparison.png. See docs/methods.md.
+Writes comparison.json, comparison.md and comparison.png, and parts/, by which the same command goes on where it was
+interrupted. See docs/methods.md.
 """
 
 import sys
@@ -35,6 +36,9 @@ def main(arguments: list[str] | None = None, *, prog: str = "compare.py") -> int
         from pipeline.evaluation.analysis.output import print_analysis, write_analysis
 
         analysis = compare(options, passed_on)
+        if analysis is None:
+            print(f"share {options.share} is answered; without --share the same command draws the table")
+            return EXIT_OK
         print_analysis(analysis)
         for path in write_analysis(analysis, options.output):
             print(path)
@@ -56,6 +60,7 @@ def _build_parser(prog: str) -> CommandParser:
     )
     parser.add_argument("--budgets", nargs="+", type=int, metavar="N", help="tokens; default: that of the preset")
     parser.add_argument("--dense", action="store_true", help="thinning methods over all frames, too")
+    parser.add_argument("--share", metavar="K/N", help="answer every Nth video only; for N processes side by side")
     parser.add_argument(
         "--preset", choices=("paper", "model"), help="settings: default the model's own for demo, else the paper's"
     )

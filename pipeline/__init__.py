@@ -33,11 +33,13 @@ def load_video_model(
 
     Raises:
         PipelineError: Class ``model``: the checkpoint cannot be used.
-        ValueError: An unknown method or setting, or a value out of range.
+        ValueError: An unknown method or setting, a value out of range, or a method that looks at what this checkpoint's
+            family does not tell.
     """
     from pipeline.method.selectors.registry import get_selector, preset_for_method
     from pipeline.models.interface import ranking_layers
     from pipeline.models.loading import check_reference_layer, describe_model, is_demo_model, load_model
+    from pipeline.models.registry import check_offers
     from pipeline.settings.config import ModelConfig
     from pipeline.settings.presets import preset_for
     from pipeline.settings.reading import load_config
@@ -50,6 +52,10 @@ def load_video_model(
     preset = preset_for_method(preset, method)
     config = load_config(preset, sets=[f"method={method}", *settings])
     check_reference_layer(found.layout, config.scoring.reference_layer)
+    ranker = get_selector(config.method).ranker
+    if ranker is not None:
+        wanted = {name: getattr(ranker.inputs, name) for name in ("saliency", "tower", "question")}
+        check_offers(found.family, wanted, method=config.method)
     return load_model(config.model, run=config), config
 
 

@@ -14,15 +14,23 @@ from pipeline.settings.config import RunConfig
 from pipeline.settings.presets import preset_for
 
 
-def resolve_config(options: argparse.Namespace, *, check_method: bool = True) -> tuple[RunConfig, ModelIdentity]:
+def resolve_config(
+    options: argparse.Namespace, *, check_method: bool = True, identity: ModelIdentity | None = None
+) -> tuple[RunConfig, ModelIdentity]:
     """Preset of the model and what its method changes of it, then ``--config``, then ``--set``, then the named options.
+
+    Args:
+        options: of the command line.
+        check_method: see below.
+        identity: of the model, where it was described before.
 
     Raises:
         ValueError: For an unknown setting or a value out of range, if neither of them names a model, or if its family
             does not tell what the method looks at (unless ``check_method`` is off).
         PipelineError: Class ``model``: the checkpoint cannot be used.
     """
-    identity = describe_model(named_model(options), storage_options=options.storage_options)
+    if identity is None:
+        identity = describe_model(named_model(options), storage_options=options.storage_options)
     is_demo = is_demo_model(identity.name)
     preset = preset_for(
         identity.name,

@@ -25,7 +25,7 @@ from pipeline.models.interface import Encoded, LaunchedResponses, QuestionPrompt
 from pipeline.passes.candidates import GroupCandidates
 from pipeline.passes.kept_groups import KeptGroups
 from pipeline.passes.picture_change import luma_change
-from pipeline.passes.ranking import RankedGroup, by_attention, by_rule, profile_of
+from pipeline.passes.ranking import RankedGroup, RankOnce, by_attention, by_rule, profile_of, rank_anew
 from pipeline.passes.records import GroupInput
 from pipeline.settings.config import RunConfig
 from pipeline.video.slot_table import FramePiece
@@ -60,6 +60,7 @@ class LaunchedGroup:
     questions: Mapping[int, Tensor]
     similarity_dim: int
     separators: int
+    once: RankOnce = rank_anew
 
     def finish(self) -> ScoredGroup:
         """Read the responses and rank the tokens.
@@ -114,6 +115,7 @@ class LaunchedGroup:
             questions=self.questions,
             config=self.config,
             similarity_dim=self.similarity_dim,
+            once=self.once,
         )
 
 
@@ -143,8 +145,10 @@ def assemble_on_device(pieces: Sequence[DevicePiece], *, num_frames: int) -> Ten
 class GroupScorer:
     """Launches groups one after the other; a group's frames are copied while the one before is computed."""
 
-    def __init__(self, model: VideoModel, config: RunConfig, kept: KeptGroups | None = None) -> None:
-        self._model, self._config, self._kept = model, config, kept
+    def __init__(
+        self, model: VideoModel, config: RunConfig, *, kept: KeptGroups | None = None, once: RankOnce = rank_anew
+    ) -> None:
+        self._model, self._config, self._kept, self._once = model, config, kept, once
         is_cuda = model.device.type == "cuda"
         self._copies = torch.cuda.Stream(model.device) if is_cuda else None  # type: ignore[no-untyped-call]
 
@@ -154,14 +158,14 @@ class GroupScorer:
         Of a group that is kept there are no pieces.
         """
         if not pieces:
-            return launch_group(self._model, None, group, self._config, self._kept)
+            return launch_group(self._model, None, group, self._config, kept=self._kept, once=self._once)
         device, num_frames = self._model.device, len(group.patches) * self._model.frames_per_patch
         if isinstance(pieces[0][2], Tensor):
             frames = assemble_on_device(cast(Sequence[DevicePiece], pieces), num_frames=num_frames)
-            return launch_group(self._model, frames, group, self._config, self._kept)
+            return launch_group(self._model, frames, group, self._config, kept=self._kept, once=self._once)
         frames = assemble_frames(cast(Sequence[FramePiece], pieces), num_frames=num_frames, device=device)
         on_their_way = FrameUpload(frames, device, self._copies)
-        return launch_group(self._model, on_their_way.wait(), group, self._config, self._kept)
+        return launch_group(self._model, on_their_way.wait(), group, self._config, kept=self._kept, once=self._once)
 
 
 def score_group(
@@ -180,7 +184,9 @@ def launch_group(
     frames_FHW3: Tensor | npt.NDArray[np.uint8] | None,
     group: GroupInput,
     config: RunConfig,
+    *,
     kept: KeptGroups | None = None,
+    once: RankOnce = rank_anew,
 ) -> LaunchedGroup:
     """Queue the pass of one group: encode, prefill, and all questions of its micro-batches.
 
@@ -233,6 +239,7 @@ def launch_group(
         questions={index: model.embed_question(prompt) for index, prompt in to_embed.items()},
         similarity_dim=model.similarity_dim,
         separators=separators,
+        once=once,
     )
 
 

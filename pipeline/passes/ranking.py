@@ -3,7 +3,7 @@
 Shape suffixes: N = tokens of a group, D = width after the merger
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,13 @@ from pipeline.passes.records import GroupInput
 from pipeline.settings.config import RunConfig
 
 Scores = dict[int, npt.NDArray[np.float32]]
+RankOnce = Callable[[tuple[object, ...], Callable[[], Ranked]], Ranked]
+"""What was ranked under a key before, or what the call gives now."""
+
+
+def rank_anew(key: tuple[object, ...], rank: Callable[[], Ranked]) -> Ranked:
+    """Where one method looks at a group, it does so once anyway."""
+    return rank()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -72,18 +79,23 @@ def by_rule(
     questions: Mapping[int, Tensor],
     config: RunConfig,
     similarity_dim: int,
+    once: RankOnce = rank_anew,
 ) -> RankedGroup:
     """By the selector's ranker: once for all questions, unless it looks at them."""
-    ranker = selector.ranker
+    ranker, depth = selector.ranker, _depth(group, config.budget.token_budget)
     assert ranker is not None, "the selector ranks by attention"
 
     def rank(index: int | None) -> Ranked:
+        key = "rank", id(ranker), index, depth, group.patches.tobytes(), config.scoring, selector.needs_scores
+        return once(key, lambda: rank_now(index))
+
+    def rank_now(index: int | None) -> Ranked:
         return ranker.rank(
             GroupView(
                 features_ND=encoded.features_ND[:, :similarity_dim].float(),
                 patches=group.patches,
                 time_s_P=np.zeros(len(group.patches)) if group.patch_centers_s is None else group.patch_centers_s,
-                depth=_depth(group, config.budget.token_budget),
+                depth=depth,
                 attention_N=None if index is None else attention.get(index),
                 saliency_N=encoded.saliency_N,
                 tower_NC=encoded.tower_NC,

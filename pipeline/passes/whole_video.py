@@ -29,6 +29,7 @@ from pipeline.passes.group_pass import DevicePiece, GroupScorer, LaunchedGroup, 
 from pipeline.passes.group_prior import hear_groups
 from pipeline.passes.group_vote import answer_by_vote
 from pipeline.passes.kept_groups import KeptGroups
+from pipeline.passes.ranking import RankOnce, rank_anew
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, begin_answer, to_questions
 from pipeline.planning.video_plan import VideoPlan, plan_video
@@ -46,6 +47,7 @@ FramesFHW3 = npt.NDArray[np.uint8]
 Pieces = Sequence[FramePiece] | Sequence[DevicePiece]
 Stage = Callable[[str], AbstractContextManager[None]]
 Note = Callable[[Sequence[VideoAnswer], ScoredGroup], None]
+_GROUPS_PER_SHARING = 4  # so many groups are held in whole at most
 
 
 def answer_video(
@@ -94,6 +96,7 @@ def answer_groups(
     config: RunConfig,
     bad_frames: set[int] | None = None,
     num_ahead: int = 0,
+    once: RankOnce = rank_anew,
     stage: Stage = lambda name: nullcontext(),
     kept: KeptGroups | None = None,
     note: Note = lambda answers, scored: None,
@@ -109,13 +112,15 @@ def answer_groups(
         config: of the run.
         bad_frames: frames of the video that ``frames`` lacks; may still grow while they are taken.
         num_ahead: passes queued on the device before the one in front is waited for.
+        once: looks up what a ranker said of a group, where several methods are compared.
         stage: opened around each step, e.g. to time it.
         kept: of earlier questions about this plan; what these need is added.
         note: told of each group once it counts; what it raises ends the work.
     """
     selector, held = get_selector(config.method), list[GroupCandidates]()
     answers = tuple(begin_answer(question, plan) for question in questions)
-    launched, scorer, groups = list[LaunchedGroup](), GroupScorer(model, config, kept), iter(frames)
+    scorer = GroupScorer(model, config, kept=kept, once=once)
+    launched, groups = list[LaunchedGroup](), iter(frames)
     while len(held) < len(plan.groups) and not all(answer.has_stopped for answer in answers):
         # 3. attention rank, 4. response entropy (1 group × its open questions → scores, ranked tokens)
         while len(held) + len(launched) < len(plan.groups) and len(launched) <= num_ahead:
@@ -127,8 +132,8 @@ def answer_groups(
             scored = launched.pop(0).finish()
             held.append(scored.candidates)
             for index, score in scored.scores.items():
-                _visit(answers[index], score, selector=selector, config=config)
-                _drop_beyond_shares(answers[index], index, held, selector)
+                if _visit(answers[index], score, selector=selector, config=config):
+                    _drop_beyond_shares(answers[index], index, held, selector)
         note(answers, scored)
     for index, answer in enumerate(answers):
         _judge_video(plan, answer, bad_frames or set(), config, is_demo_model=is_demo_model(model.name))
@@ -162,14 +167,22 @@ def _is_by_nvdec(plan: VideoPlan, config: RunConfig) -> bool:
     return config.sampling.decoder == "nvdec" and refusal_of(plan.probe) is None
 
 
-def _visit(answer: VideoAnswer, score: GroupScore, *, selector: Selector, config: RunConfig) -> None:
-    """One more group counts, unless the question has stopped: shares over all that count, and 8. the early stop."""
+def _visit(answer: VideoAnswer, score: GroupScore, *, selector: Selector, config: RunConfig) -> bool:
+    """One more group counts, unless the question has stopped: shares over all that count, and 8. the early stop.
+
+    Returns:
+        Whether shares are new. They come after every fourth group where nothing hangs on those between, as working them
+        out, and looking through all groups for what they spare, takes time that grows with the square of their number.
+    """
     if answer.has_stopped:
-        return
+        return False
     answer.scores.append(score)
     is_complete = len(answer.scores) == answer.num_groups
+    if not (is_complete or selector.can_stop or len(answer.scores) % _GROUPS_PER_SHARING == 0):
+        return False
     answer.bought, answer.by_patch = share_out(selector, answer.scores, config.budget, is_complete=is_complete)
     answer.has_stopped = selector.stop_after(answer.scores, config.stopping) is not None
+    return True
 
 
 def _settle(answer: VideoAnswer, final: FinalAnswer, selector: Selector) -> None:

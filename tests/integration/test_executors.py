@@ -7,16 +7,15 @@ from actors.ray_executor import run_on_ray
 from actors.scorer import ScorerActor
 from actors.serial_executor import run_serial
 from actors.worker_pool import ActorOptions
+from pipeline.method.selectors.registry import SELECTORS
+
+BY_DEFAULT = [("adapttoken", 1, 1), ("adapttoken", 4, 2), ("adapttoken-lite", 2, 2)]
+ALL_OTHERS = sorted(set(SELECTORS) - {method for method, _, _ in BY_DEFAULT})
 
 
 @pytest.mark.parametrize(
     ("method", "num_scorers", "num_decoders"),
-    [
-        ("adapttoken", 1, 1),
-        ("adapttoken", 4, 2),
-        ("adapttoken-lite", 2, 2),
-        pytest.param("top-frames", 2, 2, marks=pytest.mark.slow),
-    ],
+    [*BY_DEFAULT, *(pytest.param(method, 2, 2, marks=pytest.mark.slow) for method in ALL_OTHERS)],
 )
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_gives_the_same_rows_as_one_process(

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
+from pipeline.evaluation.analysis.field_picture import FieldPoint, draw_field
 from pipeline.evaluation.analysis.output import Analysis, Json
-from pipeline.evaluation.analysis.pictures import COLORS, MARKERS, finish_axis, interval_arms, new_figure, save_figure
 from pipeline.evaluation.scoring.accuracy import accuracy_by_category
 from pipeline.evaluation.scoring.evaluation import Evaluation
 from pipeline.evaluation.scoring.paired import Comparison, compare_runs
@@ -33,16 +32,19 @@ class FieldEntry:
     reason: str = ""
 
 
-def analyse_field(entries: Sequence[FieldEntry], *, settings: str, together_s: float) -> Analysis:
+def analyse_field(
+    entries: Sequence[FieldEntry], *, settings: str, together_s: float, chance: float | None = None
+) -> Analysis:
     """Everything about one comparison.
 
     Args:
         entries: of all methods and budgets; at each budget the first method is what the others are compared with.
         settings: what all have in common, for every table.
         together_s: seconds that all took, decoding and encoding once.
+        chance: what blind guessing gets right, a share; None where it is not known.
     """
     budgets = list(dict.fromkeys(entry.budget for entry in entries))
-    tables = tuple(_table(budget, [e for e in entries if e.budget == budget], settings) for budget in budgets)
+    tables = tuple(_table(budget, [e for e in entries if e.budget == budget], settings, chance) for budget in budgets)
     dearest = max((entry.alone_s for entry in entries), default=0.0)
     cost = Table(
         title="cost",
@@ -60,11 +62,35 @@ def analyse_field(entries: Sequence[FieldEntry], *, settings: str, together_s: f
             "settings": settings,
             "together_s": together_s,
             "dearest_alone_s": dearest,
+            "chance": chance,
             "entries": [_figures(entry, entries) for entry in entries],
         },
-        tables=(*tables, cost),
-        draw=partial(_draw, entries),
+        tables=(*tables, *_rules(entries), cost),
+        draw=partial(draw_field, _points(entries), chance=chance),
     )
+
+
+def _rules(entries: Sequence[FieldEntry]) -> tuple[Table, ...]:
+    """What each name stands for, once for all budgets; a label that several share stands beside the first."""
+    names = dict[str, list[str]]()
+    for entry in entries:
+        if entry.label and entry.method not in names.setdefault(entry.label, []):
+            names[entry.label].append(entry.method)
+    rows = tuple((", ".join(methods), label) for label, methods in names.items())
+    return (Table(title="methods", header=("method", "rule"), rows=rows),) if rows else ()
+
+
+def _points(entries: Sequence[FieldEntry]) -> list[FieldPoint]:
+    return [
+        FieldPoint(
+            name=entry.method if entry.setting == "all frames" else f"{entry.method}, {entry.setting}",
+            budget=entry.budget,
+            accuracy=Estimate(value=overall.accuracy, error=overall.standard_error),
+            alone_s=entry.alone_s,
+        )
+        for entry in entries
+        if entry.evaluation and (overall := entry.evaluation.overall)
+    ]
 
 
 def _baseline(entry: FieldEntry, entries: Sequence[FieldEntry]) -> FieldEntry:
@@ -108,7 +134,7 @@ def _by_kind(entry: FieldEntry) -> Mapping[str, float]:
     return {k: part.accuracy for k, part in accuracy_by_category(entry.evaluation.judged, "kind").items()}
 
 
-def _table(budget: int, entries: Sequence[FieldEntry], settings: str) -> Table:
+def _table(budget: int, entries: Sequence[FieldEntry], settings: str, chance: float | None) -> Table:
     kinds = list(dict.fromkeys(kind for entry in entries for kind in _by_kind(entry)))
     rows = []
     for entry in entries:
@@ -124,7 +150,8 @@ def _table(budget: int, entries: Sequence[FieldEntry], settings: str) -> Table:
         tokens = entry.evaluation.work.tokens_kept if entry.evaluation else None
         kept = "–" if tokens is None else f"{tokens:.0f}"
         rows.append((entry.method, entry.setting, shown, *of_kinds, difference, kept, f"{entry.alone_s:.1f}"))
-    labels = [f"{entry.method}: {entry.label}" for entry in entries if entry.label]
+    if chance is not None:
+        rows.append(("(blind guessing)", "–", f"{100 * chance:.1f}", *("–" for _ in kinds), "–", "–", "–"))
     refused = [f"{entry.method}: {entry.reason}" for entry in entries if entry.reason]
     return Table(
         title=f"{budget} tokens in the final pass",
@@ -133,30 +160,5 @@ def _table(budget: int, entries: Sequence[FieldEntry], settings: str) -> Table:
             *(f"− {entries[0].method}, points [95 %]", "tokens", "s alone"),
         ),
         rows=tuple(rows),
-        notes=(settings, "differences are paired by question, clustered by video", *dict.fromkeys((*labels, *refused))),
+        notes=(settings, "differences are paired by question, clustered by video", *dict.fromkeys(refused)),
     )
-
-
-def _draw(entries: Sequence[FieldEntry], path: Path) -> None:
-    """Accuracy against budget on the left, against seconds on the right."""
-    figure, axes = new_figure(1, 2, width=13.0, height=5.5)
-    by_budget, by_seconds = axes[0]
-    methods = list(dict.fromkeys((entry.method, entry.setting) for entry in entries))
-    for index, (method, setting) in enumerate(methods):
-        own = [e for e in entries if (e.method, e.setting) == (method, setting)]
-        measured = [(e, e.evaluation.overall) for e in own if e.evaluation and e.evaluation.overall]
-        if not measured:
-            continue
-        look = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[(index + index // len(COLORS)) % len(MARKERS)]}
-        estimates = [Estimate(value=one.accuracy, error=one.standard_error) for _, one in measured]
-        percents, arms = [100 * one.value for one in estimates], interval_arms(estimates)
-        by_budget.errorbar(
-            [e.budget for e, _ in measured], percents, yerr=arms, label=f"{method}, {setting}", capsize=3, **look
-        )
-        by_seconds.plot([e.alone_s for e, _ in measured], percents, **look)
-    by_budget.set_xscale("log", base=2)
-    by_seconds.set_xscale("log")
-    finish_axis(by_budget, title="accuracy by budget", across="tokens in the final pass", up="accuracy, %")
-    finish_axis(by_seconds, title="accuracy by cost", across="seconds alone, all videos", up="accuracy, %")
-    figure.legend(loc="outside right upper", fontsize=7)
-    save_figure(figure, path)

@@ -1,11 +1,13 @@
 """What towers tell of their tokens, against stock eager attention and hidden states; separators in InternVL's rank."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline import load_video_model
 from pipeline.models.interface import RICH_OFFERS
 from pipeline.models.registry import FAMILIES, check_offers
 from pipeline.settings.config import ScoringConfig
@@ -126,6 +128,15 @@ def test_a_method_that_looks_at_more_is_refused_before_anything_is_loaded():
     with pytest.raises(ValueError, match=r"method 'duet' looks at saliency, which glm4v does not tell; .*qwen2_5_vl"):
         check_offers("glm4v", {"saliency": True, "tower": False}, method="duet")
     check_offers("internvl", {"saliency": True, "tower": True}, method="duet")
+
+
+def test_so_it_is_from_python(monkeypatch):
+    """The demo's family is made to tell nothing; its weights are not read."""
+    silent = dataclasses.replace(FAMILIES["qwen2_5_vl"], build=FAMILIES["glm4v"].build)
+    monkeypatch.setattr("pipeline.models.registry.FAMILIES", {**FAMILIES, "qwen2_5_vl": silent})
+    monkeypatch.setattr("pipeline.models.loading.load_model", lambda *a, **k: pytest.fail("was loaded"))
+    with pytest.raises(ValueError, match=r"method 'duet' looks at saliency, tower, which qwen2_5_vl does not tell"):
+        load_video_model("demo", method="duet")
 
 
 @pytest.mark.parametrize("name", ["qwen2_5_vl-demo", "internvl-qwen2-text", "glm4v-dense"])
