@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from actors.outcomes import VideoOutcome, take_outcomes
-from actors.stage_spans import StageSpans
+from actors.span_clock import SpanClock
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role, WorkKey, role_of
 from pipeline.engine.messages.stage_seconds import StageSeconds
@@ -70,7 +70,7 @@ class CoordinatorService:
         self._waiting: dict[Role, dict[str, asyncio.Future[Batch]]] = {}  # role -> worker, longest wait first
         self._is_wake_due, self._own_time = False, OwnTime()
         self._spent: list[StageSeconds] = []
-        self._clock = StageSpans() if is_traced else None
+        self._clock = SpanClock() if is_traced else None
 
     async def exchange(self, worker: str, completions: Sequence[Completion]) -> Batch:
         """See ``JobState``; an empty batch comes back after ``long_poll_s`` at the latest.

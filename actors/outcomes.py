@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from actors.stage_spans import StageSpan, StageSpans
+from actors.span_clock import SpanClock, StageSpan
 from pipeline.engine.job_state import JobState
 from pipeline.engine.rows import build_rows
 from pipeline.failures import Failure, OutageError
@@ -25,7 +25,7 @@ class VideoOutcome:
     stages: tuple[StageSpan, ...] = ()
 
 
-def take_outcomes(state: JobState, stamp: RunStamp, clock: StageSpans | None = None) -> list[VideoOutcome]:
+def take_outcomes(state: JobState, stamp: RunStamp, clock: SpanClock | None = None) -> list[VideoOutcome]:
     """Videos that finished since the last call; ``clock``: of a run that is traced."""
     now = datetime.now(UTC)
     return [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from actors.builders import Job, OnReady, build_decode_worker, build_model_worker, ignore
 from actors.local_store import LocalStore
 from actors.outcomes import VideoOutcome, check_outage, take_outcomes
-from actors.stage_spans import StageSpans
+from actors.span_clock import SpanClock
 from actors.worker import DecodeWorker, ModelWorker
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role
@@ -31,7 +31,7 @@ def run_serial(job: Job, *, on_ready: OnReady = ignore) -> Iterator[VideoOutcome
     for worker in workers.values():
         on_ready(worker.ways)
     try:
-        yield from _run(state, job.stamp, workers, StageSpans() if job.is_traced else None)
+        yield from _run(state, job.stamp, workers, SpanClock() if job.is_traced else None)
     finally:
         decode_worker.close()
 
@@ -40,7 +40,7 @@ def _run(
     state: JobState,
     stamp: RunStamp,
     workers: dict[str, DecodeWorker | ModelWorker],
-    clock: StageSpans | None,
+    clock: SpanClock | None,
 ) -> Iterator[VideoOutcome | Progress]:
     completions: dict[str, list[Completion]] = {name: [] for name in workers}
     while not state.is_finished:

@@ -47,7 +47,7 @@ class Tracking:
         """``build`` imports the library; None: nothing is tracked, at no cost."""
         self._build, self._name = build, name
         self._tables: list[pa.Table] = []
-        self._num_rows = 0
+        self._num_rows, self._is_given_up = 0, False
         self._orders: queue.SimpleQueue[Callable[[Tracker], None] | None] = queue.SimpleQueue()
         self._is_over = threading.Event()
 
@@ -77,6 +77,7 @@ class Tracking:
         self._orders.put(lambda tracker: tracker.end(summary, table, is_done=code in (0, 3)))
         self._orders.put(None)
         if not self._is_over.wait(INTERRUPTED_END_S if code >= _INTERRUPTED else limit_s):
+            self._is_given_up = True
             LOG.warning("--track %s: no answer in time, so the run is not tracked to its end", self._name)
 
     def _work(self) -> None:
@@ -88,6 +89,8 @@ class Tracking:
                 while (order := self._orders.get()) is not None:
                     order(tracker)
             except tracker.errors as error:
+                if self._is_given_up:
+                    return
                 first = next(iter(redact_text(str(error)).splitlines()), "")
                 LOG.warning("--track %s: %s: %.300s; the run goes on without", self._name, type(error).__name__, first)
         finally:

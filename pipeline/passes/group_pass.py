@@ -196,6 +196,7 @@ def launch_group(
         group: what is asked of it.
         config: of the run.
         kept: what earlier questions left here, and what this one does.
+        once: looks up what a ranker said of the group, where several methods are compared.
     """
     scoring = config.scoring
     timer = DeviceTimer(model.devices)

@@ -8,16 +8,18 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 import wandb
+from wandb.sdk.mailbox import HandleAbandonedError
 
 from jobs.wiring.tracking import flatten
 
 _PROJECT = "adapttoken"
+_ANSWER_S = 30.0  # of its server, at the beginning; then the run goes on without
 
 
 class WandbTracker:
     """See ``Tracker``."""
 
-    errors: tuple[type[BaseException], ...] = (wandb.Error, OSError)
+    errors: tuple[type[BaseException], ...] = (wandb.Error, OSError, HandleAbandonedError)  # the last: the process ends
 
     def begin(self, run_id: str, settings: Mapping[str, object], origin: Mapping[str, object]) -> None:
         """A run of that name, in the project of ``WANDB_PROJECT``; its terminal is the job's own and stays so."""
@@ -25,7 +27,7 @@ class WandbTracker:
             project=os.environ.get("WANDB_PROJECT", _PROJECT),
             name=run_id,
             config={**settings, "provenance": dict(origin)},
-            settings=wandb.Settings(console="off", silent=True),
+            settings=wandb.Settings(console="off", silent=True, init_timeout=_ANSWER_S),
         )
 
     def end(self, summary: Mapping[str, object], answers: pa.Table, *, is_done: bool) -> None:

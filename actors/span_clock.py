@@ -27,7 +27,7 @@ class StageSpan:
     busy_s: float = 0.0
 
 
-class StageSpans:
+class SpanClock:
     """Of the videos in flight; grows with them, not with their groups."""
 
     def __init__(self, now_s: Callable[[], float] = time.time) -> None:

@@ -1,6 +1,6 @@
 """A stage begins when its first piece is handed out and ends when its last one is reported."""
 
-from actors.stage_spans import StageSpans
+from actors.span_clock import SpanClock
 from pipeline.engine.messages.keys import Stage, WorkKey
 from pipeline.engine.messages.stage_seconds import StageSeconds
 from pipeline.engine.messages.work import Cancelled, Completion
@@ -16,7 +16,7 @@ def done(stage, index=0, video=7, **seconds):
 
 def test_pieces_of_one_stage_are_one_span():
     times = iter([10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.0])
-    clock = StageSpans(now_s=lambda: next(times))
+    clock = SpanClock(now_s=lambda: next(times))
     clock.note_given([key(Stage.DECODE, 0), key(Stage.DECODE, 1), key(Stage.DECODE, 0, video=8)])  # 10
     clock.note_done([done(Stage.DECODE, 0, decode_s=0.5)])  # 11
     clock.note_given([key(Stage.SCORE)])  # 12
@@ -29,7 +29,7 @@ def test_pieces_of_one_stage_are_one_span():
 
 
 def test_what_is_reported_of_a_video_that_has_ended_is_forgotten():
-    clock = StageSpans()
+    clock = SpanClock()
     clock.note_given([key(Stage.SCORE)])
     assert len(clock.take(7)) == 1
     clock.note_done([done(Stage.SCORE)])
