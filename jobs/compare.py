@@ -15,6 +15,7 @@ from jobs.wiring.cli import build_parser
 from jobs.wiring.command_line import CommandParser, command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.start import check_at_a_glance
+from jobs.wiring.terminal import measure_width
 from pipeline.failures import PipelineError, with_store_errors
 from pipeline.uris import redact_text
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "compare.py") -> int
         from pipeline.evaluation.analysis.output import print_analysis, write_analysis
 
         analysis = compare(options, passed_on)
-        print_analysis(analysis)
+        print_analysis(analysis, width=measure_width())
         for path in write_analysis(analysis, options.output):
             print(path)
     except PipelineError as error:

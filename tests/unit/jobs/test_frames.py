@@ -50,7 +50,7 @@ def test_verify_names_what_is_wrong_and_removes_it_only_when_asked(store, capsys
     told = capsys.readouterr().out
     assert "cut off or damaged" in told
     assert "another video" in told
-    assert told.endswith("2 files are sound, 2 are not\n")
+    assert told.endswith("2 files are sound, 2 not\n")
     assert damaged.exists()
     assert main(["verify", str(store.root), "--remove"]) == 0
     assert not damaged.exists()
