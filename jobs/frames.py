@@ -10,6 +10,7 @@ Whatever is removed is decoded again by the next run that needs it. Runs may go 
 import argparse
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.wiring.command_line import command_parser
@@ -26,12 +27,14 @@ def main(arguments: list[str] | None = None, *, prog: str = "frames.py") -> int:
     parser = _build_parser(prog)
     options = parser.parse_args(arguments)
     from pipeline.failures import with_store_errors
-    from pipeline.uris import redact_text
+    from pipeline.uris import has_scheme, redact_text
     from pipeline.video.frame_store.storage import open_storage
 
     if options.command == "rm" and bool(options.entry) == options.all:
         parser.error("rm takes entries of ls, or --all")
     try:
+        if not has_scheme(options.store) and not Path(options.store).is_dir():
+            raise ValueError(f"there is no folder {options.store}: name the --frame-store of a run")
         code: int = options.act(open_storage(options.store, options.storage_options), options)
     except with_store_errors(ValueError, OSError) as error:
         print(f"error: {redact_text(str(error))}", file=sys.stderr)

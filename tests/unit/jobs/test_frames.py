@@ -77,5 +77,6 @@ def test_rm_says_what_it_removes(arguments, capsys):
 
 
 def test_an_empty_place_is_an_empty_store(tmp_path, capsys):
+    (tmp_path / "none").mkdir()
     assert main(["ls", str(tmp_path / "none")]) == 0
     assert capsys.readouterr().out == "0 entries, 0.00 GiB\n"
