@@ -58,8 +58,8 @@ def test_the_run_folder_holds_settings_progress_and_summary(arguments, tmp_path,
     for words in (
         ": method adapttoken, settings ",
         "INFO model ",
-        "INFO manifest: 1 questions",
-        "INFO plan: 1 question ",
+        "INFO manifest: 1 question",
+        "INFO plan: 1 question",
         "exit code 0",
     ):
         assert log.count(words) == 1
