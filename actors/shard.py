@@ -12,6 +12,7 @@ from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskE
 
 from actors.builders import Job
 from actors.coordinator_service import CoordinatorService, JobStatus
+from pipeline.counted import counted
 from pipeline.engine.job_state import JobState
 from pipeline.engine.messages.keys import Role
 from pipeline.engine.one_video.tries import Rest
@@ -158,7 +159,9 @@ class Shard:
         if self._deaths_left == 0:
             raise PipelineError(FailureClass.WORKER_LOST, f"the coordinator keeps dying: {error}") from error
         _log.warning(
-            "the coordinator died (%s); %d videos are done, the others go on", type(error).__name__, len(self._done)
+            "the coordinator died (%s); %s done, the others go on",
+            type(error).__name__,
+            counted(len(self._done), "video is", "videos are"),
         )
         self.stop()
         self.coordinator, self._question = None, None

@@ -20,6 +20,7 @@ from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.extras import check_extra
 from jobs.wiring.start import check_at_a_glance
 from jobs.wiring.storage_options import parse_storage_options
+from jobs.wiring.terminal import measure_width
 from pipeline.evaluation.analysis.ablation_report import analyse_ablation
 from pipeline.evaluation.analysis.ablations import ABLATIONS
 from pipeline.evaluation.analysis.asked_questions import AskedQuestion, read_questions
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "analyze.py") -> int
     try:
         check_extra("plots")
         analysis = _ablate(options, passed_on, parser) if options.analysis == "ablate" else _analyse(options)
-        print_analysis(analysis)
+        print_analysis(analysis, width=measure_width())
         for path in write_analysis(analysis, options.output):
             print(path)
     except with_store_errors(ValueError, OSError) as error:

@@ -90,6 +90,17 @@ def _prompt(options: argparse.Namespace, settings: list[str], parser: CommandPar
     if first == "":
         parser.error("no question: give one behind the video, in quotes, or a line each on the standard input")
     run_options = _settings_parser(parser).parse_args(_command("unused.jsonl", options, settings))
+    code = _check_at_a_glance(options, run_options)
+    if code != EXIT_OK:
+        return code
+    from jobs.wiring.ask_prompt import prompt_for_questions
+
+    lines = None if first is None else itertools.chain([first], sys.stdin)
+    return prompt_for_questions(options, run_options, lines)
+
+
+def _check_at_a_glance(options: argparse.Namespace, run_options: argparse.Namespace) -> int:
+    """Model, method and video, without loading any; the exit code."""
     configure_logging(run_options.log_level, secrets=secret_values(options.storage_options))
     try:
         named_model(run_options)
@@ -97,13 +108,15 @@ def _prompt(options: argparse.Namespace, settings: list[str], parser: CommandPar
     except (ValueError, OSError) as error:
         LOG.error("%s", error)
         return EXIT_USAGE
-    if not has_scheme(options.video) and not Path(options.video).is_file():
-        LOG.error("there is no video at %s: check the path", options.video)
-        return EXIT_USAGE
-    from jobs.wiring.ask_prompt import prompt_for_questions
+    if _is_there(options.video):
+        return EXIT_OK
+    LOG.error("there is no video at %s: check the path", options.video)
+    return EXIT_USAGE
 
-    lines = None if first is None else itertools.chain([first], sys.stdin)
-    return prompt_for_questions(options, run_options, lines)
+
+def _is_there(video: str) -> bool:
+    """Of a store nobody knows yet."""
+    return has_scheme(video) or Path(video).is_file()
 
 
 def _command(manifest: str, options: argparse.Namespace, settings: list[str]) -> list[str]:
@@ -127,7 +140,9 @@ def _settings_parser(parser: CommandParser) -> CommandParser:
 def _run(manifest: Path, options: argparse.Namespace, settings: list[str], parser: CommandParser) -> int:
     """``run.py`` with one question; what it prints is about many."""
     command = _command(str(manifest), options, settings)
-    _settings_parser(parser).parse_args(command)
+    run_options = _settings_parser(parser).parse_args(command)
+    if not _is_there(options.video):
+        return _check_at_a_glance(options, run_options)
     with redirect_stdout(io.StringIO()):
         return run(command)
 

@@ -13,6 +13,7 @@ from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.extras import check_extra
 from jobs.wiring.storage_options import parse_storage_options
+from jobs.wiring.terminal import measure_width
 from pipeline.evaluation.analysis.asked_questions import CHOICE, OPEN, AskedQuestion, read_questions
 from pipeline.evaluation.analysis.calibration import FULL_METHOD, Target, calibrate
 from pipeline.evaluation.analysis.calibration_plot import draw_calibration
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "calibrate.py") -> i
         questions = _read_runs(options)
         calibration = calibrate(questions, target, confident_groups=options.confident_groups)
         tables = calibration_tables(calibration, questions)
-        print(to_text(tables))
+        print(to_text(tables, width=measure_width()))
         storage = options.storage_options
         if calibration.is_kept:
             write_bytes_atomic(options.output, preset_yaml(calibration).encode(), storage_options=storage)

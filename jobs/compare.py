@@ -16,6 +16,7 @@ from jobs.wiring.cli import build_parser
 from jobs.wiring.command_line import CommandParser, command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.start import check_at_a_glance
+from jobs.wiring.terminal import measure_width
 from pipeline.failures import PipelineError, with_store_errors
 from pipeline.uris import redact_text
 
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "compare.py") -> int
         if analysis is None:
             print(f"share {options.share} is answered; without --share the same command draws the table")
             return EXIT_OK
-        print_analysis(analysis)
+        print_analysis(analysis, width=measure_width())
         for path in write_analysis(analysis, options.output):
             print(path)
     except PipelineError as error:

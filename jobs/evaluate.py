@@ -15,6 +15,7 @@ import pyarrow as pa
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
+from jobs.wiring.terminal import measure_width
 from pipeline.evaluation.scoring.answers import AnswerSet, answer_sets
 from pipeline.evaluation.scoring.evaluation import Evaluation, evaluate
 from pipeline.evaluation.scoring.manifest_truth import truth_table
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "evaluate.py") -> in
         by_benchmark = _by_benchmark(evaluations)
         comparisons = {name: _compare(own) for name, own in by_benchmark.items()}
         tables = [table for name, own in by_benchmark.items() for table in report_tables(own, comparisons[name])]
-        print(to_text(tables))
+        print(to_text(tables, width=measure_width()))
         _write(options, evaluations, [item for own in comparisons.values() for item in own], tables)
     except with_store_errors(ValueError, OSError) as error:  # a ManifestError is a ValueError
         print(f"error: {redact_text(str(error))}", file=sys.stderr)

@@ -10,11 +10,13 @@ Whatever is removed is decoded again by the next run that needs it. Runs may go 
 import argparse
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import add_storage_options
+from pipeline.counted import counted
 
 if TYPE_CHECKING:
     from pipeline.video.frame_store.storage import PieceStorage
@@ -25,12 +27,14 @@ def main(arguments: list[str] | None = None, *, prog: str = "frames.py") -> int:
     parser = _build_parser(prog)
     options = parser.parse_args(arguments)
     from pipeline.failures import with_store_errors
-    from pipeline.uris import redact_text
+    from pipeline.uris import has_scheme, redact_text
     from pipeline.video.frame_store.storage import open_storage
 
     if options.command == "rm" and bool(options.entry) == options.all:
         parser.error("rm takes entries of ls, or --all")
     try:
+        if not has_scheme(options.store) and not Path(options.store).is_dir():
+            raise ValueError(f"there is no folder {options.store}: name the --frame-store of a run")
         code: int = options.act(open_storage(options.store, options.storage_options), options)
     except with_store_errors(ValueError, OSError) as error:
         print(f"error: {redact_text(str(error))}", file=sys.stderr)
@@ -39,7 +43,8 @@ def main(arguments: list[str] | None = None, *, prog: str = "frames.py") -> int:
 
 
 def _list(storage: "PieceStorage", options: argparse.Namespace) -> int:
-    from pipeline.results.tables import align_rows
+    from jobs.wiring.terminal import measure_width
+    from pipeline.results.fitted_rows import fit_rows
     from pipeline.video.frame_store.inventory import list_entries
 
     entries = sorted(list_entries(storage), key=lambda entry: -entry.last_use_s)
@@ -53,9 +58,9 @@ def _list(storage: "PieceStorage", options: argparse.Namespace) -> int:
         for entry in entries
     ]
     if rows:
-        print("\n".join(align_rows([header, *rows], numbers={2, 4, 5})))
+        print("\n".join(fit_rows(rows, header=header, numbers={2, 4, 5}, width=measure_width())))
     total = sum(entry.size_bytes for entry in entries)
-    print(f"{len(entries):,} entries, {total / 1024**3:,.2f} GiB")
+    print(f"{counted(len(entries), 'entry', 'entries')}, {total / 1024**3:,.2f} GiB")
     return EXIT_OK
 
 
@@ -71,7 +76,7 @@ def _verify(storage: "PieceStorage", options: argparse.Namespace) -> int:
                 storage.remove(found.file.key, found.file.name)
         else:
             num_sound += 1
-    print(f"{num_sound:,} files are sound, {num_wrong:,} are not")
+    print(f"{counted(num_sound, 'file is', 'files are')} sound, {num_wrong:,} not")
     return EXIT_FAILURES if num_wrong and not options.remove else EXIT_OK
 
 
@@ -79,7 +84,7 @@ def _remove(storage: "PieceStorage", options: argparse.Namespace) -> int:
     from pipeline.video.frame_store.inventory import remove_entries
 
     num_files, size_bytes = remove_entries(storage, None if options.all else frozenset(options.entry))
-    print(f"{num_files:,} files removed, {size_bytes / 1024**3:,.2f} GiB")
+    print(f"{counted(num_files, 'file')} removed, {size_bytes / 1024**3:,.2f} GiB")
     return EXIT_OK if num_files or options.all else EXIT_FAILURES
 
 

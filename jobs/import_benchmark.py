@@ -12,6 +12,7 @@ import sys
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import parse_storage_options
+from pipeline.counted import counted
 from pipeline.evaluation.benchmarks import BENCHMARKS
 from pipeline.evaluation.importers.job import Import, ImportRequest, import_benchmark
 from pipeline.evaluation.importers.manifest_table import manifest_bytes
@@ -58,7 +59,9 @@ def _write(imported: Import, options: argparse.Namespace) -> int:
     print(f"every remark: {report_uri}")
     missing = len(imported.unplaced_videos)
     if missing and not options.allow_missing:
-        raise ValueError(f"{missing} videos cannot be used, no manifest written; --allow-missing leaves them out")
+        raise ValueError(
+            f"{counted(missing, 'video')} cannot be used, no manifest written; --allow-missing leaves them out"
+        )
     if not imported.table.num_rows:
         raise ValueError("no question is left, no manifest written; see the report")
     write_bytes_atomic(options.output, manifest_bytes(imported.table), storage_options=options.storage_options)

@@ -6,7 +6,6 @@ Ten worked queries are in docs/queries.md, the columns in docs/columns.md. Witho
 import argparse
 import io
 import os
-import shutil
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from jobs.wiring.command_line import command_parser
 from jobs.wiring.exit_codes import EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.storage_options import add_storage_options
+from jobs.wiring.terminal import measure_width
 from pipeline.failures import with_store_errors
 from pipeline.results.atomic_files import write_bytes_atomic
 from pipeline.results.prompt import enable_line_editing, run_prompt
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None, *, prog: str = "query.py") -> int:
         with closing(open_database(options.output, storage_options=options.storage_options)) as connection:
             if options.sql is None:
                 enable_line_editing(connection)
-                run_prompt(connection, sys.stdout.buffer, form=options.format, measure_width=_measure_width)
+                run_prompt(connection, sys.stdout.buffer, form=options.format, measure_width=measure_width)
             else:
                 _answer(connection, options)
     except duckdb.IOException as error:  # a file that was merged away while it was read: ask again
@@ -58,18 +58,13 @@ def main(arguments: list[str] | None = None, *, prog: str = "query.py") -> int:
 def _answer(connection: "duckdb.DuckDBPyConnection", options: argparse.Namespace) -> None:
     """One query; a file is there in whole or not at all."""
     found = io.BytesIO()
-    width = None if options.to else _measure_width()
+    width = None if options.to else measure_width()
     write_result(connection, options.sql, found, form=options.format, width=width)
     if options.to:
         write_bytes_atomic(options.to, found.getvalue(), storage_options=options.storage_options)
     else:
         sys.stdout.buffer.write(found.getvalue())
         sys.stdout.buffer.flush()
-
-
-def _measure_width() -> int | None:
-    """Columns of the terminal; a file or another program gets everything."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _complain(error: BaseException, code: int) -> int:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.lab.benchmarks.fuzzing import NUM_SAMPLED, SIZE, write_sources
-from pipeline.results.tables import align_rows
+from pipeline.results.fitted_rows import fit_rows
 from pipeline.settings.sources import ReadingConfig
 from pipeline.video.isolated import IsolatedReader
 
@@ -93,7 +93,7 @@ def _format(paths: Sequence[str], best: Mapping[Mode, Cost]) -> str:
         rows.append([Path(path).name, *numbers])
     extra = statistics.median(held.video_ms[path] - off.video_ms[path] for path in paths)
     header = ["", "off ms", "sandbox ms", "more ms", "CPU more ms"]
-    table = "\n".join(align_rows(rows, header=header, numbers=(1, 2, 3, 4)))
+    table = "\n".join(fit_rows(rows, header=header, numbers=(1, 2, 3, 4)))
     return f"{table}\nmedian per video: {extra:.1f} ms more"
 
 

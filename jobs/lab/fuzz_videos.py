@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from pipeline.lab.benchmarks.fuzzing import FuzzReport, fuzz_reader, write_sources
+from pipeline.results.fitted_rows import fit_rows
 from pipeline.results.summary import write_json_atomic
-from pipeline.results.tables import align_rows
 
 _MIB = 1024**2
 
@@ -52,7 +52,7 @@ def _format(report: FuzzReport) -> str:
     rows += [
         [kind, *(str(counts.get(name, 0)) for name in classes)] for kind, counts in report.outcomes_by_kind.items()
     ]
-    table = "\n".join(align_rows(rows, numbers=range(1, len(rows[0]))))
+    table = "\n".join(fit_rows(rows, numbers=range(1, len(rows[0]))))
     memory = "  ".join(
         f"{who} {early / _MIB:.0f} -> {late / _MIB:.0f} MiB"
         for who, early, late in (

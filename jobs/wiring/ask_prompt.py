@@ -12,6 +12,7 @@ from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_JOB, EXIT_OK, EXIT_USAGE
 from jobs.wiring.logs import LOG
 from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from jobs.wiring.sandbox import check_sandbox
+from pipeline.counted import counted
 from pipeline.failures import OutageError, PipelineError, with_store_errors
 from pipeline.manifest.questions import Question
 from pipeline.manifest.time_range import time_range
@@ -81,7 +82,7 @@ class AskPrompt:
     def __init__(self, video: OpenVideo, config: RunConfig, said: Transcript | None, *, model_name: str) -> None:
         self._video, self._config, self._said, self._model_name = video, config, said, model_name
         plan = video.plan
-        frames, groups = f"{plan.sample.num_frames:,} sampled frames", f"{len(plan.groups):,} groups"
+        frames, groups = counted(plan.sample.num_frames, "sampled frame"), counted(len(plan.groups), "group")
         self._head = (
             f"{format_clock(plan.start_s)} to {format_clock(plan.end_s)}, {frames} in {groups}; "
             f"method {config.method}, model {model_name}"

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from jobs.wiring import start
 from jobs.wiring.exit_codes import EXIT_FAILURES, EXIT_OK, EXIT_USAGE
 from jobs.wiring.logs import LOG
+from pipeline.counted import counted
 from pipeline.manifest.reading import read_manifest
 from pipeline.report.totals import list_run_ids, read_run_files
 from pipeline.results.finished import read_answers
@@ -121,5 +122,7 @@ def _of_manifest(
     table = answers.take(pa.array([row for _, (_, row) in sorted(newest.items())], pa.int64()))
     num_failed = pc.sum(pc.equal(table.column("status"), "failed")).as_py() or 0
     if num_failed:
-        warnings.warn(f"{num_failed} of {len(table)} questions failed; see the column error_message", stacklevel=4)
+        warnings.warn(
+            f"{num_failed} of {counted(len(table), 'question')} failed; see the column error_message", stacklevel=4
+        )
     return table

@@ -20,6 +20,7 @@ from jobs.wiring.model_source import load_configured_model, load_tokenizer
 from jobs.wiring.plan import print_plan
 from jobs.wiring.preparation import PreparedRun, make_demo, prepare_run
 from jobs.wiring.provenance import Provenance
+from jobs.wiring.terminal import measure_width
 from jobs.wiring.watchers import Watchers, start_watchers
 from pipeline.engine.progress import Progress
 from pipeline.failures import OutageError, PipelineError, with_store_errors
@@ -226,7 +227,7 @@ def _report(run: PreparedRun, summary: dict[str, object], written: WrittenRows, 
     if is_demo:
         rows = read_answers(run.output).to_pylist()
         if own := order_as_manifest(rows, run.manifest, config_hash=run.stamp.config_hash):
-            print(format_answers(own))
+            print(format_answers(own, width=measure_width()))
     print(describe_summary(summary, output=run.output))
     if written.num_failed:
         print(format_failures(written.failures, num_failed=written.num_failed))

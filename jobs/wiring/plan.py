@@ -11,6 +11,8 @@ from jobs.wiring.logs import LOG
 from jobs.wiring.machines import machines_to_plan_for
 from jobs.wiring.model_source import load_tokenizer
 from jobs.wiring.preparation import PreparedRun
+from jobs.wiring.terminal import measure_width
+from pipeline.counted import counted
 from pipeline.planning.estimate import JobEstimate, estimate_job
 from pipeline.planning.model_cost import judge_memory, read_checkpoint_config, scorer_speed
 from pipeline.planning.plan_table import format_plan
@@ -47,7 +49,7 @@ def print_plan(run: PreparedRun, options: argparse.Namespace) -> int:
         max_probes=options.plan_probes,
         ranges=run.plan.tasks.ranges(),
     )
-    LOG.info("headers: %d videos probed, %d bytes read", len(sample.costs), sample.bytes_read)
+    LOG.info("headers: %s probed, %d bytes read", counted(len(sample.costs), "video"), sample.bytes_read)
     checkpoint = read_checkpoint_config(config, storage)
     estimate = estimate_job(
         run.plan,
@@ -68,7 +70,8 @@ def print_plan(run: PreparedRun, options: argparse.Namespace) -> int:
         ),
     )
     problem = _find_problem(run, config, machines, where, estimate)
-    print(format_plan(replace(estimate, model=replace(estimate.model, problem=problem))))
+    estimate_here = replace(estimate, model=replace(estimate.model, problem=problem))
+    print(format_plan(estimate_here, width=measure_width()))
     if options.plan_output:
         text = json.dumps(asdict(estimate), indent=2, allow_nan=False)
         write_bytes_atomic(options.plan_output, f"{text}\n".encode(), storage_options=storage)

@@ -12,6 +12,7 @@ from jobs.wiring.configuration import resolve_config
 from jobs.wiring.logs import LOG
 from jobs.wiring.sandbox import check_sandbox
 from jobs.wiring.storage_options import check_storage_options
+from pipeline.counted import counted
 from pipeline.demo.archive import demo_spec, write_archive
 from pipeline.manifest.reading import Manifest, read_manifest
 from pipeline.models.loading import ModelIdentity, is_demo_model
@@ -101,25 +102,30 @@ def _read_manifest(options: argparse.Namespace) -> Manifest:
     for warning in warnings:
         LOG.warning("manifest: %s", warning)
     manifest = replace(manifest, pass_through=pass_through)
-    LOG.info("manifest: %d questions, %d rejected rows", len(manifest.questions), len(manifest.rejected))
+    LOG.info(
+        "manifest: %s, %s",
+        counted(len(manifest.questions), "question"),
+        counted(len(manifest.rejected), "rejected row"),
+    )
     return manifest
 
 
 def _tell_plan(plan: JobPlan) -> None:
     LOG.info(
-        "plan: %d questions about %d videos to answer, %d fail without being asked, %d done earlier%s",
-        *(plan.tasks.num_questions, len(plan.tasks), plan.num_failed, plan.num_skipped),
+        "plan: %s about %s to answer, %d fail without being asked, %d done earlier%s",
+        *(counted(plan.tasks.num_questions, "question"), counted(len(plan.tasks), "video")),
+        *(plan.num_failed, plan.num_skipped),
         f" ({plan.num_skipped_failed} of them failed; --retry-failed asks them again)"
         if plan.num_skipped_failed
         else "",
     )
     if plan.num_skipped_away:
         LOG.warning(
-            "%d questions were answered about videos or with transcripts that cannot be reached now",
-            plan.num_skipped_away,
+            "%s answered about videos or with transcripts that cannot be reached now",
+            counted(plan.num_skipped_away, "question was", "questions were"),
         )
     if plan.num_without_transcript:
-        LOG.warning("%d questions will fail: their transcripts cannot be read", plan.num_without_transcript)
+        LOG.warning("%s will fail: no transcript can be read", counted(plan.num_without_transcript, "question"))
 
 
 def make_demo(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from jobs.wiring.chosen_settings import addresses_of, check_method, named_model
 from jobs.wiring.cli import build_parser
@@ -10,8 +11,11 @@ from jobs.wiring.logs import LOG, configure_logging
 from jobs.wiring.storage_options import secret_values
 from jobs.wiring.watchers import check_watchers
 from pipeline.manifest.files import find_manifests
+from pipeline.manifest.reading import read_manifest
 from pipeline.stores import check_installed
 from pipeline.uris import has_scheme
+
+_MOST_BYTES = 8 * 1024**2  # of manifests that are read once more for what is wrong with them: tens of milliseconds
 
 
 def main(arguments: list[str] | None = None, *, prog: str = "run.py") -> int:
@@ -37,12 +41,16 @@ def check_at_a_glance(options: argparse.Namespace) -> None:
 
     Raises:
         ValueError: A store's client or an extra is not installed, no model is named, a setting is unknown or out of
-            range, or the manifest is not there.
+            range, the model's folder or a manifest is not there, or a small manifest on this machine cannot be used.
         OSError: The file of settings cannot be read.
     """
     check_watchers(options)
     check_installed(uri for uri in (options.config,) if uri)  # it is read next
     check_installed(addresses_of(options))
-    named_model(options)
+    model = named_model(options).model
+    if model.startswith((".", "/", "~")) and not Path(model).expanduser().is_dir():
+        raise ValueError(f"model {model!r} is a folder that does not exist: give an existing one, or a hub id")
     check_method(options)
-    find_manifests([uri for uri in options.manifest or () if not has_scheme(uri)])
+    files = find_manifests([uri for uri in options.manifest or () if not has_scheme(uri)])
+    if len(files) == len(options.manifest or ()) and sum(Path(file).stat().st_size for file in files) < _MOST_BYTES:
+        read_manifest(options.manifest, limit=options.limit, skip_bad_rows=options.skip_bad_rows)

@@ -70,6 +70,13 @@ class OpenVideo:
         checked = check_questions([question], self.plan, tokenizer=self._tokenizer, layout=layout, config=self._config)
         if 0 in checked.refused:
             raise PipelineError(checked.refused[0].failure_class, checked.refused[0].message)
+        try:
+            return self._answer(question)
+        except KeyboardInterrupt:  # the reply under way would be taken for that to the next request
+            self._reader.close()
+            raise
+
+    def _answer(self, question: Question) -> VideoAnswer:
         frames = read_frames(self._decode, self.plan, self._config, self._bad_frames, self._kept)
         (answer,) = answer_groups(
             self.plan,

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
+from pipeline.counted import counted
 from pipeline.failures import Failure, FailureClass, OutageError, PipelineError
 from pipeline.planning.s3_listing import list_versions, split_runs
 from pipeline.results.keys import missing_fingerprint, video_fingerprint
@@ -114,8 +115,9 @@ def _outage(last: Fingerprint, *, num_away: int, waited_s: float) -> OutageError
     message = "" if last.failure is None else last.failure.message.rstrip(".")
     return OutageError(
         FailureClass.TRANSFER,
-        f"the storage of {num_away} videos has not answered for {waited_s:.0f} s, last: {message}. None of them has "
-        "failed: when it is back, the same command goes on. To wait longer raise reading.outage_s; with 0 they fail",
+        f"the storage of {counted(num_away, 'video')} has not answered for {waited_s:.0f} s, last: {message}. "
+        "None of them has failed: when it is back, the same command goes on. To wait longer raise "
+        "reading.outage_s; with 0 they fail",
     )
 
 

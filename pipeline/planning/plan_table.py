@@ -2,19 +2,20 @@
 
 import math
 
+from pipeline.counted import counted
 from pipeline.planning.estimate import JobEstimate
-from pipeline.results.tables import align_rows
+from pipeline.results.fitted_rows import fit_rows
 
 _PAYS = 1.5  # from which part on sampling at keyframes is offered
 
 
-def format_plan(plan: JobEstimate) -> str:
+def format_plan(plan: JobEstimate, *, width: int | None = None) -> str:
     """Lines of a name, a figure and what it rests on; ``~`` stands before what is estimated."""
     mark = "~" if plan.num_estimated else ""
     unread = plan.num_without_transcript
     lacking = f"; {unread:,} will fail: no transcript can be read" if unread else ""
     rows = [
-        ("questions to answer", f"{plan.num_questions:,}", f"about {plan.num_videos:,} videos{lacking}"),
+        ("questions to answer", f"{plan.num_questions:,}", f"about {counted(plan.num_videos, 'video')}{lacking}"),
         ("done earlier", f"{plan.num_skipped:,}", ""),
         (
             "to fail unasked",
@@ -32,7 +33,7 @@ def format_plan(plan: JobEstimate) -> str:
     refused = [f"  {one.question_id}: {one.failure_class}: {one.message}" for one in plan.questions.named]
     num_unnamed = plan.questions.num_refused - len(refused)
     more = [f"  and {num_unnamed:,} more that cannot be asked"] if num_unnamed else []
-    return "\n".join([*align_rows(rows, numbers={1}), *refused, *more])
+    return "\n".join([*fit_rows(rows, numbers={1}, width=width), *refused, *more])
 
 
 def _describe_refused(plan: JobEstimate) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.counted import counted
 from pipeline.method.selectors.registry import can_stop_early
 from pipeline.report.cards import Json, detail, list_entry
 from pipeline.report.evidence_frames import EvidencePatch, choose_frames, read_patches
@@ -167,7 +168,7 @@ def select_rows(answers: pa.Table, options: ReportOptions, output_uri: str) -> p
 def _notices(answers: pa.Table) -> list[str]:
     """What a reader must know before believing any of it."""
     num_warned = count_demo_warnings(answers.column("warnings").to_pylist())
-    return [f"{num_warned} of {answers.num_rows} questions: {DEMO_MODEL_WARNING}."] if num_warned else []
+    return [f"{num_warned} of {counted(answers.num_rows, 'question')}: {DEMO_MODEL_WARNING}."] if num_warned else []
 
 
 def _describe_nothing(answers: pa.Table, options: ReportOptions, place: str) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeVar
 
-from pipeline.results.tables import align_rows
+from pipeline.results.fitted_rows import fit_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -119,7 +119,7 @@ def format_table(names: Sequence[str], rows: Sequence[Sequence[object]], *, widt
     numbers = {column for column in range(len(names)) if _holds_numbers([row[column] for row in rows])}
     widths = [max(len(line[column]) for line in (header, *cells)) for column in range(len(names))]
     shown, room = fit_columns(widths, width)
-    lines = align_rows(
+    lines = fit_rows(
         [[_cut(row[column], size) for column, size in zip(shown, room, strict=True)] for row in cells],
         header=[_cut(header[column], size) for column, size in zip(shown, room, strict=True)],
         numbers=[place for place, column in enumerate(shown) if column in numbers],

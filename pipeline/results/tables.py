@@ -1,8 +1,9 @@
 """A table once, shown twice: aligned for a terminal, and as Markdown; the one place where columns are laid out."""
 
-import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+from pipeline.results.fitted_rows import fit_rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,23 +16,14 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def to_text(tables: Sequence[Table]) -> str:
-    """For a terminal: columns of numbers to the right, of words to the left."""
-    return "\n\n".join("\n".join(_text_lines(table)) for table in tables)
+def to_text(tables: Sequence[Table], *, width: int | None = None) -> str:
+    """For a terminal: columns of numbers to the right, of words to the left; see ``fit_rows`` on ``width``."""
+    return "\n\n".join("\n".join(_text_lines(table, width)) for table in tables)
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
     """Sections with pipe tables."""
     return "\n\n".join("\n".join(_markdown_lines(table)) for table in tables) + "\n"
-
-
-def align_rows(
-    rows: Sequence[Sequence[str]], *, header: Sequence[str] | None = None, numbers: Collection[int] = ()
-) -> list[str]:
-    """Lines for a terminal: columns as wide as their widest cell, those of ``numbers`` to the right."""
-    widths = [max(map(_width, column)) for column in zip(*([header] if header else []), *rows, strict=True)]
-    above = [header, ["-" * width for width in widths]] if header else []
-    return [_aligned(row, widths, numbers) for row in (*above, *rows)]
 
 
 def pipe_rows(rows: Sequence[Sequence[object]], *, header: Sequence[str], numbers: Collection[int] = ()) -> list[str]:
@@ -40,8 +32,9 @@ def pipe_rows(rows: Sequence[Sequence[object]], *, header: Sequence[str], number
     return [_piped(header), f"|{'|'.join(rules)}|", *map(_piped, rows)]
 
 
-def _text_lines(table: Table) -> list[str]:
-    rows = align_rows(table.rows, header=table.header, numbers=_number_columns(table)) if table.rows else []
+def _text_lines(table: Table, width: int | None) -> list[str]:
+    numbers = _number_columns(table)
+    rows = fit_rows(table.rows, header=table.header, numbers=numbers, width=width) if table.rows else []
     return [table.title, *rows, *(f"  {note}" for note in table.notes)]
 
 
@@ -49,14 +42,6 @@ def _number_columns(table: Table) -> frozenset[int]:
     """Columns without a word: numbers and dashes; never the first."""
     columns = range(1, len(table.header))
     return frozenset(column for column in columns if not any(row[column][:1].isalpha() for row in table.rows))
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int], numbers: Collection[int]) -> str:
-    cells: list[str] = []
-    for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        padding = " " * (width - _width(cell))
-        cells.append(padding + cell if column in numbers else cell + padding)
-    return "  ".join(cells).rstrip()
 
 
 def _markdown_lines(table: Table) -> list[str]:
@@ -67,8 +52,3 @@ def _markdown_lines(table: Table) -> list[str]:
 
 def _piped(row: Sequence[object]) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
-
-
-def _width(text: str) -> int:
-    """Columns on a terminal: wide characters take two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -75,32 +75,54 @@ class ProgressDisplay:
         self._stream.flush()
 
 
-_COLUMNS = (
-    ("question", 28),
-    ("answer", 24),
-    ("expected", 8),
-    ("conf.", 5),
-    ("evidence", 19),
-    ("groups", 8),
-    ("tokens", 10),
-    ("seconds", 7),
-)
+_COLUMNS = {
+    "question": 28,
+    "answer": 24,
+    "expected": 8,
+    "conf.": 5,
+    "evidence": 19,
+    "groups": 8,
+    "tokens": 10,
+    "seconds": 7,
+}
+_LEAST = {"question": 14, "answer": 10, "evidence": 15}
+_DISPENSABLE = ("tokens", "seconds", "expected")
 
 
-def format_answers(rows: Sequence[dict[str, Any]]) -> str:
-    """Who answers, then one line per row: question, answer, expected, confidence, evidence, groups, tokens, seconds."""
+def format_answers(rows: Sequence[dict[str, Any]], *, width: int | None = None) -> str:
+    """Who answers, then one line per row: question, answer, expected, confidence, evidence, groups, tokens, seconds.
+
+    Args:
+        rows: of the view ``answers``.
+        width: of the terminal: where it is narrow, tokens and seconds are left out and texts are cut.
+    """
+    columns = _columns_within(width)
     settings = dict.fromkeys(f"method {row['method']}, model {row['model']}" for row in rows)
-    lines = ["; ".join(settings), "", "  ".join(name.ljust(width) for name, width in _COLUMNS)]
-    lines.append("  ".join("-" * width for _, width in _COLUMNS))
+    lines = ["; ".join(settings), "", "  ".join(name.ljust(size) for name, size in columns.items())]
+    lines.append("  ".join("-" * size for size in columns.values()))
     video = None
     for row in rows:
         if row["video"] != video:
             video = row["video"]
             frames = f", {row['num_sampled_frames']:,} sampled frames" if row["num_sampled_frames"] else ""
             lines.append(f"{str(video).rsplit('/', 1)[-1]}{frames}")
-        cells = _cells(row)
-        lines.append("  ".join(_fit(cell, width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)))
+        cells = dict(zip(_COLUMNS, _cells(row), strict=True))
+        lines.append("  ".join(_fit(cells[name], size) for name, size in columns.items()))
     return "\n".join(lines)
+
+
+def _columns_within(width: int | None) -> dict[str, int]:
+    """What is dispensable goes first, then texts get shorter, down to `_LEAST`."""
+    columns = dict(_COLUMNS)
+    for name in _DISPENSABLE:
+        if width is not None and sum((columns | _LEAST).values()) + 2 * (len(columns) - 1) > width:
+            del columns[name]
+    while width is not None and sum(columns.values()) + 2 * (len(columns) - 1) > width:
+        spare = {name: columns[name] - least for name, least in _LEAST.items() if columns[name] > least}
+        if not spare:
+            break
+        columns[max(spare, key=spare.__getitem__)] -= 1
+    return columns
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -97,7 +97,11 @@ def test_without_room_everything_is_computed_again_and_the_answer_is_the_same(op
     assert counts["decode"] < sum(len(patches) for patches in video.plan.groups) * 2
 
 
-def test_a_question_that_cannot_be_asked_leaves_the_video_open(opened):
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_question_that_cannot_be_asked_or_is_interrupted_leaves_the_video_open(opened, monkeypatch):
     open_it, _ = opened
     job, _, video = open_it("adapttoken-lite")
     long = Question(question_id="long", video="", text="What? " * 20_000, options=None, row_index=0)
@@ -105,4 +109,10 @@ def test_a_question_that_cannot_be_asked_leaves_the_video_open(opened):
         with pytest.raises(PipelineError, match="tokens long") as raised:
             video.ask(long)
         assert raised.value.failure_class is FailureClass.TOO_LARGE
+        assert video._reader.child_pid is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(open_video, "answer_groups", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                video.ask(job.tasks[0].questions[0])
+        assert video._reader.child_pid is None  # else it would answer the next request with what this one asked for
         assert video.ask(job.tasks[0].questions[0]).final is not None

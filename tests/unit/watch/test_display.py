@@ -239,3 +239,9 @@ def test_an_answer_is_one_line_with_option_confidence_and_evidence():
     assert lines[3].split() == ["Which?", "B.", "blue", "B", "0.88", "0:01:00-0:01:05", "4/20", "128/640", "1.2"]
     assert lines[4] == "c.mp4"
     assert lines[5].split() == ["Why?", "failed:", "not_found"]
+    for width, left_out in ((126, ()), (100, ()), (80, ("tokens",)), (60, ("tokens", "seconds", "expected"))):
+        table = format_answers([row | {"question": "Which? " * 9}], width=width).splitlines()[2:]
+        assert max(map(len, table)) <= width
+        assert not set(left_out) & set(table[0].split())
+        assert {"question", "answer", "conf.", "evidence", "groups"} <= set(table[0].split())
+        assert "B. blue" in table[3]

@@ -102,7 +102,7 @@ def test_a_missing_video_is_listed_and_fatal_unless_it_is_allowed(tmp_path, run_
     code, rows, report, printed = run_import("videomme", annotations, videos)
     assert (code, rows) == (2, None)
     assert report["missing_videos"] == {"_vidB": "there is no video file"}
-    assert "1 videos cannot be used, no manifest written; --allow-missing leaves them out" in printed
+    assert "1 video cannot be used, no manifest written; --allow-missing leaves them out" in printed
     code, rows, report, printed = run_import("videomme", annotations, videos, "--allow-missing")
     assert (code, len(rows), report["num_left_out"]) == (0, 3, 3)
     assert "3 left out: there is no video file" in printed
