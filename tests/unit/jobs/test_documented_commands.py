@@ -61,13 +61,15 @@ def test_commands_are_found_and_every_job_that_is_named_exists():
     assert [job for job in sorted(named) if not (ROOT / "jobs" / f"{job}.py").exists()] == []
 
 
-ANSWERING = re.compile(r"(jobs/run\.py|jobs/ask\.py|jobs/analyze\.py ablate|sbatch cluster/slurm\.sh)\b([^`\n|]*)")
+ANSWERING = re.compile(
+    r"(jobs/run\.py|jobs/ask\.py|jobs/serve\.py|jobs/analyze\.py ablate|sbatch cluster/slurm\.sh)\b([^`\n|]*)"
+)
 DEPLOYED = sorted(path for path in (ROOT / "cluster").iterdir() if path.suffix in (".yaml", ".sh", ".py", ""))
 EXAMPLES = (*PAGES, *(path for path in DEPLOYED if path.is_file()), *sorted((ROOT / "jobs").glob("*.py")))
 
 
 def asks_about_videos(job, rest):
-    return "--manifest" in rest if job == "jobs/run.py" else bool(rest.strip(" ."))
+    return "--manifest" in rest if job == "jobs/run.py" else bool(rest.strip(" .")) and "--no-ask" not in rest
 
 
 def answering_commands(text):
