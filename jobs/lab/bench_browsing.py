@@ -2,7 +2,7 @@
 
     python jobs/lab/bench_browsing.py --rows 1000000 --folder /tmp/million
 
-The folder is made where it is not there; it takes about 0.9 GB.
+The folder is made where it is not there; a million rows take about 50 MB.
 """
 
 import argparse

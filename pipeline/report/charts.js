@@ -55,7 +55,8 @@ function timeline(detail, width, moment = null, lanes = ["Attention", "Kept toke
     const place = { ...span(start, end, 2), y: tokens - height, height };
     const data = { "data-start": start, "data-tokens": number, "data-entropy": entropy };
     const said = entropy === null ? "" : `, of a group with entropy ${figure(entropy)} nats`;
-    const title = `${clock(start)}: ${plural(number, "token", "tokens")}${weight === null ? "" : `, ${percent(weight)} of the attention`}${said}`;
+    const kept = weight === null ? "looked at" : `${plural(number, "token", "tokens")}, ${percent(weight)} of the attention`;
+    const title = `${clock(start)}: ${kept}${said}`;
     const level = `patch unsure-${unsureness(entropy, largest)}`;
     marks.push(shape("rect", { class: level, ...place, ...data }, shape("title", {}, title)));
   }

@@ -2,8 +2,8 @@
 
 import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PAGE_LINES = 100
 _MOST_PAGES = 10**9
 _JUDGED_AT_ONCE = 50_000
+_KEPT_READINGS = 2  # of before, for pages that are being made
 _LONG = ("kept_tokens", "groups", "evidence")
 _SORTS = {
     "video": "place",
@@ -77,6 +78,15 @@ class LineQuery:
         return " AND ".join(f"({part})" for part in parts), words + [self.method] * bool(self.method)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    """One reading of the folder: a database with the table of its lines, which lies in a file."""
+
+    database: "duckdb.DuckDBPyConnection"
+    lines: str
+    path: Path
+
+
 class AnswerLines:
     """The answers of an output folder as they were when they were last read, and those that were given here.
 
@@ -97,30 +107,31 @@ class AnswerLines:
         self._output_uri, self._storage_options = output_uri, storage_options
         self._here: dict[str, pa.Table] = {}
         self._lock, self._folder = threading.Lock(), tempfile.TemporaryDirectory(prefix="adapttoken-serve-")
-        self._num_reads = 0
-        self._database, self._lines = self._read()
+        self._num_reads, self._before = 0, list[_Reading]()
+        self._now = self._read()
 
     def close(self) -> None:
         """Remove the file."""
-        self._database.close()
+        for reading in (*self._before, self._now):
+            reading.database.close()
         self._folder.cleanup()
 
     def page(self, query: LineQuery) -> Json:
         """Lines of one page, how many there are under these conditions, and how many in all."""
         condition, values = query.condition()
         first = query.page * PAGE_LINES
-        with closing(self._database.cursor()) as cursor:
-            (num_all,) = _one(cursor, f"SELECT count(*) FROM {self._lines}")
+        with self.table() as (cursor, lines):
+            (num_all,) = _one(cursor, f"SELECT count(*) FROM {lines}")
             num_found = num_all
             if query.is_all:
-                chosen = f"SELECT place FROM {self._lines} ORDER BY place LIMIT {PAGE_LINES} OFFSET {first}"
+                chosen = f"SELECT place FROM {lines} ORDER BY place LIMIT {PAGE_LINES} OFFSET {first}"
                 places = [place for (place,) in cursor.execute(chosen).fetchall()]
             else:
-                (num_found,) = _one(cursor, f"SELECT count(*) FROM {self._lines} WHERE {condition}", values)
+                (num_found,) = _one(cursor, f"SELECT count(*) FROM {lines} WHERE {condition}", values)
                 order = f"ORDER BY {_SORTS[query.sort]} LIMIT {PAGE_LINES} OFFSET {first}"
-                chosen = f"SELECT place FROM {self._lines} WHERE {condition} {order}"
+                chosen = f"SELECT place FROM {lines} WHERE {condition} {order}"
                 places = [place for (place,) in cursor.execute(chosen, values).fetchall()]
-            rows = self._rows_at(cursor, places)
+            rows = _rows_at(cursor, lines, places)
         return {
             "entries": [list_entry(row) for row in rows],
             "num_found": num_found,
@@ -133,8 +144,8 @@ class AnswerLines:
         """The whole row of an answer; None where there is no such answer (any more)."""
         if key in self._here:
             return self._here[key]
-        with closing(self._database.cursor()) as cursor:
-            stamp = cursor.execute(f"SELECT run_id, finished_at FROM {self._lines} WHERE question_key = ?", [key])
+        with self.table() as (cursor, lines):
+            stamp = cursor.execute(f"SELECT run_id, finished_at FROM {lines} WHERE question_key = ?", [key])
             found = stamp.fetchall()  # to the end: DuckDB begins nothing else before
             if not found:
                 return None
@@ -149,14 +160,14 @@ class AnswerLines:
         """Different videos whose address holds all words, by address."""
         words = search.lower().split()
         condition = " AND ".join(["video IS NOT NULL", *["contains(lower(video), ?)"] * len(words)])
-        with closing(self._database.cursor()) as cursor:
-            sql = f"SELECT DISTINCT video FROM {self._lines} WHERE {condition} ORDER BY video LIMIT {limit}"
+        with self.table() as (cursor, lines):
+            sql = f"SELECT DISTINCT video FROM {lines} WHERE {condition} ORDER BY video LIMIT {limit}"
             return [video for (video,) in cursor.execute(sql, words).fetchall()]
 
     def has_video(self, uri: str) -> bool:
         """Whether there is an answer about it."""
-        with closing(self._database.cursor()) as cursor:
-            sql = f"SELECT count(*) FROM {self._lines} WHERE video = ?"
+        with self.table() as (cursor, lines):
+            sql = f"SELECT count(*) FROM {lines} WHERE video = ?"
             return bool(_one(cursor, sql, [uri])[0])
 
     def add(self, row: pa.Table) -> Json:
@@ -164,8 +175,8 @@ class AnswerLines:
         (record,) = row.drop_columns([*_LONG]).to_pylist()
         with self._lock:
             self._here[record["question_key"]] = row
-            with closing(self._database.cursor()) as cursor:
-                self._insert(cursor, self._lines, row)
+            with self.table() as (cursor, lines):
+                self._insert(cursor, lines, row)
         return list_entry(record)
 
     def read_again(self) -> None:
@@ -173,11 +184,14 @@ class AnswerLines:
         with self._lock:
             if self._output_uri is None:
                 return
-            database, lines = self._read()
-            with closing(database.cursor()) as cursor:
+            reading = self._read()
+            with closing(reading.database.cursor()) as cursor:
                 for row in self._here.values():
-                    self._insert(cursor, lines, row)
-            self._database, self._lines = database, lines
+                    self._insert(cursor, reading.lines, row)
+            while len(self._before) >= _KEPT_READINGS:
+                self._forget(self._before.pop(0))
+            self._before.append(self._now)
+            self._now = reading
 
     def describe_state(self) -> str:
         """Changes whenever the folder's files do."""
@@ -186,17 +200,14 @@ class AnswerLines:
         parts = AnswersFolder(self._output_uri, self._storage_options).list_parts()
         return str(hash(tuple((part.path, part.size_bytes, part.version) for part in parts)))
 
-    @property
-    def database(self) -> "duckdb.DuckDBPyConnection":
-        """With the table `lines_name`; use a cursor of it."""
-        return self._database
+    @contextmanager
+    def table(self) -> "Iterator[tuple[duckdb.DuckDBPyConnection, str]]":
+        """A cursor, and the name of the table of lines; both of one reading of the folder."""
+        reading = self._now
+        with closing(reading.database.cursor()) as cursor:
+            yield cursor, reading.lines
 
-    @property
-    def lines_name(self) -> str:
-        """Of the table."""
-        return self._lines
-
-    def _read(self) -> "tuple[duckdb.DuckDBPyConnection, str]":
+    def _read(self) -> "_Reading":
         """A database of its own for every reading: a page that is being made goes on with the old one."""
         self._num_reads += 1
         database, lines = self._open(), f"kept.lines_{self._num_reads}"
@@ -209,7 +220,11 @@ class AnswerLines:
         names = {name for name, *_ in database.execute(f"DESCRIBE {lines}").fetchall()}
         if "expected" in names:
             self._judge(database, lines)
-        return database, lines
+        return _Reading(database=database, lines=lines, path=path)
+
+    def _forget(self, reading: "_Reading") -> None:
+        reading.database.close()
+        reading.path.unlink(missing_ok=True)
 
     def _open(self) -> "duckdb.DuckDBPyConnection":
         import duckdb
@@ -234,13 +249,6 @@ class AnswerLines:
         )
         cursor.unregister("given")
 
-    def _rows_at(self, cursor: "duckdb.DuckDBPyConnection", places: list[int]) -> list[dict[str, Any]]:
-        """Lines at these places, in this order: the many are sorted by what orders them, and few are read in full."""
-        wanted = ", ".join(map(str, places)) or "NULL"
-        sql = f"SELECT * EXCLUDE (searched, is_right) FROM {self._lines} WHERE place IN ({wanted})"
-        rows = {row["place"]: row for row in cursor.sql(sql).to_arrow_table().to_pylist()}
-        return [rows[place] for place in places]
-
     def _judge(self, database: "duckdb.DuckDBPyConnection", lines: str) -> None:
         """Right and wrong by the rule of the report, once for all lines."""
         reader = database.sql(
@@ -259,3 +267,11 @@ class AnswerLines:
 def _one(cursor: "duckdb.DuckDBPyConnection", sql: str, values: Sequence[object] = ()) -> tuple[Any, ...]:
     ((*found,),) = cursor.execute(sql, list(values)).fetchall()
     return tuple(found)
+
+
+def _rows_at(cursor: "duckdb.DuckDBPyConnection", lines: str, places: list[int]) -> list[dict[str, Any]]:
+    """Lines at these places, in this order: the many are sorted by what orders them, and few are read in full."""
+    wanted = ", ".join(map(str, places)) or "NULL"
+    sql = f"SELECT * EXCLUDE (searched, is_right) FROM {lines} WHERE place IN ({wanted})"
+    rows = {row["place"]: row for row in cursor.sql(sql).to_arrow_table().to_pylist()}
+    return [rows[place] for place in places]

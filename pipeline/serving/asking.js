@@ -47,7 +47,7 @@ class LiveAnswer {
       const bin = Math.min(BINS - 1, Math.floor(start / width));
       const before = this.bins.get(bin) ?? [bin * width, (bin + 1) * width, 0, null, null];
       const entropy = before[4] === null ? scored.entropy : Math.min(before[4], scored.entropy ?? Infinity);
-      this.bins.set(bin, [before[0], before[1], before[2] + 1, null, entropy]);
+      this.bins.set(bin, [before[0], before[1], 1, null, entropy]);
     }
   }
 

@@ -66,8 +66,7 @@ class Desk:
     def close(self) -> None:
         """Begin nothing more, wait for what withdraws, and end the decoding processes."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        while self._sessions:
-            self._sessions.popitem()[1].close()
+        self._drop_all()
 
     def _count_out(self, _: "Future[pa.Table]") -> None:
         with self._lock:
@@ -95,8 +94,8 @@ class Desk:
             is_sound = True
             raise
         finally:
-            if not is_sound:  # nobody knows what state it is in
-                self._drop((ask.method, uri, fingerprint))
+            if not is_sound:  # nobody knows what state it is in; and memory may have run out
+                self._drop_all()
         return row
 
     def _session(self, asker: Asker, uri: str, fingerprint: str) -> VideoSession:
@@ -110,6 +109,10 @@ class Desk:
             self._sessions[name] = VideoSession(asker, uri, fingerprint)
         self._sessions.move_to_end(name)
         return self._sessions[name]
+
+    def _drop_all(self) -> None:
+        while self._sessions:
+            self._sessions.popitem()[1].close()
 
     def _drop(self, name: tuple[str, str, str]) -> None:
         self._sessions.pop(name).close()

@@ -1,6 +1,5 @@
 """The head of the page over all lines: the sums of the report, which DuckDB adds up."""
 
-from contextlib import closing
 from typing import Any
 
 from pipeline.report.cards import Json
@@ -25,21 +24,21 @@ _SUMS = {
 }
 
 
-def sum_up(lines: AnswerLines) -> Json:
+def sum_up(answers: AnswerLines) -> Json:
     """What ``report.totals.describe_totals`` says of all rows, and the notices above it."""
     select, setting = ", ".join(f"{sql} AS {name}" for name, sql in _SUMS.items()), ", ".join(_SETTING)
-    with closing(lines.database.cursor()) as cursor:
-        (whole,) = _records(cursor, f"SELECT {select} FROM {lines.lines_name}")
+    with answers.table() as (cursor, lines):
+        (whole,) = _records(cursor, f"SELECT {select} FROM {lines}")
         by_setting = _records(
             cursor,
-            f"SELECT {setting}, {select} FROM {lines.lines_name} GROUP BY ALL ORDER BY {setting}",
+            f"SELECT {setting}, {select} FROM {lines} GROUP BY ALL ORDER BY {setting}",
         )
         failures = _records(
             cursor,
-            f"SELECT error_class, count(*) AS number FROM {lines.lines_name} WHERE error_class IS NOT NULL "
+            f"SELECT error_class, count(*) AS number FROM {lines} WHERE error_class IS NOT NULL "
             "GROUP BY ALL ORDER BY error_class",
         )
-        by_demo = f"SELECT count(*) FROM {lines.lines_name} WHERE list_contains(warnings, ?)"
+        by_demo = f"SELECT count(*) FROM {lines} WHERE list_contains(warnings, ?)"
         ((num_warned,),) = cursor.execute(by_demo, [DEMO_MODEL_WARNING]).fetchall()
     totals = _describe(whole) | {
         "failures_by_class": {one["error_class"]: one["number"] for one in failures},

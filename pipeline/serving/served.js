@@ -22,10 +22,18 @@ class ServedList extends QuestionList {
     this.controls.sort.append(...options(SORTS));
     const useful = FILTERS.filter(([name]) => ServedList.head.totals.num_judged || !["right", "wrong"].includes(name));
     this.controls.filter.append(...options([...useful, ["here", "Asked here"]]));
-    const methods = [...new Set(ServedList.head.totals.methods.map((one) => one.method))].sort();
-    this.controls.method.append(...options([["", "All methods"], ...methods.map((name) => [name, name])]));
-    byId("method-label").hidden = methods.length < 2;
+    this.controls.method.append(...options([["", "All methods"]]));
+    this.fillMethods(ServedList.head);
     for (const control of Object.values(this.controls)) control.addEventListener("input", () => this.updateSoon());
+  }
+
+  // Those that are not there yet: an answer that is given here may be the first of its method.
+  fillMethods(head) {
+    const select = this.controls.method;
+    const known = new Set([...select.options].map((one) => one.value));
+    const methods = [...new Set(head.totals.methods.map((one) => one.method))].sort();
+    select.append(...methods.filter((name) => !known.has(name)).map((name) => node("option", { value: name }, name)));
+    byId("method-label").hidden = select.options.length < 3;
   }
 
   updateSoon() {
@@ -165,6 +173,7 @@ function startServed() {
     if (isReading) target.focus();
     head = await fetchJson("api/head").catch(() => head);
     drawHead(head);
+    list.fillMethods(head);
   });
   const shown = new ServedDetail(target, head, form);
   list = new ServedList(head, (number, moment) => {

@@ -246,3 +246,27 @@ def test_another_page_in_the_same_browser_cannot_ask_and_not_read(client, browse
     assert answers[:2] == ["refused", "refused"]
     assert answers[2] in ("refused", ["opaque", 0])
     assert client.server._desk._num_asked == before
+
+
+def test_with_videos_alone_the_first_answer_is_the_first_line(demo_output, browser):
+    video = sorted((demo_output.parent / "archive" / "videos").iterdir())[0]
+    with serving(str(video), "--model", "demo", "--method", "adapttoken-lite") as client:
+        page = browser.new_page()
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"http://127.0.0.1:{client.port}/")
+        until(page, "document.getElementById('count').textContent === '0 questions'")
+        page.focus("#list")
+        page.keyboard.press("ArrowDown")  # there is nothing to move to
+        for number, method in enumerate(("adapttoken-lite", "adapttoken"), 1):
+            page.select_option("#ask-method", method)
+            ask(page, f"What color is the star, {number}?")
+            until(page, IS_OVER)
+            until(page, f"document.getElementById('count').textContent.startsWith('{number} question')")
+        page.wait_for_selector("#detail figure img")
+        until(page, "!document.getElementById('method-label').hidden")
+        page.select_option("#method", "adapttoken")
+        until(page, "document.getElementById('count').textContent === '1 of 2 questions'")
+        page.close()
+    assert complaints == []

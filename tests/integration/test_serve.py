@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from jobs.run import main as run_main
@@ -354,6 +355,24 @@ def test_without_its_extra_the_command_says_what_to_install(output, monkeypatch,
     monkeypatch.setattr("jobs.wiring.extras.find_spec", lambda name: None)
     assert main([str(output), "--no-ask"]) == 2
     assert "pip install 'adapttoken-ray[serve]'" in capsys.readouterr().err
+
+
+def test_answers_on_s3_are_browsed_and_videos_there_are_asked_about(output, videos, s3_endpoint):
+    storage = {"endpoint_url": s3_endpoint, "key": "k", "secret": "hidden-secret"}
+    store = fsspec.filesystem("s3", **storage)
+    store.mkdir("served")
+    store.put(str(output), "served/out", recursive=True)
+    store.put(videos[0], "served/film.mp4")
+    more = ["--storage-options", json.dumps(storage), "--set", "sampling.max_frames=64"]
+    with serving("s3://served/out", "s3://served/film.mp4", "--model", "demo", *more) as opened:
+        (entry, *_) = opened.json("/api/answers?sort=unsure")[1]["entries"]
+        assert opened.json(f"/api/answers/{entry['key']}")[1]["entry"] == entry
+        assert "s3://served/film.mp4" in opened.json("/api/head")[1]["videos"]
+        events = opened.ask(video="s3://served/film.mp4", **QUESTION)
+        assert names_of(events)[-1] == "answered"
+        _, found = opened.json(f"/api/answers/{events[-1][1]['entry']['key']}")
+        assert found["detail"]["video_url"] is None
+        assert opened.json(f"/api/answers/{events[-1][1]['entry']['key']}/frames")[1][0]["image"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -71,8 +71,8 @@ def test_commands_are_found_and_every_job_that_is_named_exists():
 
 
 ANSWERING = re.compile(
-    r"(jobs/run\.py|jobs/ask\.py|jobs/analyze\.py ablate|jobs/compare\.py|sbatch cluster/slurm\.sh"
-    r"|adapttoken run|adapttoken ask|adapttoken analyze ablate|adapttoken compare)\b([^`\n|]*)"
+    r"(jobs/run\.py|jobs/ask\.py|jobs/serve\.py|jobs/analyze\.py ablate|jobs/compare\.py|sbatch cluster/slurm\.sh"
+    r"|adapttoken run|adapttoken ask|adapttoken serve|adapttoken analyze ablate|adapttoken compare)\b([^`\n|]*)"
 )
 DEPLOYED = sorted(path for path in (ROOT / "cluster").iterdir() if path.suffix in (".yaml", ".sh", ".py", ""))
 WRONG_COMMANDS = ROOT / "docs" / "journeys.md"  # typed by a test of its own, which sees that none of them answers
@@ -84,9 +84,11 @@ EXAMPLES = (
 
 
 def asks_about_videos(job, rest):
-    if job.endswith("ask") or job.startswith("adapttoken a"):  # of the console's also in prose: "`adapttoken ask`"
+    if "--no-ask" in rest:
+        return False
+    if job.endswith(("ask", "adapttoken serve")) or job.startswith("adapttoken a"):  # also in prose: "`adapttoken ask`"
         return bool(re.search(r"\.\w+\b|--\w", rest))
-    return bool(rest.strip(" .")) if job.startswith(("jobs/a", "sbatch")) else "--manifest" in rest
+    return bool(rest.strip(" .")) if job.startswith(("jobs/a", "jobs/s", "sbatch")) else "--manifest" in rest
 
 
 def answering_commands(text):

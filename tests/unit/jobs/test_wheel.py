@@ -52,6 +52,7 @@ def test_everything_else_is_in_it(wheel):
     }
     assert sources <= wheel
     data = {"pipeline/demo/model/model.safetensors", "pipeline/results/views.sql", "pipeline/report/page.js"}
+    data |= {"pipeline/serving/ask.html", "pipeline/serving/served.js", "pipeline/serving/serve.css"}
     assert {f"adapttoken/{name}" for name in data} <= wheel
 
 

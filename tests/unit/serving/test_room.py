@@ -37,6 +37,10 @@ def test_a_holder_never_drives_itself_out():
     assert room.take("a", 70)
     assert not room.take("a", 40)
     assert (room.held_bytes, dropped) == (70, [])
+    enter(room, "b", dropped)
+    assert room.take("b", 30)
+    assert room.take("a", 20)  # used longest ago, and the one that wants more
+    assert (room.held_bytes, dropped) == (90, ["b"])
 
 
 def test_who_has_left_holds_nothing():
