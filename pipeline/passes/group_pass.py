@@ -5,6 +5,7 @@ Shape suffixes: F = frames of a group, N = its visual tokens
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -23,7 +24,7 @@ from pipeline.models.devices.timer import DeviceTimer
 from pipeline.models.devices.transfer import FrameUpload, staging, upload
 from pipeline.models.interface import Encoded, LaunchedResponses, QuestionPrompt, Response, VideoModel, styled
 from pipeline.passes.candidates import GroupCandidates
-from pipeline.passes.kept_groups import KeptGroups
+from pipeline.passes.kept_groups import NOTHING_KEPT, KeptGroups
 from pipeline.passes.picture_change import luma_change
 from pipeline.passes.ranking import RankedGroup, RankOnce, by_attention, by_rule, profile_of, rank_anew
 from pipeline.passes.records import GroupInput
@@ -146,7 +147,7 @@ class GroupScorer:
     """Launches groups one after the other; a group's frames are copied while the one before is computed."""
 
     def __init__(
-        self, model: VideoModel, config: RunConfig, *, kept: KeptGroups | None = None, once: RankOnce = rank_anew
+        self, model: VideoModel, config: RunConfig, kept: KeptGroups = NOTHING_KEPT, once: RankOnce = rank_anew
     ) -> None:
         self._model, self._config, self._kept, self._once = model, config, kept, once
         is_cuda = model.device.type == "cuda"
@@ -185,7 +186,7 @@ def launch_group(
     group: GroupInput,
     config: RunConfig,
     *,
-    kept: KeptGroups | None = None,
+    kept: KeptGroups = NOTHING_KEPT,
     once: RankOnce = rank_anew,
 ) -> LaunchedGroup:
     """Queue the pass of one group: encode, prefill, and all questions of its micro-batches.
@@ -203,27 +204,22 @@ def launch_group(
     selector = get_selector(config.method)
     # 1. encode (1 group → visual tokens)
     with timer.stage("encode"):
-        encoded = None if kept is None else kept.encoded(group.group_index, model.device)
-        if encoded is None:
-            assert frames_FHW3 is not None, "a group without frames is not kept either"
-            encoded = _encode(model, frames_FHW3, group, selector, batch_patches=scoring.encode_patches >> group.rung)
-            if kept is not None:
-                kept.keep_encoded(group.group_index, encoded)
+        batch_patches = scoring.encode_patches >> group.rung
+        encode = partial(_encode, model, frames_FHW3, group, selector, batch_patches=batch_patches)
+        encoded = kept.encoded(group.group_index, model.device, encode)
     responses, separators = [], model.separators_per_patch if selector.ranks_separators else 0
     if selector.needs_scores and group.batches:
         # 2. prefill (visual tokens → keys and values of everything before the questions)
         with timer.stage("prefill"):
-            prefix = None if kept is None else kept.prefix(group.group_index)
-            if prefix is None:
-                prefix = model.prefill(
-                    encoded.features_ND,
-                    group.geometry,
-                    patch_s=model.frames_per_patch / config.sampling.sample_fps,
-                    center_s_P=group.patch_centers_s,
-                    **({"rank_separators": True} if separators else {}),
-                )
-                if kept is not None:
-                    kept.keep_prefix(group.group_index, prefix)
+            prefill = partial(
+                model.prefill,
+                encoded.features_ND,
+                group.geometry,
+                patch_s=model.frames_per_patch / config.sampling.sample_fps,
+                center_s_P=group.patch_centers_s,
+                **({"rank_separators": True} if separators else {}),
+            )
+            prefix = kept.prefix(group.group_index, prefill)
         # 3. score (1 micro-batch of questions at a time)
         with timer.stage("score"):
             for batch in _micro_batches(group, size=max(1, scoring.question_batch >> group.rung)):
@@ -246,13 +242,14 @@ def launch_group(
 
 def _encode(
     model: VideoModel,
-    frames_FHW3: Tensor | npt.NDArray[np.uint8],
+    frames_FHW3: Tensor | npt.NDArray[np.uint8] | None,
     group: GroupInput,
     selector: Selector,
     *,
     batch_patches: int,
 ) -> Encoded:
     """Visual tokens, and what else the selector's rule wants to know of them."""
+    assert frames_FHW3 is not None, "a group without frames is kept"
     inputs = RankInputs() if selector.ranker is None else selector.ranker.inputs
     batch_patches = max(1, batch_patches)
     if inputs.saliency or inputs.tower:

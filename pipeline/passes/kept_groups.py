@@ -1,8 +1,8 @@
 """What one question about a video leaves for the next: visual tokens on the host, prefixes where they were computed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from pipeline.models.interface import Encoded
 _HOST_SHARE, _DEVICE_SHARE = 0.25, 0.5  # of what is free when a video is opened
 _UNKNOWN_FREE_BYTES = 4 * 1024**3
 _CPU = torch.device("cpu")
+Prefix = TypeVar("Prefix")
 
 
 class KeptGroups:
@@ -40,30 +41,36 @@ class KeptGroups:
         """Whether its visual tokens are here."""
         return group_index in self._encoded
 
-    def encoded(self, group_index: int, device: torch.device) -> Encoded | None:
-        """Its visual tokens, on the device."""
+    def encoded(self, group_index: int, device: torch.device, encode: Callable[[], Encoded]) -> Encoded:
+        """Its visual tokens, on the device; made where they are not here, and kept where there is room."""
         found = self._encoded.get(group_index)
-        return None if found is None else _moved(found, device)
+        if found is not None:
+            return _moved(found, device)
+        made = encode()
+        if self._take_room("tokens", made):
+            self._encoded[group_index] = _moved(made, _CPU)
+        return made
 
-    def keep_encoded(self, group_index: int, encoded: Encoded) -> None:
-        """Where there is room."""
-        if self._take_room("tokens", encoded):
-            self._encoded[group_index] = _moved(encoded, _CPU)
-
-    def prefix(self, group_index: int) -> Any:
-        """Its prefix as the model made it, or None."""
-        return self._prefixes.get(group_index)
-
-    def keep_prefix(self, group_index: int, prefix: Any) -> None:
-        """Where there is room; it is not changed by those who use it."""
-        if self._take_room("prefix", prefix):
-            self._prefixes[group_index] = prefix
+    def prefix(self, group_index: int, prefill: Callable[[], Prefix]) -> Prefix:
+        """Its prefix as the model makes it, likewise; it is not changed by those who use it."""
+        found: Prefix | None = self._prefixes.get(group_index)
+        if found is not None:
+            return found
+        made = prefill()
+        if self._take_room("prefix", made):
+            self._prefixes[group_index] = made
+        return made
 
     def _take_room(self, kind: str, value: object) -> bool:
+        if not self._room[kind]:
+            return False
         num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(value))
         fits = num_bytes <= self._room[kind]
         self._room[kind] -= num_bytes if fits else 0
         return fits
+
+
+NOTHING_KEPT = KeptGroups(most_token_bytes=0, most_prefix_bytes=0)
 
 
 def _moved(encoded: Encoded, device: torch.device) -> Encoded:

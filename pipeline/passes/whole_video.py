@@ -28,7 +28,7 @@ from pipeline.passes.final_pass import answer_question
 from pipeline.passes.group_pass import DevicePiece, GroupScorer, LaunchedGroup, ScoredGroup
 from pipeline.passes.group_prior import hear_groups
 from pipeline.passes.group_vote import answer_by_vote
-from pipeline.passes.kept_groups import KeptGroups
+from pipeline.passes.kept_groups import NOTHING_KEPT, KeptGroups
 from pipeline.passes.ranking import RankOnce, rank_anew
 from pipeline.passes.records import FinalAnswer, FinalInput, GroupInput
 from pipeline.passes.video_answer import Asked, VideoAnswer, begin_answer, to_questions
@@ -98,7 +98,7 @@ def answer_groups(
     num_ahead: int = 0,
     once: RankOnce = rank_anew,
     stage: Stage = lambda name: nullcontext(),
-    kept: KeptGroups | None = None,
+    kept: KeptGroups = NOTHING_KEPT,
     note: Note = lambda answers, scored: None,
 ) -> tuple[VideoAnswer, ...]:
     """Steps 3 to 8 over a planned video.
@@ -119,15 +119,13 @@ def answer_groups(
     """
     selector, held = get_selector(config.method), list[GroupCandidates]()
     answers = tuple(begin_answer(question, plan) for question in questions)
-    scorer = GroupScorer(model, config, kept=kept, once=once)
-    launched, groups = list[LaunchedGroup](), iter(frames)
+    launched, scorer, groups = list[LaunchedGroup](), GroupScorer(model, config, kept, once), iter(frames)
     while len(held) < len(plan.groups) and not all(answer.has_stopped for answer in answers):
         # 3. attention rank, 4. response entropy (1 group × its open questions → scores, ranked tokens)
         while len(held) + len(launched) < len(plan.groups) and len(launched) <= num_ahead:
             with stage("assemble frames"):
                 group = _input_of(plan, len(held) + len(launched), answers, config)
-                is_kept = kept is not None and kept.has(group.group_index)
-                launched.append(scorer.launch([] if is_kept else _as_pieces(next(groups)), group))
+                launched.append(scorer.launch([] if kept.has(group.group_index) else _as_pieces(next(groups)), group))
         with stage("candidates and shares"):
             scored = launched.pop(0).finish()
             held.append(scored.candidates)

@@ -98,7 +98,7 @@ def test_two_coordinators_share_a_job_and_change_no_row_though_one_is_killed(
     job = make_job("adapttoken", num_scorers=2, **{"execution.num_decoders": 2, "execution.num_coordinators": 2})
     options = ActorOptions(scorer=(place,) * 2, decoder=(place,) * 2)
     faults = [lambda progress: progress.num_groups_scored and send("CoordinatorService")]
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="adapttoken"):
         assert stable(rows_of(disturbed(job, options, faults))) == stable(serial_rows("adapttoken"))
     assert "2 coordinators share" in caplog.text
 

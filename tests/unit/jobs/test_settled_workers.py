@@ -21,7 +21,7 @@ def torch_with_cuda(monkeypatch):
 
 
 def test_a_run_takes_the_gpus_and_says_so(caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger=LOG.name):
         execution = settle_config(RunConfig(), FOUR_GPUS).execution
     assert (execution.num_scorers, execution.gpus_per_scorer) == (4, 1.0)
     assert "4 GPUs; 4 scorers with 1 GPU each" in caplog.text
