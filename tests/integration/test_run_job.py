@@ -251,7 +251,10 @@ sys.exit(run.main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)],
+)
 def test_an_interrupted_run_says_so_and_the_same_command_pays_only_for_what_was_not_committed(
     number, exit_code, arguments, archive, tmp_path, no_ray, read_rows
 ):

@@ -89,7 +89,15 @@ def loop(model, monkeypatch):
     return run
 
 
-BY_DEFAULT = {name for name, one in SELECTORS.items() if one.ranker is None} - {"aks"} | {"duet", "evs", "ktv"}
+BY_DEFAULT = {
+    "adapttoken",
+    "adapttoken-lite",
+    "adapttoken-vote",
+    "flexselect",
+    "most-certain",
+    "duet",
+    "uniform",
+}  # all: -m slow
 
 
 @pytest.mark.parametrize(
