@@ -40,7 +40,9 @@ def is_public_address(address: str) -> bool:
             return is_public_address(str(ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)))
         if ip.ipv4_mapped is not None:
             return is_public_address(str(ip.ipv4_mapped))
-        if ip not in _GLOBAL_UNICAST or (ip.sixtofour is not None and not is_public_address(str(ip.sixtofour))):
+        if ip.sixtofour is not None:  # 2002::/16 counts as private from Python 3.13 on
+            return is_public_address(str(ip.sixtofour))
+        if ip not in _GLOBAL_UNICAST:
             return False
     if any(ip in network for network in _PUBLIC_BY_NUMBER_ONLY):
         return False

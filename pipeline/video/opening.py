@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 from pipeline.failures import FailureClass, PipelineError
@@ -23,7 +24,7 @@ def open_video(path: str, container: Container) -> Iterator[tuple[Any, Any]]:
     with ExitStack() as files:
         source = files.enter_context(open_file(path)) if is_handed_over(path) else path
         options = {"protocol_whitelist": "file" if source is path else "none"}
-        opened = files.enter_context(av.open(source, format=container.value, options=options, metadata_errors="ignore"))
+        opened = files.enter_context(av.open(source, format=container.value, options=options, **_lenient_text()))
         stream = _choose_film(opened)
         if stream is None or stream.codec_context is None:
             found = "no video stream" if stream is None else "a video stream of an unknown codec"
@@ -32,6 +33,14 @@ def open_video(path: str, container: Container) -> Iterator[tuple[Any, Any]]:
             )
         stream.codec_context.thread_count = 1
         yield opened, stream
+
+
+@cache
+def _lenient_text() -> dict[str, str]:
+    """Metadata that are no UTF-8 end no reading: PyAV was told so until 19, which asks no more."""
+    import av
+
+    return {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def _choose_film(opened: Any) -> Any:

@@ -1,3 +1,4 @@
+import av
 import numpy as np
 import pytest
 
@@ -99,3 +100,18 @@ def test_a_cut_off_file_is_accepted_when_the_allowed_share_covers_the_loss(broke
 def test_gop_of_names_the_last_keyframe_at_or_before_a_frame(videos):
     probe = probe_video(videos["b_frames"])
     assert probe.gop_of(np.array([0, 11, 12, 35, 47])).tolist() == [0, 0, 1, 2, 3]
+
+
+def test_a_title_in_another_encoding_ends_no_reading(tmp_path):
+    path = tmp_path / "latin.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "?" * 8
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height = 64, 48
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    assert b"?" * 8 in content
+    path.write_bytes(content.replace(b"?" * 8, b"\xe9" * 8))
+    assert probe_video(str(path)).num_frames == 5
