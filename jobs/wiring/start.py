@@ -52,5 +52,5 @@ def check_at_a_glance(options: argparse.Namespace) -> None:
         raise ValueError(f"model {model!r} is a folder that does not exist: give an existing one, or a hub id")
     check_method(options)
     files = find_manifests([uri for uri in options.manifest or () if not has_scheme(uri)])
-    if len(files) == len(options.manifest or ()) and sum(Path(file).stat().st_size for file in files) < _MOST_BYTES:
+    if files and len(files) == len(options.manifest) and sum(Path(file).stat().st_size for file in files) < _MOST_BYTES:
         read_manifest(options.manifest, limit=options.limit, skip_bad_rows=options.skip_bad_rows)

@@ -7,6 +7,7 @@ import pytest
 from jobs.wiring import configuration
 from jobs.wiring.cli import build_parser
 from jobs.wiring.configuration import resolve_config
+from jobs.wiring.start import check_at_a_glance
 from pipeline.models.loading import ModelIdentity
 from pipeline.settings.reading import config_hash
 
@@ -115,3 +116,7 @@ def test_a_command_line_that_cannot_be_meant_exits_2(words, capsys):
 @pytest.mark.parametrize("word", ["WARNING", "Warning", "warning"])
 def test_the_log_level_is_taken_in_any_case(word):
     assert build_parser().parse_args(["--demo", "--log-level", word]).log_level == "warning"
+
+
+def test_the_demo_needs_no_manifest_to_be_looked_at():
+    check_at_a_glance(build_parser().parse_args(["--demo", "--output", "o"]))
