@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from pipeline.counted import counted
 from pipeline.results.part_files import AnswersFolder
 from pipeline.serving.answer_lines import AnswerLines
 from pipeline.serving.guard import Guard, is_loopback, make_token
@@ -67,7 +68,7 @@ def prepare(options: argparse.Namespace, settings: argparse.Namespace, stack: Ex
     stack.callback(library.close)
     shown = [strip_secrets(output)] if output else []
     named = f"; model {desk.model}, method {' or '.join(desk.methods)}" if desk else ""
-    described = ", ".join([*shown, *([f"{len(videos)} videos"] if videos else [])]) + named
+    described = ", ".join([*shown, *([counted(len(videos), "video")] if videos else [])]) + named
     title = f"Answers of {shown[0].rstrip('/').rpartition('/')[2]}" if shown else "Ask your videos"
     server = PageServer(library, desk, guard, title=title)
     return Served(server=server, host=options.host, port=options.port, token=token, described=described)
