@@ -57,6 +57,7 @@ def test_a_decoder_a_scorer_and_a_coordinator_killed_in_one_run_change_no_row(
 
 
 @pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.slow
 def test_a_scorer_whose_gpu_is_lost_ends_and_its_successor_goes_on(
     make_job, rows_of, serial_rows, stable, place, tmp_path, caplog
 ):

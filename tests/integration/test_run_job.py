@@ -209,6 +209,7 @@ def test_a_bug_leaves_a_summary_with_exit_code_1(arguments, monkeypatch, no_ray,
     assert summaries(tmp_path / "out")[0]["exit_code"] == 1
 
 
+@pytest.mark.slow
 def test_a_signal_that_comes_while_ray_waits_is_an_interruption_too(no_ray):
     program = """
 import os, ray, signal, threading
@@ -253,7 +254,10 @@ sys.exit(run.main(sys.argv[2:]))
 
 @pytest.mark.parametrize(
     ("number", "exit_code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)],
+    [
+        (signal.SIGINT, 130),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in ((signal.SIGTERM, 143), (signal.SIGKILL, -9))),
+    ],
 )
 def test_an_interrupted_run_says_so_and_the_same_command_pays_only_for_what_was_not_committed(
     number, exit_code, arguments, archive, tmp_path, no_ray, read_rows
